@@ -1,0 +1,56 @@
+"""The only door to TensorFlow: `from rankcli.backend import tf`.
+
+TensorFlow is imported when an attribute of `tf` is first read, so a component's options and model can share one file
+and `rankcli --help` stays fast. Keras 2 semantics need TF_USE_LEGACY_KERAS before that import, and TensorFlow's own
+lines on stderr are switched off there too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import types
+import warnings
+from typing import Any
+
+
+class _Lazy:
+    """A module that is imported when first used."""
+
+    def __init__(self, load: Any) -> None:
+        self._load = load
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._load(), name)
+
+
+def _load_tensorflow() -> types.ModuleType:
+    if "tensorflow" not in sys.modules:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        warnings.filterwarnings("ignore", module="tf_keras|keras|tensorflow|tensorflow_ranking")
+        module = importlib.import_module("tensorflow")
+        module.get_logger().setLevel("ERROR")
+    return sys.modules["tensorflow"]
+
+
+def _load_ranking() -> types.ModuleType:
+    """tensorflow_ranking 0.5.3, which reads names of `tf.estimator` (gone since TensorFlow 2.16) while it is
+    imported.
+    """
+    if "tensorflow_ranking" not in sys.modules:
+        tensorflow = _load_tensorflow()
+        if not hasattr(tensorflow, "estimator"):
+            keys = types.SimpleNamespace(TRAIN="train", EVAL="eval", PREDICT="infer")
+            stand_in = types.ModuleType("tensorflow.estimator")
+            stand_in.ModeKeys = keys  # type: ignore[attr-defined]
+            tensorflow.estimator = stand_in  # type: ignore[attr-defined]
+            tensorflow.compat.v1.estimator = stand_in
+        importlib.import_module("tensorflow_ranking")
+    return sys.modules["tensorflow_ranking"]
+
+
+tf: Any = _Lazy(_load_tensorflow)
+tfr: Any = _Lazy(_load_ranking)

@@ -1,0 +1,124 @@
+"""The one data shape, from ids to device batches. Plain NumPy: no TensorFlow, no text.
+
+sample (ids of a group) -> example (tokens of a group) -> sequences (what an encoder reads) -> batch (laid out, fixed
+shapes). K is the number of documents of a group, B of groups in a batch; a *slot* is one document place of a batch, b *
+K + k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.float32]
+Level = Literal["query", "doc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The ids of one group: one query with K documents and their labels."""
+
+    qid: str
+    docids: tuple[str, ...]
+    labels: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An extracted group: what one TFRecord holds. Tokens are unpadded and without special tokens.
+
+    `query` is the query's token ids, `docs` one array of token ids per document; `labels`, `weights` and, where there
+    are any, `teacher_scores` are float32 [K].
+    """
+
+    qid: str
+    docids: tuple[str, ...]
+    query: Ints
+    docs: tuple[Ints, ...]
+    labels: Floats
+    weights: Floats
+    teacher_scores: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One sequence as an encoder reads it: token ids and segment ids, both [T], special tokens included.
+
+    `doc` is the document of the group (0..K-1) that it belongs to; 0 in fields at query level.
+    """
+
+    ids: Ints
+    segments: Ints
+    doc: int = 0
+
+
+class Layout(NamedTuple):
+    """Flat sequences laid out in memory, int32 [R, L] each; only the reader and the encoder know how.
+
+    `sequence` is the index of the sequence that a token belongs to, -1 on padding. In the padded layout row n is
+    sequence n.
+    """
+
+    ids: Any
+    positions: Any
+    segments: Any
+    sequence: Any
+
+
+class Field(NamedTuple):
+    """The sequences of one field of a batch and who owns them.
+
+    At document level `owner` is [N]: the slot (b * K + k) of sequence n, -1 for a padding sequence. At query level it
+    is [B]: the index of group b's query among the sequences, so that groups may share one.
+    """
+
+    layout: Layout
+    owner: Any
+
+
+class Batch(NamedTuple):
+    """What a reranker and a loss see: labels, weights, doc_mask [B, K] and the extractor's named fields.
+
+    `doc_mask` is False on document places that only pad; a group that only pads has no True at all and weights of zero.
+    `extras` holds optional [B, K] tensors such as `teacher_scores`.
+    """
+
+    labels: Any
+    weights: Any
+    doc_mask: Any
+    fields: dict[str, Field]
+    extras: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Texts as token ids, cut to the most that the extractor ever keeps; `lengths` are the token counts before the
+    cut.
+    """
+
+    tokens: list[Ints]
+    lengths: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """What a field holds: its level, and the longest sequence in tokens."""
+
+    level: Level
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]` (docids,
+    best first).
+    """
+
+    qids: tuple[str, ...]
+    qrels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    run: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
