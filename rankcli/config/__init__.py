@@ -1,0 +1,1 @@
+"""Strict YAML, validation, registries and identities."""

@@ -1,0 +1,110 @@
+"""Identities: what a component or a cache is made of, as canonical JSON, and a digest of it.
+
+Equal in every process and on every machine; an option that equals its default is left out, so that a new option does
+not change what older runs and caches are called. A component's `version` constant is in, so that a change of
+behaviour does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+from rankcli.config.registry import KINDS, Registry
+
+DIGEST_CHARS = 16
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces and shortest round-trip floats (2.0 is 2); ValueError for NaN and infinities."""
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def component_identity(registry: Registry, options: Any) -> dict[str, Any]:
+    """Name, version and the options that differ from their defaults and may change results, as plain values."""
+    return {"name": registry.name_of(options), "version": options.version, **_chosen(options)}
+
+
+def _chosen(options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option in dataclasses.fields(options):
+        value, default = getattr(options, option.name), _default(option)
+        if not option.metadata.get("identity", True) or value == default:
+            continue
+        if "registry" in option.metadata and not isinstance(value, str):
+            value = component_identity(KINDS[option.metadata["registry"]], value)
+            if value == {
+                "name": default,
+                "version": 1,
+            }:  # the default component as it first was: left out like any default
+                continue
+        found[option.name] = _chosen(value) if dataclasses.is_dataclass(value) else _canonical(value)
+    return found
+
+
+def _default(option: dataclasses.Field[Any]) -> Any:
+    return option.default_factory() if option.default_factory is not dataclasses.MISSING else option.default
+
+
+def _canonical(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {option.name: _canonical(getattr(value, option.name)) for option in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(child) for child in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if value is None or isinstance(value, (str, int)):
+        return value
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+class _Absent(Enum):
+    """What stands where a key is left out; a type of its own, since None is a value."""
+
+    default = "default"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+ABSENT = _Absent.default
+
+
+class Difference(NamedTuple):
+    """A dotted key with the value there is and the one that is wanted; ABSENT where it is left out (the default)."""
+
+    key: str
+    have: Any
+    want: Any
+
+    def __str__(self) -> str:
+        """As in "extractor.maxseqlen (256, wanted 512)"."""
+        return f"{self.key} ({self.have!r}, wanted {self.want!r})"
+
+
+def differences(have: Any, want: Any, prefix: str = "") -> list[Difference]:
+    """Where two identities differ, sorted by key: [] when they are equal."""
+    have, want = _canonical_or_absent(have), _canonical_or_absent(want)
+    if isinstance(have, dict) and isinstance(want, dict):
+        found = []
+        for key in sorted({*have, *want}):
+            dotted = f"{prefix}.{key}" if prefix else key
+            found += differences(have.get(key, ABSENT), want.get(key, ABSENT), dotted)
+        return found
+    # 1 and True are equal in Python but not in JSON
+    return [] if have is want or (type(have) is type(want) and have == want) else [Difference(prefix, have, want)]
+
+
+def _canonical_or_absent(value: Any) -> Any:
+    return value if value is ABSENT else _canonical(value)

@@ -1,0 +1,160 @@
+"""Configuration files and `KEY=VALUE` arguments, laid over one another: the later one wins, key by key.
+
+A file may name others in `extends:`, which are read before it. A mapping whose `name` differs from the one below
+replaces it whole, so that no option of another component is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankcli.config.strict_yaml import Node, Place, Problem, plain, planted, read_file, read_text
+from rankcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rankcli.config.schema import RunConfig
+
+MAX_FILES = 100
+COMMAND_LINE = "command line"
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+
+Provenance = dict[str, str]
+
+
+def load_config(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> tuple[RunConfig, Provenance]:
+    """The configuration that `files` and `overrides` (`KEY=VALUE`) make together, and where each dotted key was last
+    said.
+
+    Everything wrong with it is reported in one ConfigError, a line each.
+    """
+    from rankcli.config.validate import run_config
+
+    tree, problems = read_layers(files, overrides)
+    config, more = run_config(tree)
+    fail_on([*problems, *more])
+    assert config is not None  # without a problem there is a configuration
+    return config, provenance(tree)
+
+
+def load_saved(path: Path) -> RunConfig:
+    """The resolved configuration that a run left at `path`; its paths are taken as they are, for they may be gone."""
+    from rankcli.config.validate import run_config
+
+    tree, problems = read_file(path, str(path))
+    config, more = run_config(planted(plain(tree), Place(str(path))))
+    fail_on([*problems, *more])
+    assert config is not None  # without a problem there is a configuration
+    return config
+
+
+def fail_on(problems: Iterable[Problem]) -> None:
+    """Raise one ConfigError that lists all `problems` by line; of several at one place and key, the first."""
+    first: dict[tuple[Place, tuple[str, ...]], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.place, problem.keys), problem)
+    lines = [str(problem) for problem in sorted(first.values(), key=lambda p: (p.place.source, p.place.line))]
+    if len(lines) == 1:
+        raise ConfigError(lines[0])
+    if lines:
+        raise ConfigError("\n  ".join([f"{len(lines)} errors in the configuration:", *lines]))
+
+
+def read_layers(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
+    """All files and overrides as one tree, unvalidated, with the problems found in reading them."""
+    reader = _Files()
+    tree = Node({}, Place(str(files[-1]) if files else COMMAND_LINE, 1 if files else 0, Path.cwd()))
+    for file in files:
+        tree = lay_over(tree, reader.read(Path(file), str(file)))
+    for text in overrides:
+        tree = lay_over(tree, _override(text, reader.problems))
+    return tree, reader.problems
+
+
+def lay_over(below: Node, above: Node) -> Node:
+    """`above` laid over `below`: mappings are merged, everything else is replaced."""
+    if isinstance(above.value, dict):
+        if isinstance(below.value, str):
+            return Node(above.value, above.place, over=below.value)
+        if isinstance(below.value, dict) and not _renamed(below, above):
+            merged = dict(below.value)
+            for key, child in above.value.items():
+                merged[key] = lay_over(merged[key], child) if key in merged else child
+            return Node(merged, above.place, over=above.over or below.over)
+    elif isinstance(below.value, dict) and isinstance(above.value, str) and _name(below) == above.value:
+        return Node(below.value, above.place, over=below.over)
+    return above
+
+
+def _name(node: Node) -> str | None:
+    name = node.value.get("name")
+    return node.over if name is None else name.value
+
+
+def _renamed(below: Node, above: Node) -> bool:
+    return "name" in above.value and _name(below) is not None and _name(below) != above.value["name"].value
+
+
+def provenance(tree: Node, prefix: str = "") -> Provenance:
+    """The place of every value of `tree`, by dotted key."""
+    if not isinstance(tree.value, dict):
+        return {prefix: str(tree.place)}
+    found: Provenance = {}
+    for key, child in tree.value.items():
+        found.update(provenance(child, f"{prefix}.{key}" if prefix else key))
+    return found
+
+
+def _override(text: str, problems: list[Problem]) -> Node:
+    key, equals, value = text.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        raise ConfigError(f"{text!r} is not KEY=VALUE", where=COMMAND_LINE, fix="for example trainer.niters=2")
+    node, wrong = read_text(os.fsencode(value), Place(COMMAND_LINE, 0, Path.cwd()))
+    keys = key.split(".")
+    problems += [Problem(problem.place, (*keys, *problem.keys), problem.what) for problem in wrong]
+    for part in reversed(keys):
+        node = Node({part: node}, node.place)
+    return node
+
+
+class _Files:
+    """Reads files with what they extend, and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.count = 0
+
+    def read(self, path: Path, source: str, open_files: tuple[Path, ...] = ()) -> Node:
+        self.count += 1
+        if self.count > MAX_FILES:
+            raise ConfigError(f"more than {MAX_FILES} files are read through `extends`", where=source)
+        tree, problems = read_file(path, source)
+        self.problems += problems
+        if tree.value is None:
+            tree = Node({}, tree.place)
+        if not isinstance(tree.value, dict):
+            raise ConfigError("a configuration is a mapping of sections (data, reranker, ...)", where=str(tree.place))
+        own = {key: child for key, child in tree.value.items() if key != "extends"}
+        below = Node({}, tree.place)
+        if "extends" in tree.value:
+            for base in self.extended(tree.value["extends"]):
+                below = lay_over(below, self.follow(base, path, source, (*open_files, path.resolve())))
+        return lay_over(below, Node(own, tree.place))
+
+    def extended(self, node: Node) -> list[Node]:
+        items = node.value if isinstance(node.value, list) else [node]
+        if all(isinstance(item.value, str) and item.value for item in items):
+            return list(items)
+        raise ConfigError("extends: expected a path or a list of paths", where=str(node.place))
+
+    def follow(self, base: Node, path: Path, source: str, open_files: tuple[Path, ...]) -> Node:
+        target = path.parent / base.value
+        if target.resolve() in open_files:
+            raise ConfigError(f"extends: {base.value} leads back to itself", where=str(base.place))
+        if not target.is_file():
+            raise ConfigError(f"extends: there is no file {target}", where=str(base.place))
+        return self.read(target, os.path.normpath(Path(source).parent / base.value), open_files)

@@ -1,0 +1,179 @@
+"""Registries: names in a config to frozen dataclasses of options, each of which builds its component.
+
+A built-in component registers itself when its module is imported; every public module of the kind's package is a
+component file, so adding one is adding a file. Third-party packages add theirs through entry points of the group
+`rankcli.KIND`, which are looked up by name, and loaded, only when a config names them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from rankcli.errors import ConfigError, MissingError
+
+Options = TypeVar("Options", bound=type)
+
+
+class Registry:
+    """Names of one kind of component (`rerankers`, `losses`, ...)."""
+
+    def __init__(self, kind: str) -> None:
+        """An empty registry for the package `rankcli.KIND`."""
+        self.kind = kind
+        self.noun = {"losses": "loss"}.get(kind, kind.removesuffix("s"))
+        self._options: dict[str, type] = {}
+        self._aliases: dict[str, str] = {}
+        self._builtins: frozenset[str] = frozenset()
+        self._complete = False
+
+    def register(self, name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Options], Options]:
+        """Class decorator: make frozen, keyword-only dataclass options known under `name` and its `aliases`."""
+
+        def add(options: Options) -> Options:
+            self._check(name, options, aliases)
+            self._options[name] = options
+            self._aliases.update(dict.fromkeys(aliases, name))
+            return options
+
+        return add
+
+    def _check(self, name: str, options: type, aliases: tuple[str, ...]) -> None:
+        params = getattr(options, "__dataclass_params__", None)
+        if params is None or not params.frozen or not all(f.kw_only for f in dataclasses.fields(options)):
+            raise TypeError(f"{self.noun} {name!r}: options must be a dataclass(frozen=True, kw_only=True)")
+        if not options.__doc__ or not isinstance(getattr(options, "version", None), int):
+            raise TypeError(
+                f"{self.noun} {name!r}: options need a docstring and a class constant `version: ClassVar[int]`"
+            )
+        for taken in (name, *aliases):
+            if taken in self._options or taken in self._aliases:
+                raise TypeError(f"{self.noun} {taken!r} is registered twice")
+
+    def get(self, name: str, *, where: str = "") -> type:
+        """The options class called `name`: built in, else from the one entry point of that name; else ConfigError."""
+        self._load_builtins()
+        name = self.canonical(name)
+        if name not in self._options:
+            self._load_plugin(name, where)
+        return self._options[name]
+
+    def canonical(self, name: str) -> str:
+        """`name` with an alias replaced by what it stands for."""
+        return self._aliases.get(name, name)
+
+    def name_of(self, options: object) -> str:
+        """The registered name of an options object (or class)."""
+        kind = options if isinstance(options, type) else type(options)
+        return next(name for name, known in self._options.items() if known is kind)
+
+    def names(self) -> list[str]:
+        """All names, plugins included; no plugin is imported."""
+        self._load_builtins()
+        return sorted({*self._options, *self.plugins()})
+
+    def plugins(self) -> dict[str, str]:
+        """The names that are not built in, each with the distribution that offers it; nothing is imported."""
+        self._load_builtins()
+        found = {point.name: point.dist.name if point.dist else point.value for point in self._plugins()}
+        return {name: home for name, home in sorted(found.items()) if name not in self._builtins}
+
+    def builtins(self) -> list[str]:
+        """The names of the components that are part of rankcli."""
+        self._load_builtins()
+        return sorted(self._builtins)
+
+    def aliases(self, name: str) -> list[str]:
+        """The other names of `name`."""
+        return sorted(alias for alias, target in self._aliases.items() if target == name)
+
+    def _plugins(self) -> list[EntryPoint]:
+        return list(entry_points(group=f"rankcli.{self.kind}"))
+
+    def _load_builtins(self) -> None:
+        if self._complete:
+            return
+        self._complete = True
+        package = importlib.import_module(f"rankcli.{self.kind}")
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"rankcli.{self.kind}.{module.name}")
+        self._builtins = frozenset(self._options)
+
+    def _load_plugin(self, name: str, where: str) -> None:
+        points = [point for point in self._plugins() if point.name == name]
+        if len(points) > 1:
+            homes = " and ".join(str(point.dist.name if point.dist else point.value) for point in points)
+            raise ConfigError(f"{self.noun} {name!r} is offered by {homes}", where=where, fix="uninstall one of them")
+        if not points:
+            raise ConfigError(self._unknown(name), where=where)
+        try:
+            options = points[0].load()
+            if name not in self._options:  # the plugin's module may have called register() itself
+                self.register(name)(options)
+        except Exception as error:  # code that is not ours may fail in any way
+            raise MissingError(
+                f"{self.noun} {name!r} of {points[0].value} cannot be loaded: {error!r}", where=where
+            ) from error
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name, [*self.names(), *self._aliases], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"unknown {self.noun} {name!r}{hint} (there are: {', '.join(self.names())})"
+
+
+RERANKERS = Registry("rerankers")
+EXTRACTORS = Registry("extractors")
+SAMPLERS = Registry("samplers")
+TRAINERS = Registry("trainers")
+LOSSES = Registry("losses")
+SCHEDULES = Registry("schedules")
+SEARCHERS = Registry("searchers")
+
+KINDS: dict[str, Registry] = {
+    registry.kind: registry for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, SEARCHERS)
+}
+
+
+def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
+    """The options of a component: name, type, default (None and `required` where there is none) and description.
+
+    The options of a plain section inside follow under dotted names.
+    """
+    rows = []
+    for option in dataclasses.fields(options):
+        default = option.default_factory() if option.default_factory is not dataclasses.MISSING else option.default
+        if dataclasses.is_dataclass(default):
+            rows += describe(type(default), f"{prefix}{option.name}.")
+            continue
+        required = default is dataclasses.MISSING
+        rows.append(
+            {
+                "name": prefix + option.name,
+                "type": str(option.type),
+                "default": None if required else default,
+                "required": required,
+                "help": option.metadata.get("help", ""),
+            }
+        )
+    return rows
+
+
+def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True) -> Any:
+    """A dataclass field with the description that `rankcli modules KIND NAME` prints; no default makes it required.
+
+    `path="file"` marks a path, which is relative to the config file it stands in and must be there; `path="folder"`
+    one that need not be there yet; `path="model"` a directory or else a hub id. `identity=False` keeps the option out
+    of cache and run ids: it must not change any result.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "path": path, "identity": identity})
+
+
+def component(registry: Registry, default: Any, help: str = "") -> Any:
+    """A field that holds another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
+    return dataclasses.field(default=default, metadata={"help": help, "registry": registry.kind, "identity": True})

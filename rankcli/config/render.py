@@ -1,0 +1,108 @@
+"""Configurations written out: every default said, and a valid configuration again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rankcli.config.registry import KINDS, Registry
+from rankcli.config.schema import RunConfig
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(:[A-Za-z0-9_./@+-]+)*")
+_UNPRINTED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_RESERVED = {"true", "false", "null"}
+
+
+def resolved(config: RunConfig) -> dict[str, Any]:
+    """The whole configuration as plain values, every default written out."""
+    return _options(config)
+
+
+def section(registry: Registry, options: Any) -> dict[str, Any]:
+    """One component as `{name: ..., option: ...}` with every option, which `component_from` reads again."""
+    return {"name": registry.name_of(options), **_options(options)}
+
+
+def _options(options: Any) -> dict[str, Any]:
+    return {option.name: _plain(option, getattr(options, option.name)) for option in dataclasses.fields(options)}
+
+
+def _plain(option: dataclasses.Field[Any], value: Any) -> Any:
+    if "registry" in option.metadata and value is not None and not isinstance(value, str):
+        return section(KINDS[option.metadata["registry"]], value)
+    return _values(value)
+
+
+def _values(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _options(value)
+    if isinstance(value, Mapping):
+        return {key: _values(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_values(child) for child in value]
+    return value
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Plain values as YAML of the strict subset, keys in the order given."""
+    return "".join(f"{line}\n" for line, _, _ in _lines(tree))
+
+
+def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> list[str]:
+    """The resolved configuration as lines of YAML; `*` before a line, and a comment behind it, mark what is not the
+    default.
+
+    With `provenance` the comment also says where a value was set.
+    """
+    said, defaults = provenance or {}, dict(_defaults(config))
+    lines = []
+    for line, key, value in _lines(resolved(config)):
+        notes = [f"from {said[key]}"] if key in said else []
+        differs = key in defaults and value != defaults[key]
+        if differs:
+            notes.insert(0, f"default: {_flow(defaults[key])}")
+        lines.append(f"{'*' if differs else ' '} {line}" + (f"  # {', '.join(notes)}" if notes else ""))
+    return lines
+
+
+def _defaults(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The default of every dotted key; those of a component are the defaults of the component that is there."""
+    for option in dataclasses.fields(options):
+        key, value = f"{prefix}{option.name}", getattr(options, option.name)
+        default = option.default_factory() if option.default_factory is not dataclasses.MISSING else option.default
+        if dataclasses.is_dataclass(value):
+            if "registry" in option.metadata and isinstance(default, str):
+                yield f"{key}.name", default
+            yield from _defaults(value, f"{key}.")
+        elif default is not dataclasses.MISSING:
+            yield key, _values(default)
+
+
+def _lines(tree: Mapping[str, Any], indent: str = "", prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Lines of YAML, each with its dotted key and value: mappings in block style, lists in flow style."""
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{_scalar(key)}:", dotted, None
+            yield from _lines(value, indent + "  ", f"{dotted}.")
+        else:
+            yield f"{indent}{_scalar(key)}: {_flow(value)}", dotted, value
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(key)}: {_flow(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_flow(child) for child in value) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _RESERVED:
+        return value
+    # JSON's quoted text is YAML's but for characters that YAML does not print, or reads as the end of a line
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNPRINTED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

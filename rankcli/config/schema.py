@@ -1,0 +1,117 @@
+"""The shape of a run's configuration: what is read, which components are composed, which metrics are reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, SEARCHERS, TRAINERS, component, option
+from rankcli.config.types import NonNegativeInt, PositiveInt
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """Which queries train, choose weights and test: k-fold over the judged queries, or one file of query ids per
+    split.
+    """
+
+    k: PositiveInt | None = option(
+        None, "number of folds, at least 3: test = fold, dev = the next one, train = the rest"
+    )
+    fold: NonNegativeInt | Literal["all"] = option(
+        0, "the fold to test on, or `all`: every fold in turn, test runs pooled"
+    )
+    seed: int = option(7, "shuffles the queries before they are dealt to folds")
+    train: str | None = option(None, "file of query ids, one per line", path="file")
+    dev: str | None = option(None, "file of query ids, one per line", path="file")
+    test: str | None = option(None, "file of query ids, one per line", path="file")
+
+    def __post_init__(self) -> None:
+        files = [self.train, self.dev, self.test]
+        if (self.k is None) == (None in files):
+            raise ValueError("give either `k` (with `fold`) or all of `train`, `dev` and `test`")
+        if self.k is not None and self.k < 3:
+            raise ValueError("k must be at least 3: one fold tests, one chooses the weights, the rest train")
+        if self.k is not None and self.fold != "all" and self.fold >= self.k:
+            raise ValueError(f"fold must be below k = {self.k} (folds count from 0)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The collection, its queries and judgments, the candidates to rerank, and the split into train, dev and test."""
+
+    docs: str | None = option(None, "documents: JSONL, TSV or TREC; or `ir_datasets:ID`", path="file")
+    queries: str | None = option(None, "queries: JSONL, TSV or TREC topics", path="file")
+    qrels: str | dict[str, str] | None = option(
+        None, "judgments; or {train, dev, test} files, which then make the split", path="file"
+    )
+    triples: str | None = option(None, "MS MARCO training triples of ids: query, relevant, not relevant", path="file")
+    builtin: Literal["stdlib-docs"] | None = option(None, "a collection made on the spot instead of files")
+    format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
+    run: Any = component(
+        SEARCHERS, "bm25", "candidates: a TREC run file, or a searcher (`bm25`, {name: bm25, k1: 1.2})"
+    )
+    relevance_level: PositiveInt = option(1, "lowest grade that counts as relevant")
+    folds: Folds | None = option(None, "the split; default: what the qrels or the built-in collection say")
+
+    def __post_init__(self) -> None:
+        if self.builtin and (self.docs or self.queries or self.qrels or self.folds):
+            raise ValueError("`builtin` brings its own docs, queries, qrels and split: leave those out")
+        if not self.builtin and not (
+            self.docs and (self.docs.startswith("ir_datasets:") or (self.queries and self.qrels))
+        ):
+            raise ValueError("give `docs`, `queries` and `qrels` (or `builtin: stdlib-docs`)")
+        if isinstance(self.qrels, dict) and set(self.qrels) != set(SPLITS):
+            raise ValueError("qrels by split need exactly the keys train, dev and test")
+        if isinstance(self.qrels, str) and self.folds is None:
+            raise ValueError("`folds` is needed with a single qrels file, for example `folds: {k: 3, fold: 0}`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Which trec_eval measures choose the best weights and which are reported."""
+
+    optimize: str = option("ndcg_cut_10", "the metric that chooses weights and alpha on dev")
+    report: tuple[str, ...] = option(("map", "RR@10"), "further metrics, in the order of the tables")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """`optimize` and then `report`, each once."""
+        return tuple(dict.fromkeys((self.optimize, *self.report)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One whole run. The component sections hold the options object that the registry knows under the section's
+    `name`.
+    """
+
+    data: Data
+    reranker: Any = component(RERANKERS, None, "what scores a query with its documents")
+    extractor: Any = component(EXTRACTORS, None, "how texts become token sequences; default: what the reranker reads")
+    sampler: Any = component(SAMPLERS, "LCE", "how training groups are drawn from judgments and candidates")
+    trainer: Any = component(TRAINERS, "tensorflow", "how it is trained")
+    metrics: Metrics = Metrics()
+
+
+def conflicts(config: RunConfig) -> list[str]:
+    """What does not fit between components, one sentence each; empty when all fits."""
+    found = []
+    reranker, extractor = RERANKERS.name_of(config.reranker), EXTRACTORS.name_of(config.extractor)
+    missing = set(config.reranker.fields) - set(config.extractor.fields)
+    if missing:
+        found.append(
+            f"extractor.name: {extractor!r} makes {', '.join(config.extractor.fields)}, but reranker {reranker!r} "
+            f"reads {', '.join(config.reranker.fields)}; use {config.reranker.default_extractor!r}"
+        )
+    loss = config.trainer.loss
+    if config.sampler.group_size < loss.min_docs:
+        found.append(
+            f"trainer.loss: needs at least {loss.min_docs} documents per group, but sampler "
+            f"{SAMPLERS.name_of(config.sampler)!r} makes groups of {config.sampler.group_size}; use `LCE` or `triplet`"
+        )
+    if isinstance(config.data.qrels, dict) and config.data.folds is not None:
+        found.append("data.folds: the qrels are given per split already; leave `folds` out")
+    return found

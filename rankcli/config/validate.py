@@ -1,0 +1,342 @@
+"""Trees of plain values to options objects. The only importer of pydantic.
+
+The registry says which options a name stands for; pydantic says, strictly, whether each value has the type that its
+option declares; the words of the messages are chosen here. Nothing stops at the first problem.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
+from rankcli.config.schema import RunConfig, conflicts
+from rankcli.config.strict_yaml import Keys, Node, Place, Problem, plain, planted
+from rankcli.errors import RankcliError
+
+INVALID: Any = object()  # stands for a value that has been complained about
+Option = dataclasses.Field[Any]
+REMOTE = ("gs://", "ir_datasets:")
+
+
+def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
+    """The configuration that `tree` describes, or None, and everything that is wrong with it."""
+    check = _Check()
+    config = check.section(RunConfig, tree, ())
+    if config is INVALID:
+        return None, check.problems
+    for conflict in conflicts(config):
+        key, _, what = conflict.partition(": ")
+        check.complain(_nearest(tree, key), key.split("."), what)
+    return config, check.problems
+
+
+def component_from(registry: Registry, section: Mapping[str, Any] | str, source: str = "saved options") -> Any:
+    """The options object of a saved section `{name: ..., option: ...}`, or ConfigError; paths are taken as they are."""
+    from rankcli.config.load import fail_on
+
+    check = _Check()
+    options = check.component(registry, planted(section, Place(source)), (), None)
+    fail_on(check.problems)
+    return options
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a configuration file: every section, and every component's options under `$defs`."""
+    definitions = {kind: _kind_schema(registry) for kind, registry in KINDS.items()}
+    top = _object_schema(RunConfig)
+    paths = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    top["properties"]["extends"] = {**paths, "description": "files that this one is laid over, relative to it"}
+    top["properties"]["extractor"].pop("default", None)
+    top["required"] = ["data", "reranker"]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rankcli configuration"}
+    return {**head, **top, "$defs": definitions}
+
+
+class _Check:
+    """One pass over a tree, which collects problems."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def complain(self, node: Node, keys: Keys | list[str], what: str) -> Any:
+        self.problems.append(Problem(node.place, tuple(keys), what))
+        return INVALID
+
+    def section(self, cls: type, node: Node, keys: Keys) -> Any:
+        """An instance of the dataclass `cls`; every option checked, even after a problem."""
+        hints = get_type_hints(cls, include_extras=True)
+        options = {option.name: option for option in dataclasses.fields(cls)}
+        for key, child in node.value.items():
+            if key not in options:
+                self.complain(child, (*keys, key), f"unknown key; {_meant(key, list(options))}")
+        found: dict[str, Any] = {}
+        for name, option in options.items():
+            found[name] = self.option(option, hints[name], node, (*keys, name), found)
+        if INVALID in found.values() or any(key not in options for key in node.value):
+            return INVALID
+        try:
+            return cls(**found)
+        except ValueError as error:
+            return self.complain(node, keys, str(error))
+
+    def option(self, option: Option, hint: Any, section: Node, keys: Keys, before: Mapping[str, Any]) -> Any:
+        node = section.value.get(option.name)
+        if "registry" in option.metadata:
+            return self.slot(option, node, section, keys, before)
+        if node is None:
+            return self.default(option, section, keys)
+        node = self.located(option, node, keys)
+        return INVALID if node is None else self.value(hint, node, keys)
+
+    def default(self, option: Option, section: Node, keys: Keys) -> Any:
+        if option.default is not dataclasses.MISSING:
+            return option.default
+        if option.default_factory is not dataclasses.MISSING:
+            return option.default_factory()
+        about = option.metadata.get("help")
+        return self.complain(section, keys, "is needed" + (f": {about}" if about else ""))
+
+    def slot(self, option: Option, node: Node | None, section: Node, keys: Keys, before: Mapping[str, Any]) -> Any:
+        """An option that holds a component. The extractor's default name is what the reranker reads."""
+        registry, default = KINDS[option.metadata["registry"]], typing.cast("str | None", option.default)
+        if option.name == "extractor" and "reranker" in before:
+            default = getattr(before["reranker"], "default_extractor", None)
+            if before["reranker"] is INVALID and (node is None or _nameless(node)):
+                return INVALID  # what it would be called is not known
+        if node is None or (node.value is None and default is None):
+            if default is None and option.name == "reranker":
+                return self.complain(section, keys, f"is needed: {option.metadata['help']}")
+            return None if default is None else self.component(registry, Node(default, section.place), keys, None)
+        if registry is SEARCHERS and isinstance(node.value, str) and not _known(registry, node.value):
+            return self.file(node, keys, f"neither a searcher, {_meant(node.value, registry.names())}, nor a run file")
+        return self.component(registry, node, keys, default)
+
+    def component(self, registry: Registry, node: Node, keys: Keys, default: str | None) -> Any:
+        """The options object that a name, or a mapping with a `name`, stands for."""
+        spread = _spread(registry, node, default)
+        if spread is None:
+            return self.complain(node, keys, f"expected a name or a mapping with `name`, got {_shown(node)}")
+        name, options = spread
+        if not isinstance(name.value, str):
+            what = "is needed" if name.value is None else f"expected a name, got {_shown(name)}"
+            return self.complain(name, (*keys, "name"), what)
+        try:
+            cls = registry.get(name.value)
+        except RankcliError as error:
+            return self.complain(name, keys, str(error))
+        return self.section(cls, Node(options, node.place), keys)
+
+    def value(self, hint: Any, node: Node, keys: Keys) -> Any:
+        """A value of the declared type: pydantic's yes or no, strict, and our words."""
+        inner, listed = _dataclass_in(hint)
+        if inner is not None and not listed and isinstance(node.value, dict):
+            return self.section(inner, node, keys)
+        if inner is not None and listed and isinstance(node.value, list):
+            items = [self.value(inner, item, (*keys, str(n))) for n, item in enumerate(node.value)]
+            return INVALID if INVALID in items else tuple(items)
+        try:
+            if not dataclasses.is_dataclass(hint):
+                return _adapter(hint).validate_json(json.dumps(plain(node)))
+        except ValidationError:
+            pass
+        return self.complain(node, keys, f"expected {_expected(hint)}, got {_shown(node)}")
+
+    def located(self, option: Option, node: Node, keys: Keys) -> Node | None:
+        """`node` with its paths made absolute, where the option holds paths; None after a complaint."""
+        kind = option.metadata.get("path")
+        if not kind or node.place.base is None:
+            return node
+        if isinstance(node.value, dict):
+            found = {key: self.located(option, child, (*keys, key)) for key, child in node.value.items()}
+            return None if None in found.values() else Node(found, node.place)
+        if not isinstance(node.value, str) or node.value.startswith(REMOTE):
+            return node
+        if kind == "folder":
+            return Node(str(_absolute(node)), node.place)
+        path = self.model(node, keys) if kind == "model" else self.file(node, keys, "no such file")
+        return None if path is INVALID else Node(path, node.place)
+
+    def file(self, node: Node, keys: Keys, otherwise: str) -> Any:
+        """The absolute path of a file that is there."""
+        if node.value.startswith(REMOTE) or node.place.base is None:
+            return node.value
+        path = _absolute(node)
+        if _exists(path):
+            return str(path)
+        return self.complain(node, keys, f"{otherwise}: {path}")
+
+    def model(self, node: Node, keys: Keys) -> Any:
+        """The absolute path of a directory that is there, else the hub id as it is."""
+        path = _absolute(node)
+        if _exists(path):
+            return str(path)
+        if node.value.startswith(("/", "./", "../", "~")):
+            return self.complain(node, keys, f"no such directory: {path}")
+        return node.value
+
+
+def _absolute(node: Node) -> Path:
+    base: Any = node.place.base
+    return Path(base, os.path.expanduser(node.value)).absolute()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL in it, is no file
+        return False
+
+
+def _nameless(node: Node) -> bool:
+    return isinstance(node.value, dict) and "name" not in node.value and node.over is None
+
+
+def _known(registry: Registry, name: str) -> bool:
+    return registry.canonical(name) in registry.names()
+
+
+def _spread(registry: Registry, node: Node, default: str | None) -> tuple[Node, dict[str, Node]] | None:
+    """The name and the options of a component section; None where it is neither text nor a mapping."""
+    if isinstance(node.value, dict):
+        options = dict(node.value)
+        name = options.pop("name", None) or Node(node.over or default, node.place)
+    elif isinstance(node.value, str):
+        name, options = node, {}
+    else:
+        return None
+    if registry is LOSSES and isinstance(name.value, str) and name.value.startswith("tfr:"):
+        options = {"key": Node(name.value.removeprefix("tfr:"), name.place), **options}
+        name = Node("tfr", name.place)
+    return name, options
+
+
+def _nearest(tree: Node, dotted: str) -> Node:
+    """The deepest node on the way to a dotted key."""
+    for key in dotted.split("."):
+        if not isinstance(tree.value, dict) or key not in tree.value:
+            break
+        tree = tree.value[key]
+    return tree
+
+
+@functools.cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _arms(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, else the type itself."""
+    hint = _bare(hint)
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _dataclass_in(hint: Any) -> tuple[type | None, bool]:
+    """The dataclass that a type is or may be (`Folds | None`), or lists (`tuple[Group, ...]`; then True)."""
+    for arm in _arms(hint):
+        listed = get_origin(arm) in (tuple, list)
+        inner = get_args(arm)[0] if listed else arm
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            return inner, listed
+    return None, False
+
+
+def _meant(name: str, legal: list[str]) -> str:
+    close = difflib.get_close_matches(name, legal, n=1)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"(there are: {', '.join(sorted(legal)) or 'none'})"
+
+
+def _shown(node: Node) -> str:
+    text = json.dumps(plain(node), ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+_BOUNDS: dict[type, tuple[str, str]] = {
+    Gt: ("above", "gt"),
+    Ge: ("of at least", "ge"),
+    Lt: ("below", "lt"),
+    Le: ("of at most", "le"),
+}
+
+
+def _expected(hint: Any) -> str:
+    """A declared type in words: `PositiveInt | None` is "a whole number above 0 or null"."""
+    if get_origin(hint) is Annotated:
+        bounds = [(_BOUNDS[type(item)], item) for item in hint.__metadata__ if type(item) in _BOUNDS]
+        return _expected(_bare(hint)) + "".join(f" {word} {getattr(item, key)}" for (word, key), item in bounds)
+    if len(_arms(hint)) > 1:
+        return " or ".join(_expected(arm) for arm in _arms(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(hint))
+    if get_origin(hint) in (tuple, list):
+        return f"a list of {_expected(get_args(hint)[0])}"
+    if get_origin(hint) in (dict, Mapping, typing.Mapping):
+        return f"a mapping to {_expected(get_args(hint)[1])}"
+    if dataclasses.is_dataclass(hint):
+        return f"a mapping ({', '.join(option.name for option in dataclasses.fields(hint))})"
+    return _WORDS.get(hint, str(hint))
+
+
+def _kind_schema(registry: Registry) -> dict[str, Any]:
+    """A component section: its name, or a mapping with its name and options."""
+    names = [*registry.names(), *(alias for name in registry.names() for alias in registry.aliases(name))]
+    sections = []
+    for name in registry.builtins():
+        section = _object_schema(registry.get(name))
+        spelled = {"enum": [name, *registry.aliases(name)]}
+        sections.append({**section, "properties": {"name": spelled, **section["properties"]}})
+    other = {"name": {"type": "string", "not": {"enum": names}}}  # of another package: its options are not known here
+    others = {"type": "object", "properties": other, "required": ["name"]}
+    return {"anyOf": [{"type": "string"}, *sections, others]}
+
+
+def _object_schema(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    properties, required = {}, []
+    for option in dataclasses.fields(cls):
+        properties[option.name] = _option_schema(option, hints[option.name])
+        if option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING:
+            required.append(option.name)
+    about = " ".join((cls.__doc__ or "").split())
+    return {
+        "type": "object",
+        "description": about,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _option_schema(option: Option, hint: Any) -> dict[str, Any]:
+    inner, listed = _dataclass_in(hint)
+    if "registry" in option.metadata:
+        schema: dict[str, Any] = {"$ref": f"#/$defs/{option.metadata['registry']}"}
+    elif inner is not None:
+        schema = _object_schema(inner)
+        if listed:
+            schema = {"type": "array", "items": schema}
+        if type(None) in _arms(hint):
+            schema = {"anyOf": [schema, {"type": "null"}]}
+    else:
+        schema = _adapter(hint).json_schema()
+    if option.metadata.get("help"):
+        schema = {**schema, "description": option.metadata["help"]}
+    if isinstance(option.default, (str, int, float, bool, tuple)):
+        schema = {**schema, "default": option.default}
+    return schema
