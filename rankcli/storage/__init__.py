@@ -1,0 +1,1 @@
+"""Files written so that a reader sees all of one or none of it."""
