@@ -1,0 +1,1 @@
+"""Collections, queries, judgments, runs and folds."""

@@ -1,0 +1,76 @@
+"""Collections of the package ir_datasets, written `ir_datasets:ID`; the package downloads what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterator
+from typing import Any
+
+from rankcli.data.lines import Row, checked_id, checked_text, fail
+from rankcli.data.trec import Qrels
+from rankcli.errors import ConfigError, MissingError
+
+PREFIX = "ir_datasets:"
+
+
+def package_version() -> str:
+    """The version of ir_datasets; MissingError without it."""
+    _package()
+    return importlib.metadata.version("ir_datasets")
+
+
+def read_docs(name: str) -> Iterator[Row]:
+    """The documents: ir_datasets' default text of each, else its text fields joined by spaces."""
+    for n, doc in enumerate(_load(name, "docs").docs_iter(), 1):
+        yield Row(n, checked_id(doc.doc_id, name, n), checked_text(_text(doc), name, n))
+
+
+def read_queries(name: str) -> dict[str, str]:
+    """The queries: ir_datasets' default text of each, which is its shortest form (a topic's title)."""
+    queries = {}
+    for n, query in enumerate(_load(name, "queries").queries_iter(), 1):
+        queries[checked_id(query.query_id, name, n)] = checked_text(_text(query), name, n)
+    return queries
+
+
+def read_qrels(name: str) -> Qrels:
+    """The judgments."""
+    qrels: Qrels = {}
+    for n, judgment in enumerate(_load(name, "qrels").qrels_iter(), 1):
+        grades = qrels.setdefault(checked_id(judgment.query_id, name, n), {})
+        if grades.setdefault(checked_id(judgment.doc_id, name, n), judgment.relevance) != judgment.relevance:
+            fail(name, n, f"query {judgment.query_id!r} has document {judgment.doc_id!r} twice, with different grades")
+    return qrels
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module("ir_datasets")
+    except ImportError as error:
+        raise MissingError(
+            "the package ir_datasets is not installed", where=PREFIX, fix="pip install 'rankcli[ir_datasets]'"
+        ) from error
+
+
+def _load(name: str, part: str) -> Any:
+    try:
+        dataset = _package().load(name.removeprefix(PREFIX))
+    except KeyError as error:
+        raise ConfigError(
+            "ir_datasets has no data set of this name", where=name, fix="see https://ir-datasets.com"
+        ) from error
+    if not getattr(dataset, f"has_{part}")():
+        raise ConfigError(
+            f"this data set of ir_datasets has no {part}", where=name, fix=f"name a subset that has {part}, or a file"
+        )
+    return dataset
+
+
+def _text(record: Any) -> str:
+    if hasattr(record, "default_text"):
+        return str(record.default_text()).strip()
+    fields = [
+        value for key, value in record._asdict().items() if key not in ("doc_id", "query_id") and isinstance(value, str)
+    ]
+    return " ".join(fields).strip()

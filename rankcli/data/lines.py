@@ -1,0 +1,156 @@
+"""Text files line by line: plain or gzip, strict UTF-8, every error with file:line.
+
+Whether a file is compressed is seen from its first bytes, never from its name. A byte order mark, CRLF and blank lines
+at the end are accepted; nothing is repaired.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, NoReturn, cast
+
+from rankcli.errors import ConfigError, DataError, StorageError
+from rankcli.log import warn
+
+MAX_LINE = 1 << 20  # bytes, of judgments, runs and lists
+MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
+MAX_ID = 512  # bytes of UTF-8
+
+_GZIP = b"\x1f\x8b"
+# Unicode white space, control characters and surrogates: none of them may stand in an id.
+_BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class Row(NamedTuple):
+    """A document or query as a file has it: the line it starts in, its id, its text."""
+
+    line: int
+    id: str
+    text: str
+
+
+def fail(path: str | Path, line: int, what: str, fix: str = "") -> NoReturn:
+    """Raise the DataError of one line."""
+    raise DataError(what, where=f"{path}:{line}", fix=fix)
+
+
+class Notes:
+    """Counts what is odd in a file but does no harm, and warns once per kind."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self._first: dict[str, int] = {}
+
+    def add(self, kind: str, line: int) -> None:
+        """Count one more line of this kind."""
+        self.counts[kind] += 1
+        self._first.setdefault(kind, line)
+
+    def warn(self) -> None:
+        """One warning per kind, with its count and the first line."""
+        for kind, count in self.counts.items():
+            warn(f"{self.path}: {count} {kind} (the first in line {self._first[kind]})")
+
+
+def read_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, str]]:
+    """Line number and text of every line, without its end; `limit` is in bytes."""
+    number = 0
+    with _open(path) as stream:
+        try:
+            while raw := stream.readline(limit + 1):
+                number += 1
+                yield number, _decoded(raw, path, number, limit)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            fail(path, number + 1, f"the gzip data is damaged or cut off ({error})", "fetch or compress the file again")
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error.strerror or error}", where=f"{path}:{number + 1}") from error
+
+
+def read_rows(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, str]]:
+    """`read_lines` of a file that has one record per line: at least one, and blank lines only after the last."""
+    rows = blank = 0
+    for number, line in read_lines(path, limit):
+        if not line or line.isspace():
+            blank = blank or number
+            continue
+        if blank:
+            fail(path, blank, "a blank line between records (0 columns)", "remove it, or restore what stood there")
+        rows += 1
+        yield number, line
+    if not rows:
+        fail(path, 1, "the file is empty")
+
+
+def checked_id(value: str, path: str | Path, line: int, kind: str = "id") -> str:
+    """`value` if it can be an id: not empty, no white space, control character or surrogate, at most 512 bytes."""
+    if not value:
+        fail(path, line, f"the {kind} is empty")
+    if bad := _BAD_IN_ID.search(value):
+        fail(
+            path,
+            line,
+            f"the {kind} {value[:40]!r} contains {bad.group()!r}",
+            "ids hold no white space or control characters",
+        )
+    if len(value) > MAX_ID // 4 and len(value.encode()) > MAX_ID:
+        fail(path, line, f"the {kind} {value[:20]!r}... is longer than {MAX_ID} bytes")
+    return value
+
+
+def checked_text(value: str, path: str | Path, line: int) -> str:
+    """`value` if it can be encoded, that is, if it holds no lone surrogate."""
+    if _SURROGATE.search(value):
+        fail(path, line, "the text contains a lone surrogate (half of a \\u escape pair)")
+    return value
+
+
+def _open(path: str | Path) -> BinaryIO:
+    """The file's content, decompressed where it starts like gzip."""
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 (read_lines closes it)
+    except IsADirectoryError:
+        raise ConfigError("is a folder, a file is needed", where=str(path)) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError("there is no such file", where=str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be opened: {error.strerror}", where=str(path)) from error
+    if stream.peek(2)[:2] != _GZIP:
+        return stream
+    return cast(BinaryIO, _Gunzip(stream))
+
+
+class _Gunzip(gzip.GzipFile):
+    """A gzip reader that closes the file it was given, too."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(fileobj=stream, mode="rb")
+        self._stream = stream
+
+    def close(self) -> None:
+        super().close()
+        self._stream.close()
+
+
+def _decoded(raw: bytes, path: str | Path, number: int, limit: int) -> str:
+    if len(raw) > limit:
+        fail(path, number, f"the line is longer than {limit:,} bytes")
+    if b"\0" in raw:
+        fail(path, number, "the line contains a NUL byte", "is this a text file in UTF-8?")
+    if number == 1:
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        fail(
+            path,
+            number,
+            f"byte {error.start + 1} of the line is not UTF-8",
+            "convert the file, e.g. iconv -f LATIN1 -t UTF-8",
+        )

@@ -1,0 +1,229 @@
+"""The collection on disk: parsed once into SQLite, then read by id from any number of processes, in flat memory.
+
+A store is named after a hash of what it was made from, built under a temporary name and renamed when it is complete,
+and never changed after that: it can be read without locks, and several processes may build the same one at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+
+from rankcli.data import irds
+from rankcli.data.files import publish, sha256_file, temporary_beside
+from rankcli.data.formats import DOCUMENT_READERS, Format, detect
+from rankcli.data.lines import Row, fail
+from rankcli.errors import DataError, StorageError
+from rankcli.log import say, warn
+
+VERSION = 1
+_CHUNK = 500  # ids per statement; older SQLite allows 999
+_COMPRESS_FROM = 256  # characters; shorter texts hardly shrink
+_REPORT_EVERY = 1_000_000
+_MODULUS = 1 << 256
+
+
+class DocStore:
+    """Document texts by id. Can be pickled and used across threads and forks: each opens the file for itself.
+
+    `source` is what messages call the collection, `fingerprint` a SHA-256 of ids and texts, whatever their order.
+    """
+
+    def __init__(self, path: str | Path, source: str) -> None:
+        self.path, self.source = Path(path), source
+        self._local = threading.local()
+        try:
+            meta = dict(self._db().execute("SELECT key, value FROM meta"))
+            self._size, self.empty, self.repeated = int(meta["documents"]), int(meta["empty"]), int(meta["repeated"])
+            self.fingerprint = meta["fingerprint"]
+        except (sqlite3.Error, KeyError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, docid: object) -> bool:
+        return isinstance(docid, str) and bool(self.known([docid]))
+
+    def texts(self, docids: Iterable[str]) -> list[str]:
+        """The text of each id, title and text joined by a space; an id that is not in the collection is a DataError."""
+        wanted = list(docids)
+        try:
+            found = {docid: _unpacked(text) for docid, text in self._select("id, text", wanted)}
+        except zlib.error as error:
+            raise self._damaged(error) from error
+        missing = next((docid for docid in wanted if docid not in found), None)
+        if missing is not None:
+            raise DataError(f"document {missing!r} is not in the collection", where=self.source)
+        return [found[docid] for docid in wanted]
+
+    def known(self, docids: Iterable[str]) -> set[str]:
+        """Those of the ids that are in the collection."""
+        return {docid for (docid,) in self._select("id", list(dict.fromkeys(docids)))}
+
+    def iterate(self) -> Iterator[tuple[str, str]]:
+        """Id and text of every document, in file order. Several threads may take turns in asking for the next one."""
+        last = -1
+        while page := self._page(last):
+            yield from ((docid, text) for _, docid, text in page)
+            last = page[-1][0]
+
+    def _page(self, after: int) -> list[tuple[int, str, str]]:
+        """The next documents behind number `after`, read at once since a connection belongs to one thread."""
+        query = "SELECT n, id, text FROM docs WHERE n > ? ORDER BY n LIMIT ?"
+        try:
+            return [(n, docid, _unpacked(text)) for n, docid, text in self._db().execute(query, (after, _CHUNK))]
+        except (sqlite3.Error, zlib.error) as error:
+            raise self._damaged(error) from error
+
+    def _select(self, what: str, docids: list[str]) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = []
+        try:
+            for start in range(0, len(docids), _CHUNK):
+                part = [docid for docid in docids[start : start + _CHUNK] if _storable(docid)]
+                marks = ",".join("?" * len(part))
+                rows += self._db().execute(f"SELECT {what} FROM docs WHERE id IN ({marks})", part)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+        return rows
+
+    def _db(self) -> sqlite3.Connection:
+        """This thread's connection; a forked child must not go on with its parent's."""
+        if getattr(self._local, "pid", None) != os.getpid():
+            uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
+            self._local.db, self._local.pid = sqlite3.connect(uri, uri=True), os.getpid()
+        db: sqlite3.Connection = self._local.db
+        return db
+
+    def _damaged(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"the document store cannot be read ({error})",
+            where=str(self.path),
+            fix="delete this file: it is made anew",
+        )
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"path": str(self.path), "source": self.source}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocStore:
+    """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built where it is missing."""
+    name = str(source)
+    if name.startswith(irds.PREFIX):
+        return _open(scratch, f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name)
+    content = sha256_file(source)
+    seen = format or detect(source)
+    return _open(scratch, f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name)
+
+
+def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
+    """The store of documents that are at hand as texts by id; `source` is what messages call it."""
+    content = hashlib.sha256()
+    for docid, text in docs.items():
+        content.update(_digest(docid, text))
+    rows = (Row(n, docid, text) for n, (docid, text) in enumerate(docs.items(), 1))
+    return _open(scratch, f"texts:{content.hexdigest()}", lambda: rows, source)
+
+
+def _open(scratch: Path, made_of: str, rows: Callable[[], Iterator[Row]], source: str) -> DocStore:
+    key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
+    path = scratch / f"docs-{key[:32]}.sqlite"
+    if not path.exists():
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            _build(path, rows(), source)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(
+                f"the document store cannot be written ({error})", where=str(path), fix="free or choose another disk"
+            ) from error
+    store = DocStore(path, source)
+    if store.repeated:
+        warn(f"{source}: {store.repeated} documents are there more than once, with the same text; each is used once")
+    if store.empty:
+        warn(f"{source}: {store.empty} of {len(store)} documents are empty")
+    return store
+
+
+def _build(path: Path, rows: Iterator[Row], source: str) -> None:
+    temporary = temporary_beside(path)
+    try:
+        with closing(sqlite3.connect(temporary)) as db:
+            db.execute("PRAGMA journal_mode = OFF")  # a half-made file is thrown away, never rolled back
+            db.execute("PRAGMA synchronous = OFF")  # publish() calls fsync once, at the end
+            db.execute(
+                "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
+            )
+            db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            _fill(db, rows, source)
+            db.commit()
+        publish(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
+    total = seen = 0
+    while batch := list(islice(rows, 10_000)):
+        db.executemany(
+            "INSERT INTO docs (id, line, text) VALUES (?, ?, ?)",
+            ((row.id, row.line, _packed(row.text)) for row in batch),
+        )
+        total += sum(int.from_bytes(_digest(row.id, row.text), "big") for row in batch)
+        seen += len(batch)
+        if seen % _REPORT_EVERY == 0:
+            say(f"{source}: {seen:,} documents read")
+    if not seen:
+        raise DataError("there are no documents", where=source)
+    db.execute("CREATE INDEX by_id ON docs (id)")
+    repeated = _without_repeats(db, source)
+    total -= sum(int.from_bytes(_digest(docid, text), "big") for docid, text in repeated)
+    (empty,) = db.execute("SELECT count(*) FROM docs WHERE text = ''").fetchone()
+    counts = {"documents": seen - len(repeated), "empty": empty, "repeated": len(repeated)}
+    meta = {**counts, "fingerprint": f"{total % _MODULUS:064x}"}
+    db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
+
+
+def _without_repeats(db: sqlite3.Connection, source: str) -> list[tuple[str, str]]:
+    """Remove documents that say again what an earlier line said, and return them; DataError where the texts differ."""
+    removed = []
+    query = (
+        "SELECT b.n, b.id, a.line, b.line, a.text, b.text FROM docs b JOIN docs a ON a.id = b.id "
+        "WHERE b.id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1) "
+        "AND a.n = (SELECT min(n) FROM docs WHERE id = b.id) AND b.n > a.n ORDER BY b.n"
+    )
+    for n, docid, first, again, old, new in db.execute(query).fetchall():
+        if _unpacked(old) != _unpacked(new):
+            fail(source, again, f"document {docid!r} has another text than in line {first}", "keep one of them")
+        removed.append((n, docid, _unpacked(new)))
+    db.executemany("DELETE FROM docs WHERE n = ?", ((n,) for n, _, _ in removed))
+    return [(docid, text) for _, docid, text in removed]
+
+
+def _digest(docid: str, text: str) -> bytes:
+    """SHA-256 of one document; ids hold no NUL, so the pair cannot be read in two ways."""
+    return hashlib.sha256(f"{docid}\0{text}".encode()).digest()
+
+
+def _packed(text: str) -> str | bytes:
+    if len(text) < _COMPRESS_FROM:
+        return text
+    return zlib.compress(text.encode(), 1)
+
+
+def _unpacked(value: str | bytes) -> str:
+    return zlib.decompress(value).decode() if isinstance(value, bytes) else value
+
+
+def _storable(docid: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in docid)

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import gzip
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rankcli.data.trec import ranking, read_qrels, read_run, write_run
+from rankcli.errors import ConfigError, DataError
+
+QRELS = b"q1 0 d1 2\nq1 0 d2 0\nq2 0 d3 1\n"
+RUN = b"q1 Q0 d1 1 2.5 bm25\nq1 Q0 d2 2 -1e-3 bm25\nq2 Q0 d3 1 7 bm25\n"
+PARSED_QRELS = {"q1": {"d1": 2, "d2": 0}, "q2": {"d3": 1}}
+PARSED_RUN = {"q1": {"d1": 2.5, "d2": float(np.float32(-1e-3))}, "q2": {"d3": 7.0}}
+
+
+def put(folder: Path, content: bytes, name: str = "file") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_reads_qrels_and_runs(tmp_path: Path) -> None:
+    assert read_qrels(put(tmp_path, QRELS)) == PARSED_QRELS
+    assert read_run(put(tmp_path, RUN)) == PARSED_RUN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b" ", b"\t"),
+        lambda content: content.replace(b" ", b" \t  "),
+        lambda content: content.rstrip(b"\n"),
+        lambda content: content + b"\n  \n\r\n",
+        gzip.compress,
+        lambda content: gzip.compress(content[:20]) + gzip.compress(content[20:]),
+    ],
+    ids=["crlf", "bom", "tabs", "mixed", "no-end", "blank-end", "gzip", "gzip-members"],
+)
+def test_other_ways_to_write_the_same(tmp_path: Path, change) -> None:
+    assert read_qrels(put(tmp_path, change(QRELS))) == PARSED_QRELS
+    assert read_run(put(tmp_path, change(RUN))) == PARSED_RUN
+
+
+def test_compression_is_seen_from_the_content_not_the_name(tmp_path: Path) -> None:
+    assert read_qrels(put(tmp_path, QRELS, "qrels.gz")) == PARSED_QRELS
+    assert read_qrels(put(tmp_path, gzip.compress(QRELS), "qrels.txt")) == PARSED_QRELS
+
+
+def test_reads_beir_qrels_by_their_header(tmp_path: Path) -> None:
+    path = put(tmp_path, b"query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td3\t1\n")
+    assert read_qrels(path) == PARSED_QRELS
+
+
+BAD_QRELS = [
+    (b"", 1, "empty"),
+    (b"\n\n", 1, "empty"),
+    (b"query-id\tcorpus-id\tscore\n", 2, "no judgment"),
+    (b"q1 0 d1 1\n\nq2 0 d1 1\n", 2, "0 columns"),
+    (b"q1 0 d1 1\nq2 0 d1\n", 2, "3 columns, expected 4"),
+    (b"q1 0 d1 1 x\n", 1, "5 columns, expected 4"),
+    (b"q1 0 d1 1 x y z\n", 1, "7 columns, expected 4"),
+    (b"query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n", 2, "4 columns, expected 3"),
+    (b"q1 0 d1 1.0\n", 1, "not an integer"),
+    (b"q1 0 d1 one\n", 1, "not an integer"),
+    (b"q1 0 d1 1_0\n", 1, "not an integer"),
+    ("q1 0 d1 ١\n".encode(), 1, "not an integer"),
+    (b"q1 0 d1 " + b"9" * 5000 + b"\n", 1, "not an integer"),
+    (b"q1 0 d1 1\nq1 0 d1 2\n", 2, "twice, with 1 and now with 2"),
+    (b"q1 0 d1 1\nq1 0 \xff 2\n", 2, "not UTF-8"),
+    (b"q1 0 d\xed\xa0\x80 1\n", 1, "not UTF-8"),
+    (b"\xff\xfeq\x001\x00\n", 1, "NUL"),
+    (b"q1 0 d\x001 1\n", 1, "NUL"),
+    (b"q1 0 d\x1b[31m 1\n", 1, "contains"),
+    (b"q1\r0 d1 1 1\n", 1, "contains"),
+    ("q1 0 d\u00a0x 1\n".encode(), 1, "contains"),
+    ("q1 0 d\u2028x 1\n".encode(), 1, "contains"),
+    (b"q1 0 " + b"d" * 513 + b" 1\n", 1, "longer than 512 bytes"),
+    ("q1 0 {} 1\n".format("é" * 257).encode(), 1, "longer than 512 bytes"),
+    (b"q1 0 d1 1\nq1 0 " + b"d" * (10 << 20) + b" 1\n", 2, "longer than 1,048,576 bytes"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "said"), BAD_QRELS, ids=range(len(BAD_QRELS)))
+def test_malformed_qrels_are_refused_with_file_and_line(tmp_path: Path, content: bytes, line: int, said: str) -> None:
+    path = put(tmp_path, content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_qrels(path)
+    assert caught.value.where == f"{path}:{line}"
+    assert "\x1b" not in str(caught.value)
+
+
+BAD_RUNS = [
+    (b"", 1, "empty"),
+    (b"q1 Q0 d1 1 2.5\n", 1, "5 columns, expected 6"),
+    (b"q1 Q0 d1 1 2.5 my tag\n", 1, "7 columns, expected 6"),
+    (b"q1 0 d1 1\n", 1, "4 columns, expected 6"),
+    *(
+        (b"q1 Q0 d1 1 %s t\n" % bad, 1, "not a finite decimal")
+        for bad in (b"nan", b"inf", b"-Infinity", b"1,5", b"0x1p3", b"1_0")
+    ),
+    (b"q1 Q0 d1 1 1e39 t\n", 1, "range of float32"),
+    (b"q1 Q0 d1 1 2.5 t\nq1 Q0 d1 2 2.4 t\n", 2, "twice"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "said"), BAD_RUNS, ids=range(len(BAD_RUNS)))
+def test_malformed_runs_are_refused_with_file_and_line(tmp_path: Path, content: bytes, line: int, said: str) -> None:
+    path = put(tmp_path, content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_run(path)
+    assert caught.value.where == f"{path}:{line}"
+
+
+def test_repeated_lines_count_once_with_a_counted_warning(tmp_path: Path, capsys) -> None:
+    path = put(tmp_path, QRELS + b"q1 0 d1 2\nq2 0 d3 1\n")
+    assert read_qrels(path) == PARSED_QRELS
+    assert capsys.readouterr().err == f"warning: {path}: 2 repeated lines ignored (the first in line 4)\n"
+
+
+@pytest.mark.parametrize("rank", [b"-3", b"0", b"-", b"x"])
+def test_the_rank_column_is_not_used(tmp_path: Path, rank: bytes) -> None:
+    assert read_run(put(tmp_path, b"q Q0 d1 %s 1.5 t\n" % rank)) == {"q": {"d1": 1.5}}
+
+
+def test_cut_at_every_byte_is_parsed_or_refused(tmp_path: Path) -> None:
+    for content, read in ((QRELS, read_qrels), (RUN, read_run)):
+        for cut in range(len(content)):
+            path = put(tmp_path, content[:cut])
+            try:
+                found = read(path)
+            except DataError as error:
+                assert error.where.startswith(f"{path}:")
+            else:
+                assert sum(map(len, found.values())) == content[:cut].rstrip(b"\n").count(b"\n") + 1
+
+
+def test_gzip_cut_at_every_byte_is_refused(tmp_path: Path) -> None:
+    content = gzip.compress(QRELS, mtime=0)
+    for cut in range(len(content)):
+        with pytest.raises(DataError):
+            read_qrels(put(tmp_path, content[:cut]))
+
+
+def test_gzip_with_a_flipped_byte_or_a_tail_never_gives_other_judgments(tmp_path: Path) -> None:
+    content = gzip.compress(QRELS, mtime=0)
+    damaged = [content[:n] + bytes([content[n] ^ 0x10]) + content[n + 1 :] for n in range(10, len(content))]
+    for candidate in (*damaged, content + b"tail"):
+        with pytest.raises(DataError):
+            read_qrels(put(tmp_path, candidate))
+
+
+def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigError, match=r"no such file|is a folder"):
+            read_qrels(path)
+
+
+def test_the_order_of_lines_does_not_matter(tmp_path: Path) -> None:
+    lines = RUN.splitlines(keepends=True)
+    random.Random(1).shuffle(lines)
+    outputs = []
+    for content in (RUN, b"".join(lines)):
+        write_run(tmp_path / "out", read_run(put(tmp_path, content)), "t")
+        outputs.append((tmp_path / "out").read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_ranking_breaks_float32_ties_by_id_descending() -> None:
+    scores = {"d10": 1.0, "d9": 1.0 + 1e-9, "a": 2.0, "é": 1.0, "z": -0.0, "y": 0.0}
+    assert ranking(scores) == ("a", "é", "d9", "d10", "z", "y")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 1e39])
+def test_ranking_refuses_what_is_no_finite_float32(score: float) -> None:
+    with pytest.raises(DataError, match="document 'b'"):
+        ranking({"a": 1.0, "b": score})
+
+
+def test_writes_ranks_from_one_in_order_of_score() -> None:
+    out = io.StringIO()
+    write_run(out, {"q2": {"x": 0.1}, "q10": {"a": 1, "b": 3.25, "c": 1}}, "tag")
+    assert out.getvalue().splitlines() == [
+        "q10 Q0 b 1 3.25 tag",
+        "q10 Q0 c 2 1.0 tag",
+        "q10 Q0 a 3 1.0 tag",
+        "q2 Q0 x 1 0.1 tag",
+    ]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = put(tmp_path, b"old")
+    with pytest.raises(DataError):
+        write_run(path, {"a": {"d": 1.0}, "b": {"d": float("nan")}})
+    with pytest.raises(DataError):
+        write_run(path, {"a": {"d d": 1.0}})
+    assert [file.name for file in tmp_path.iterdir()] == ["file"] and path.read_bytes() == b"old"
+
+
+def test_writing_follows_links_and_writes_to_devices(tmp_path: Path) -> None:
+    target, link = put(tmp_path, b"old", "target"), tmp_path / "link"
+    link.symlink_to(target)
+    write_run(link, {"q": {"d": 1.0}}, "t")
+    assert link.is_symlink() and target.read_text() == "q Q0 d 1 1.0 t\n"
+    write_run("/dev/null", {"q": {"d": 1.0}}, "t")
+    assert not Path("/dev/null").is_file()
+
+
+def test_writing_into_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_run(tmp_path / "none" / "run", {"q": {"d": 1.0}})
+
+
+def test_defect_13_query_ids_need_not_be_numbers(tmp_path: Path) -> None:
+    run = {"covid-19?": {"d1": 1.0}, "10": {"d1": 1.0}, "9": {"d1": 2.0}}
+    write_run(tmp_path / "run", run)
+    assert read_run(tmp_path / "run") == run
+    assert [line.split()[0] for line in (tmp_path / "run").read_text().splitlines()] == ["10", "9", "covid-19?"]
+
+
+def test_defect_13_reading_never_rewrites_the_qrels(tmp_path: Path) -> None:
+    path = put(tmp_path, QRELS + QRELS)
+    path.chmod(0o444)
+    before = path.stat().st_mtime_ns
+    read_qrels(path)
+    assert path.read_bytes() == QRELS + QRELS and path.stat().st_mtime_ns == before
+
+
+IDS = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
+RUNS = st.dictionaries(
+    IDS, st.dictionaries(IDS, st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1), min_size=1
+)
+NASTY = st.lists(
+    st.sampled_from(
+        [b"q1", b"d1", b"1", b" ", b"\t", b"\n", b"\r", b"nan", b"-1e9", b"\xff", b"\0", b"\x1f\x8b", b"Q0"]
+    ),
+    max_size=40,
+)
+
+
+def check_roundtrip(run) -> None:
+    out = io.StringIO()
+    write_run(out, run)
+    lines = out.getvalue()
+    assert all(len(line.split(" ")) == 6 for line in lines.split("\n")[:-1])
+    again = {}
+    for line in lines.split("\n")[:-1]:
+        qid, _, docid, _, score, _ = line.split(" ")
+        again.setdefault(qid, {})[docid] = float(np.float32(float(score)))
+    assert again == run
+
+
+def check_fuzz(folder: Path, content: bytes) -> None:
+    for read in (read_qrels, read_run):
+        try:
+            read(put(folder, content))
+        except DataError as error:
+            assert error.where.startswith(str(folder))
+
+
+FEW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FEW
+@given(RUNS)
+def test_what_is_written_parses_back_to_the_same_float32(run) -> None:
+    check_roundtrip(run)
+
+
+@FEW
+@given(st.binary(max_size=200) | NASTY.map(b"".join))
+def test_no_bytes_crash_a_reader(tmp_path: Path, content: bytes) -> None:
+    check_fuzz(tmp_path, content)
+
+
+@pytest.mark.slow
+@MANY
+@given(RUNS)
+def test_what_is_written_parses_back_often(run) -> None:
+    check_roundtrip(run)
+
+
+@pytest.mark.slow
+@MANY
+@given(st.binary(max_size=400) | NASTY.map(b"".join) | NASTY.map(b" ".join))
+def test_no_bytes_crash_a_reader_often(tmp_path: Path, content: bytes) -> None:
+    check_fuzz(tmp_path, content)
