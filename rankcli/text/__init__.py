@@ -1,0 +1,1 @@
+"""Tokenizers, stemming and pretrained weights on disk."""

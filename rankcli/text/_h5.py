@@ -1,0 +1,76 @@
+"""`tf_model.h5`: the weights of Hugging Face's TensorFlow models, by the names its PyTorch models have for them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankcli.errors import StorageError
+
+_RENAMED = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Every dataset of the file by its PyTorch name, kernels as [out, in], floating ones as float32.
+
+    StorageError on a file that is damaged, links elsewhere or claims more numbers than it has bytes.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(_named(full, value) for full, value in _datasets(file["/"], path))
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"not a readable HDF5 file: {error}", where=str(path)) from error
+
+
+def _datasets(root: Any, path: Path) -> list[tuple[str, np.ndarray]]:
+    """Each dataset with its full name, found without following any link but the file's own entries."""
+    budget = path.stat().st_size  # these files are not compressed, so anything above is made up
+    found: list[tuple[str, np.ndarray]] = []
+    pending, seen = [("", root)], {root}
+    while pending:
+        at, group = pending.pop()
+        for name in group:
+            full = f"{at}/{name}"
+            child = _own(group, name, full, path)
+            if child in seen:  # groups within themselves would have no end
+                raise StorageError(f"{full} is in the file under two names", where=str(path))
+            seen.add(child)
+            if hasattr(child, "keys"):
+                pending.append((full, child))
+                continue
+            budget -= math.prod(child.shape) * child.dtype.itemsize
+            if budget < 0:
+                raise StorageError(f"{full} claims more numbers than the file holds", where=str(path))
+            found.append((full, np.asarray(child[()])))
+    return found
+
+
+def _own(group: Any, name: str, full: str, path: Path) -> Any:
+    """The group or dataset of that name, if its numbers are in this file."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise StorageError(f"{full} is a link to elsewhere, which is never followed", where=str(path))
+    child = group[name]
+    if isinstance(child, h5py.Dataset) and (child.external or child.is_virtual or child.dtype.kind not in "fiu"):
+        raise StorageError(f"{full} is not plain numbers of this file", where=str(path))
+    return child
+
+
+def _named(full: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    """The PyTorch name and orientation of a Keras weight.
+
+    `/bert/tf_bert_model/bert/encoder/layer_._0/output/dense/kernel:0` is `bert.encoder.layer.0.output.dense.weight`:
+    first the group, then the model's class, then the path, in which `_._` stands before the number of a layer.
+    """
+    group, *parts = full.strip("/").removesuffix(":0").split("/")
+    start = parts.index(group) if group in parts else 1
+    *scope, last = "/".join(parts[start:]).replace("_._", "/").split("/")
+    turned = value.T if last == "kernel" else value
+    kind = np.float32 if value.dtype.kind == "f" else value.dtype
+    return ".".join([*scope, _RENAMED.get(last, last)]), np.ascontiguousarray(turned, kind)

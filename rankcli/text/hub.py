@@ -1,0 +1,48 @@
+"""Names of pretrained models to directories: the only place that talks to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from rankcli.errors import ConfigError, MissingError
+from rankcli.log import say
+
+SMALL_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers
+SAFETENSORS = ("model.safetensors", "model-*.safetensors")
+
+
+def resolve(name: str) -> Path:
+    """The directory of a model: `name` where that is a directory, else of the hub's model of that id, downloaded once.
+
+    Weights come as safetensors where the hub has them, else as `tf_model.h5`; nothing else is downloaded. ConfigError
+    for a path that does not exist, MissingError when the hub cannot give the model.
+    """
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return path
+    if not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", name, re.ASCII) or path.exists():
+        raise ConfigError(f"no such model directory: {name}", fix="give a directory or a hub id such as `org/model`")
+    say(f"{name} is no directory here: taking it from the Hugging Face hub")
+    directory = _download(name, (*SMALL_FILES, *SAFETENSORS))
+    if not any(directory.glob("model*.safetensors")):
+        directory = _download(name, (*SMALL_FILES, "tf_model.h5"))
+    return directory
+
+
+def _download(name: str, patterns: tuple[str, ...]) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors, utils
+
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns)))
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MissingError(
+            f"model {name!r} is not a directory here and the hub did not give it: {reason}",
+            fix="check the id; or give the directory of a downloaded model; or set HF_HOME to the cache that holds it, "
+            "with HF_HUB_OFFLINE=1 where there is no network",
+        ) from error

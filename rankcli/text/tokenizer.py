@@ -1,0 +1,274 @@
+"""Subword tokenizers: the one a pretrained model came with, or a WordPiece vocabulary trained on the collection.
+
+All are fast tokenizers of the `tokenizers` library. Texts become plain token ids, without special tokens and never
+truncated; where special tokens go is read off the tokenizer's own post-processor, so that BERT, ELECTRA and RoBERTa
+come out right alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankcli.errors import MissingError, StorageError
+from rankcli.shapes import Ints
+
+# What a pretrained model's folder may hold about its tokenizer; kept as it is, so that other tools read what they know.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+MAX_ALPHABET = 1000  # characters of a trained vocabulary; rarer ones become [UNK]
+MIN_FREQUENCY = 2  # a word piece seen once is worth no place in a trained vocabulary
+
+
+class Template(NamedTuple):
+    """Where a tokenizer puts special tokens: `pieces` surround the parts, which have the segment ids `segments`.
+
+    A template of n parts has n + 1 pieces; each piece is its token ids and their segment ids.
+    """
+
+    pieces: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    segments: tuple[int, ...]
+
+    @property
+    def special(self) -> int:
+        """How many special tokens it adds."""
+        return sum(len(ids) for ids, _ in self.pieces)
+
+    def fill(self, *parts: Ints) -> tuple[Ints, Ints]:
+        """Token ids and segment ids, int32 [T] each, of the parts with the special tokens around them."""
+        length = self.special + sum(len(part) for part in parts)
+        ids, segments = np.empty(length, np.int32), np.empty(length, np.int32)
+        at = len(self.pieces[0][0])
+        ids[:at], segments[:at] = self.pieces[0]
+        for part, segment, (special_ids, special_segments) in zip(parts, self.segments, self.pieces[1:], strict=True):
+            middle, end = at + len(part), at + len(part) + len(special_ids)
+            ids[at:middle], segments[at:middle] = part, segment
+            ids[middle:end], segments[middle:end] = special_ids, special_segments
+            at = end
+        return ids, segments
+
+
+class Tokenizer:
+    """A fast tokenizer with the files it came from; `backend` is a `tokenizers.Tokenizer`.
+
+    `fingerprint` is the sha256 of what decides the tokens: vocabulary, normalisation, splitting and special tokens.
+    """
+
+    def __init__(self, backend: Any, files: dict[str, bytes]) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend, self._files = backend, files
+        self.vocab_size: int = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+        self.pad_id: int = _pad_id(backend, files)
+        self.single_template = _template(backend, 1)
+        self.pair_template = _template(backend, 2)
+        self.fingerprint = _fingerprint(backend)
+
+    @classmethod
+    def open(cls, directory: Path) -> Tokenizer:
+        """The tokenizer of a model folder: `tokenizer.json`, else what transformers makes of `vocab.txt` and the like.
+
+        A folder without any raises MissingError.
+        """
+        from tokenizers import Tokenizer as Backend
+
+        files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
+        if "tokenizer.json" in files:
+            return cls(_parse(Backend, files["tokenizer.json"], directory), files)
+        backend = _converted(directory, files)
+        return cls(backend, {**files, "tokenizer.json": backend.to_str().encode()})
+
+    def encode(self, texts: Sequence[str]) -> list[Ints]:
+        """Token ids of each text, int32 [T], without special tokens, whole; lone surrogates are replaced by U+FFFD."""
+        encodings = self._backend.encode_batch_fast([well_formed(text) for text in texts], add_special_tokens=False)
+        return [np.asarray(encoding.ids, np.int32) for encoding in encodings]
+
+    def save(self, directory: Path) -> None:
+        """Write the tokenizer's files as they were; `AutoTokenizer` of transformers opens the folder."""
+        for name, content in self._files.items():
+            (directory / name).write_bytes(content)
+
+
+def well_formed(text: str) -> str:
+    """`text` with surrogate pairs joined and lone surrogates, which are no text, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def train_wordpiece(texts: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool) -> Tokenizer:
+    """A BERT tokenizer (normalisation, splitting, `[CLS] a [SEP] b [SEP]`) whose vocabulary is learnt from `texts`.
+
+    `texts` is called twice. Deterministic: the trainer of `tokenizers` numbers the continuation pieces (`##x`) of
+    single characters in the order of a randomly seeded hash map and breaks ties between merges by these numbers, so
+    they are handed to it numbered already. All characters but the rarest are in the vocabulary, which is therefore
+    never below their number.
+    """
+    from tokenizers.models import WordPiece
+    from tokenizers.trainers import WordPieceTrainer
+
+    learner = _bert_backend({}, lowercase)
+    alphabet = _alphabet(learner.normalizer.normalize_str, texts(), limit=max(1, min(MAX_ALPHABET, vocab_size // 4)))
+    numbered = [*SPECIAL_TOKENS.values(), *(f"##{char}" for char in alphabet)]
+    trainer = WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=MIN_FREQUENCY,
+        special_tokens=numbered,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    learner.model = WordPiece({}, unk_token=SPECIAL_TOKENS["unk_token"])
+    learner.train_from_iterator(_batches(texts()), trainer)
+    backend = _bert_backend(learner.get_vocab(), lowercase)
+    return Tokenizer(backend, _bert_files(backend, lowercase))
+
+
+def _bert_backend(vocabulary: dict[str, int], lowercase: bool) -> Any:
+    """BERT's rules around a WordPiece vocabulary."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+    backend = Backend(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    if vocabulary:
+        backend.add_special_tokens(list(SPECIAL_TOKENS.values()))
+        around = [(token, vocabulary[token]) for token in (SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])]
+        backend.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", around)
+    return backend
+
+
+def _bert_files(backend: Any, lowercase: bool) -> dict[str, bytes]:
+    """What transformers reads a trained tokenizer from."""
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": lowercase,
+        "model_max_length": 512,
+        **SPECIAL_TOKENS,
+    }
+    vocabulary = backend.get_vocab()
+    return {
+        "tokenizer.json": backend.to_str().encode(),
+        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
+        "special_tokens_map.json": json.dumps(SPECIAL_TOKENS, indent=2).encode(),
+        "vocab.txt": "".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)).encode(),
+    }
+
+
+def _alphabet(normalize: Callable[[str], str], texts: Iterable[str], limit: int) -> list[str]:
+    """The `limit` most frequent characters of the normalised texts, in code point order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalize(well_formed(text)))
+    written = [char for char in counts if not char.isspace()]
+    return sorted(sorted(written, key=lambda char: (-counts[char], char))[:limit])
+
+
+def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for text in texts:
+        batch.append(well_formed(text))
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _parse(backend: Any, content: bytes, directory: Path) -> Any:
+    try:
+        return backend.from_str(content.decode())
+    except Exception as error:  # the library raises no narrower class
+        raise MissingError(
+            f"tokenizer.json cannot be read: {error}",
+            where=str(directory),
+            fix="save the tokenizer again with a current version of transformers",
+        ) from error
+
+
+def _converted(directory: Path, files: dict[str, bytes]) -> Any:
+    """The fast tokenizer that transformers makes of the files of a slow one."""
+    if not files:
+        raise MissingError(
+            "no tokenizer files", where=str(directory), fix="name a folder with a tokenizer.json or a vocab.txt in it"
+        )
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # its word on stderr that PyTorch is not here
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(directory), local_files_only=True, use_fast=True).backend_tokenizer
+    except (ValueError, OSError, ImportError, AttributeError) as error:
+        raise MissingError(
+            f"transformers cannot open this tokenizer: {error}",
+            where=str(directory),
+            fix="save it as a fast tokenizer: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+        ) from error
+
+
+def _template(backend: Any, parts: int) -> Template:
+    """Read a template off the post-processor: what it puts around `parts` probes of at least one token each."""
+    made = backend.encode(*("a", "b")[:parts])
+    pieces: list[tuple[list[int], list[int]]] = [([], [])]
+    segments: list[int] = []
+    for token, segment, part in zip(made.ids, made.type_ids, made.sequence_ids, strict=True):
+        if part is None:
+            pieces[-1][0].append(token)
+            pieces[-1][1].append(segment)
+        elif part == len(segments):
+            segments.append(segment)
+            pieces.append(([], []))
+    return Template(tuple((tuple(ids), tuple(types)) for ids, types in pieces), tuple(segments))
+
+
+def _fingerprint(backend: Any) -> str:
+    decisive = {
+        key: value
+        for key, value in json.loads(backend.to_str()).items()
+        if key not in ("truncation", "padding", "decoder")
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _pad_id(backend: Any, files: dict[str, bytes]) -> int:
+    """The id of the padding token by the files, else by its usual names, else 0 (masks hide it anyway)."""
+    named = [_json(files, name).get("pad_token") for name in ("tokenizer_config.json", "special_tokens_map.json")]
+    names = [name["content"] if isinstance(name, dict) else name for name in named]
+    ids = [backend.token_to_id(name) for name in (*names, "[PAD]", "<pad>") if name]
+    return next((found for found in ids if found is not None), 0)
+
+
+def _json(files: dict[str, bytes], name: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(files.get(name, b"{}"))
+    except ValueError as error:
+        raise StorageError(
+            f"not readable as JSON: {error}", where=name, fix="copy or download the model again"
+        ) from error
+    return content

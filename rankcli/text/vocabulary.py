@@ -1,0 +1,113 @@
+"""Vocabularies of whole words with their document frequencies, for rerankers over word embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from rankcli.errors import MissingError, StorageError
+from rankcli.shapes import Floats, Ints
+from rankcli.text.stemming import stemmer
+
+PAD_ID, OOV_ID, FIRST_ID = 0, 1, 2
+FILE = "vocabulary.json"
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a text is cut into words: runs of letters and digits, in lower case or as they stand, stemmed or not."""
+
+    lowercase: bool = True
+    stemmer: str = "none"
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text, in order."""
+        return stemmer(self.stemmer)(_WORD.findall(text.lower() if self.lowercase else text))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words with ids from 2 on (0 pads, 1 stands for every word outside), each with the number of texts it occurs in.
+
+    `frequencies[i]` belongs to `words[i]`, whose id is i + 2; `texts` is N, the number of texts counted.
+    """
+
+    words: tuple[str, ...]
+    frequencies: tuple[int, ...]
+    texts: int
+    rules: Rules
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], *, min_df: int, limit: int, rules: Rules) -> Vocabulary:
+        """The words of at least `min_df` texts, the `limit` most frequent of them, ties in code point order."""
+        total, counts = 0, Counter[str]()
+        for text in texts:
+            total += 1
+            counts.update(set(rules.words(text)))
+        ranked = sorted((-df, word) for word, df in counts.items() if df >= min_df)[:limit]
+        return cls(tuple(word for _, word in ranked), tuple(-df for df, _ in ranked), total, rules)
+
+    @classmethod
+    def open(cls, directory: Path) -> Vocabulary:
+        """The vocabulary that `save` wrote."""
+        file = directory / FILE
+        if not file.is_file():
+            raise MissingError("no word vocabulary", where=str(file), fix="name a directory that rankcli saved")
+        try:
+            content = json.loads(file.read_bytes())
+            kept = {key: tuple(content[key]) for key in ("words", "frequencies")}
+            return cls(**kept, texts=content["texts"], rules=Rules(**content["rules"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"damaged word vocabulary: {error!r}", where=str(file), fix="save the model again"
+            ) from error
+
+    def save(self, directory: Path) -> None:
+        """Write `vocabulary.json`."""
+        (directory / FILE).write_bytes(self._serialised)
+
+    def encode(self, texts: Sequence[str]) -> list[Ints]:
+        """The ids, int32 [T], of the words of each text."""
+        known = self._ids
+        return [np.array([known.get(word, OOV_ID) for word in self.rules.words(text)], np.int32) for text in texts]
+
+    @property
+    def size(self) -> int:
+        """The number of ids, those for padding and for unknown words included."""
+        return FIRST_ID + len(self.words)
+
+    @cached_property
+    def idf(self) -> Floats:
+        """Float32 [size]: log(1 + (N - df + 0.5) / (df + 0.5)), as in BM25; 0 on padding, df = 0 for unknown words."""
+        df = np.array([0, 0, *self.frequencies], np.float64)
+        idf = np.log1p((self.texts - df + 0.5) / (df + 0.5))
+        idf[PAD_ID] = 0
+        return idf.astype(np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 of words, frequencies and rules."""
+        return hashlib.sha256(self._serialised).hexdigest()
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: id for id, word in enumerate(self.words, FIRST_ID)}
+
+    @property
+    def _serialised(self) -> bytes:
+        content = {
+            "texts": self.texts,
+            "rules": asdict(self.rules),
+            "words": self.words,
+            "frequencies": self.frequencies,
+        }
+        return json.dumps(content).encode()

@@ -1,0 +1,93 @@
+"""The weights of a model directory: safetensors read and written, `tf_model.h5` read. Pickles are never opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rankcli.errors import MissingError, StorageError
+from rankcli.text import _h5, _safetensors
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+H5_FILE = "tf_model.h5"
+PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_tensors(directory: Path) -> Arrays:
+    """All tensors of a model directory by Hugging Face name, floating ones as float32.
+
+    Looks for `model.safetensors`, its sharded form, then `tf_model.h5`. MissingError when there is none, with the
+    command that converts a pickle where there is one; StorageError on a file that is damaged or not what it says.
+    """
+    if (directory / WEIGHTS_FILE).exists():
+        return _safetensors.read(directory / WEIGHTS_FILE)
+    if (directory / INDEX_FILE).exists():
+        return _read_shards(directory)
+    if (directory / H5_FILE).exists():
+        return _h5.read(directory / H5_FILE)
+    raise _nothing_readable(directory)
+
+
+def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}) -> None:
+    """Write `model.safetensors`, marked so that transformers opens it; the file appears whole or not at all."""
+    final, partial = directory / WEIGHTS_FILE, directory / f".{WEIGHTS_FILE}.{os.getpid()}.tmp"
+    try:
+        with open(partial, "wb") as file:
+            _safetensors.write(file, tensors, {"format": "pt", **metadata})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, final)
+        _sync_directory(directory)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"weights cannot be written: {error.strerror}", where=str(final)) from error
+
+
+def _read_shards(directory: Path) -> Arrays:
+    index = directory / INDEX_FILE
+    shard_of = _safetensors.parse(index.read_bytes(), index).get("weight_map")
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise StorageError("no map of weights to shards", where=str(index))
+    tensors: Arrays = {}
+    for shard in sorted(set(shard_of.values())):
+        if not re.fullmatch(r"\w[\w.-]*", shard):
+            raise StorageError(f"shard {shard!r} is not the plain name of a file beside the index", where=str(index))
+        if not (directory / shard).exists():
+            raise MissingError(f"shard {shard} is missing", where=str(index), fix="copy or download the model again")
+        tensors.update(_safetensors.read(directory / shard))
+    absent = sorted(set(shard_of) - set(tensors))
+    if absent:
+        raise StorageError(f"no shard holds {', '.join(absent[:5])}", where=str(index))
+    return tensors
+
+
+def _nothing_readable(directory: Path) -> MissingError:
+    pickles = [name for name in PICKLE_FILES if (directory / name).exists()]
+    if not pickles:
+        wanted = f"{WEIGHTS_FILE} or {H5_FILE}"
+        return MissingError(f"no {wanted} here", where=str(directory), fix="give a directory that holds a model")
+    place = repr(str(directory))
+    command = (
+        f"import transformers as t; kind = t.AutoConfig.from_pretrained({place}).architectures[0]; "
+        f"getattr(t, kind).from_pretrained({place}).save_pretrained({place})"
+    )
+    return MissingError(
+        f"the weights are a pickle ({pickles[0]}), which can run code and is never opened",
+        where=str(directory),
+        fix=f'if you trust where they come from, convert them with transformers and torch:\n     python -c "{command}"',
+    )
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
