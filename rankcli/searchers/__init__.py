@@ -1,0 +1,1 @@
+"""First stages: each makes a run."""

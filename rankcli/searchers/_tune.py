@@ -1,0 +1,41 @@
+"""Choosing k1 and b on judged queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from rankcli.data.store import DocStore
+from rankcli.data.trec import Qrels, Run
+from rankcli.searchers.bm25 import BM25, Index, Words
+
+GRID = tuple((k1, b) for k1 in (0.6, 0.9, 1.2, 1.6, 2.0) for b in (0.2, 0.4, 0.6, 0.75, 0.9))
+_DEFAULTS = BM25()
+
+
+class Tuned(NamedTuple):
+    """The best k1 and b, and the value of the metric for every pair tried."""
+
+    k1: float
+    b: float
+    table: dict[tuple[float, float], float]
+
+
+def tune(
+    docs: DocStore,
+    queries: Mapping[str, str],
+    qrels: Qrels,
+    metric: Callable[[Qrels, Run], float],
+    grid: Iterable[tuple[float, float]] = GRID,
+    options: BM25 = _DEFAULTS,
+) -> Tuned:
+    """Try every (k1, b) of `grid` on the judged queries; the collection is read and stemmed once.
+
+    `metric(qrels, run)` is higher for a better run. Equal values go to the pair nearest to that of `options`, then to
+    the smaller.
+    """
+    words = Words(docs, options.stemmer, options.stopwords)
+    judged = {qid: queries[qid] for qid in sorted(qrels) if qid in queries}
+    table = {(k1, b): metric(qrels, Index(words, k1, b, options.k).search(judged)) for k1, b in grid}
+    best = min(table, key=lambda pair: (-table[pair], abs(pair[0] - options.k1) + abs(pair[1] - options.b), pair))
+    return Tuned(*best, table)

@@ -1,0 +1,105 @@
+"""BM25, the first stage to beat: stemmed, without stopwords."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rankcli.config.registry import SEARCHERS, option
+from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
+from rankcli.data.store import DocStore
+from rankcli.data.trec import Run, ranking
+from rankcli.searchers._base import Searcher, SearcherContext
+from rankcli.text import stemming
+
+_WORD = re.compile(r"\b\w\w+\b")
+
+
+@SEARCHERS.register("bm25")
+@dataclass(frozen=True, kw_only=True)
+class BM25:
+    """BM25 as Lucene computes it (Kamphuis et al., "Which BM25 Do You Mean?", ECIR 2020).
+
+    score(q, d) = sum over the words t of q, each as often as it occurs there, of
+    ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length(d) / mean length)).
+    Words are runs of two or more letters, digits or underscores, lower-cased; stopwords (the 33 of Lucene) are taken
+    out, then the rest is stemmed. Documents that share no word with the query are not returned.
+    """
+
+    version: ClassVar[int] = 1
+
+    k1: NonNegativeFloat = option(0.9, "how slowly a repeated word stops adding to the score")
+    b: Probability = option(0.4, "how much long documents are held back, 0 to 1")
+    stemmer: stemming.Stemmer = option("english", "a Snowball stemmer (english, porter, german, ...) or `none`")
+    stopwords: Literal["english", "none"] = option("english", "words to leave out")
+    k: PositiveInt = option(1000, "documents returned per query")
+
+    def build(self, ctx: SearcherContext) -> Searcher:
+        """Read and index the collection."""
+        return Index(Words(ctx.docs, self.stemmer, self.stopwords), self.k1, self.b, self.k)
+
+
+class Words:
+    """The collection as word numbers, from which any k1 and b can be computed; in memory, four bytes per word."""
+
+    def __init__(self, docs: DocStore, stemmer: str, stopwords: str) -> None:
+        self.split = splitter(stemmer, stopwords)
+        self.vocabulary: dict[str, int] = {}
+        self.docids: list[str] = []
+        self.docs: list[array[int]] = []
+        for docid, text in docs.iterate():
+            self.docids.append(docid)
+            self.docs.append(
+                array("i", [self.vocabulary.setdefault(w, len(self.vocabulary)) for w in self.split(text)])
+            )
+
+    def of(self, query: str) -> list[int]:
+        """The numbers of a query's words, in order; words that no document has are left out."""
+        return [self.vocabulary[word] for word in self.split(query) if word in self.vocabulary]
+
+
+class Index:
+    """A BM25 index in memory."""
+
+    def __init__(self, words: Words, k1: float, b: float, k: int) -> None:
+        self._words, self._k = words, k
+        self._bm25: Any = None
+        if words.vocabulary:
+            import bm25s
+
+            self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
+            self._bm25.index((words.docs, words.vocabulary), create_empty_token=False, show_progress=False)
+
+    def search(self, queries: Mapping[str, str]) -> Run:
+        """The best documents of each query, ties by document id, descending."""
+        return {qid: self._best(self._words.of(text)) for qid, text in queries.items()}
+
+    def _best(self, query: list[int]) -> dict[str, float]:
+        if not query:
+            return {}
+        scores: npt.NDArray[np.float32] = self._bm25.get_scores_from_ids(query)
+        found = np.flatnonzero(scores > 0)
+        if len(found) > self._k:
+            # All documents of the k-th score stay, so that which of them are returned depends on their ids alone.
+            found = found[scores[found] >= np.partition(scores[found], -self._k)[-self._k]]
+        by_id = {self._words.docids[n]: float(scores[n]) for n in found}
+        return {docid: by_id[docid] for docid in ranking(by_id)[: self._k]}
+
+
+def splitter(stemmer: str, stopwords: str) -> Callable[[str], list[str]]:
+    """The function from a text to its words."""
+    from bm25s.stopwords import STOPWORDS_EN
+
+    left_out = frozenset(STOPWORDS_EN if stopwords == "english" else ())
+    stem = stemming.stemmer(stemmer)
+
+    def split(text: str) -> list[str]:
+        return stem([word for word in _WORD.findall(text.lower()) if word not in left_out])
+
+    return split
