@@ -1,0 +1,1 @@
+"""Samplers: which documents make a training group."""

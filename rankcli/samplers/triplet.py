@@ -1,0 +1,36 @@
+"""Triplets: a query with one relevant document and one that is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import SAMPLERS
+from rankcli.samplers._base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.shapes import Sample
+
+
+@dataclass(frozen=True)
+class _TripletSampler:
+    draw: Draw
+
+    def __call__(self, n: int) -> Sample:
+        qid, positive, negative = self.draw(n, 1)
+        return Sample(qid, positive + negative, (1.0, 0.0))
+
+
+@SAMPLERS.register("triplet")
+@dataclass(frozen=True, kw_only=True)
+class Triplet(GroupOptions):
+    """A relevant document, drawn uniformly, then one negative; every query once per pass (pairwise training)."""
+
+    version: ClassVar[int] = 1
+
+    @property
+    def group_size(self) -> int:
+        """Documents per group."""
+        return 2
+
+    def build(self, ctx: SamplerContext) -> Sampler:
+        """The sampler over the queries of `ctx`."""
+        return _TripletSampler(draw(ctx, self, 1))

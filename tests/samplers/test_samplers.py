@@ -1,0 +1,168 @@
+"""Samplers as functions: which groups, drawn how, from what."""
+
+from __future__ import annotations
+
+import collections
+import multiprocessing
+import pickle
+
+import pytest
+from scipy.stats import chisquare
+
+from rankcli.errors import DataError
+from rankcli.samplers._base import SamplerContext
+from rankcli.samplers._candidates import Candidates
+from rankcli.samplers._draw import GROUP, Draws, permutation
+from rankcli.samplers.lce import LCE
+from rankcli.samplers.pair import Pair
+from rankcli.samplers.triplet import Triplet
+from rankcli.shapes import Judged, Sample
+
+
+def judged(queries: int = 5, candidates: int = 20) -> Judged:
+    """Query q has candidates q-d0, q-d1, ...; d2 and q-other are relevant, d3 is judged not to be."""
+    qids = tuple(f"q{i}" for i in range(queries))
+    qrels = {qid: {f"{qid}-d2": 2, f"{qid}-d3": 0, f"{qid}-other": 1} for qid in qids}
+    return Judged(qids, qrels, {qid: tuple(f"{qid}-d{k}" for k in range(candidates)) for qid in qids})
+
+
+def context(seed: int = 1, **changes: object) -> SamplerContext:
+    return SamplerContext(judged(**changes), relevance_level=1, seed=seed)
+
+
+def test_the_first_groups_are_these_for_ever() -> None:
+    triplet = Triplet(neg_to=6).build(context(queries=2))
+    assert [triplet(n) for n in range(4)] == GOLDEN_TRIPLETS
+    assert LCE(nneg=3, neg_to=6).build(context(queries=2))(5) == GOLDEN_LCE
+
+
+def test_a_sample_depends_on_its_number_alone() -> None:
+    sampler = LCE(nneg=4).build(context())
+    forward = [sampler(n) for n in range(40)]
+    assert [sampler(n) for n in reversed(range(40))] == forward[::-1]
+    assert [pickle.loads(pickle.dumps(sampler))(n) for n in (39, 3)] == [forward[39], forward[3]]
+    assert [LCE(nneg=4).build(context(seed=2))(n) for n in range(40)] != forward
+
+
+def test_another_process_draws_the_same_samples() -> None:
+    sampler = LCE(nneg=4).build(context())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(sampler, range(30, 60)) == [sampler(n) for n in range(30, 60)]
+
+
+def test_neither_the_order_of_the_queries_nor_of_the_judgments_changes_samples() -> None:
+    one = judged()
+    other = Judged(one.qids[::-1], {qid: dict(reversed(grades.items())) for qid, grades in one.qrels.items()}, one.run)
+    samples = [Triplet().build(SamplerContext(which, seed=1)) for which in (one, other)]
+    assert [samples[0](n) for n in range(20)] == [samples[1](n) for n in range(20)]
+
+
+def test_every_query_comes_once_per_pass_in_a_new_order() -> None:
+    sampler = Triplet().build(context(queries=6))
+    passes = [[sampler(6 * turn + n).qid for n in range(6)] for turn in range(20)]
+    assert all(sorted(order) == [f"q{i}" for i in range(6)] for order in passes)
+    assert len({tuple(order) for order in passes}) > 15
+
+
+def test_positives_and_negatives_are_drawn_uniformly() -> None:
+    sampler = Triplet(neg_to=10).build(context(queries=1))
+    samples = [sampler(n) for n in range(4000)]
+    positives, negatives = (collections.Counter(sample.docids[k] for sample in samples) for k in (0, 1))
+    assert set(positives) == {"q0-d2", "q0-other"}
+    assert set(negatives) == {f"q0-d{k}" for k in range(10) if k != 2}
+    assert chisquare(list(positives.values())).pvalue > 0.01
+    assert chisquare(list(negatives.values())).pvalue > 0.01
+
+
+def test_each_order_of_negatives_is_equally_likely() -> None:
+    orders = collections.Counter(tuple(Draws(3, GROUP, n).distinct(3, 3)) for n in range(3000))
+    assert len(orders) == 6 and chisquare(list(orders.values())).pvalue > 0.01
+    first = collections.Counter(int(permutation(3, 0, n, 4)[0]) for n in range(2000))
+    assert chisquare(list(first.values())).pvalue > 0.01
+
+
+def test_negatives_are_different_not_relevant_and_of_the_ranks_asked_for() -> None:
+    sampler = LCE(nneg=7, neg_from=3, neg_to=12).build(context())
+    for n in range(200):
+        sample = sampler(n)
+        allowed = {f"{sample.qid}-d{rank - 1}" for rank in range(3, 13)} - {f"{sample.qid}-d2"}
+        assert len(set(sample.docids[1:])) == 7 and set(sample.docids[1:]) <= allowed
+        assert sample.labels == (1.0,) + (0.0,) * 7
+
+
+def test_too_few_negatives_are_all_taken_before_any_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    sampler = LCE(nneg=7, neg_to=4).build(context(queries=2))
+    for n in range(30):
+        sample = sampler(n)
+        assert sample.docids[1:4] == sample.docids[4:7] and sample.docids[7] == sample.docids[1]
+        assert {docid.split("-")[1] for docid in sample.docids[1:4]} == {"d0", "d1", "d3"}
+    assert "2 of 2 training queries have fewer than 7 negatives" in capsys.readouterr().err
+
+
+def test_a_pair_is_a_triplet_one_document_at_a_time() -> None:
+    pair, triplet = Pair().build(context()), Triplet().build(context())
+    for n in range(20):
+        sample = triplet(n)
+        assert pair(2 * n) == Sample(sample.qid, sample.docids[:1], (1.0,))
+        assert pair(2 * n + 1) == Sample(sample.qid, sample.docids[1:], (0.0,))
+
+
+def test_the_relevance_level_divides_positives_from_negatives() -> None:
+    sampler = Triplet(neg_to=5).build(SamplerContext(judged(queries=1), relevance_level=2))
+    assert {sampler(n).docids[0] for n in range(50)} == {"q0-d2"}
+
+
+def test_queries_without_positives_or_negatives_are_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = judged(queries=4)
+    qrels = {**whole.qrels, "q0": {"q0-d1": 0}}
+    run = {**whole.run, "q1": ("q1-d2",), "q2": ()}
+    sampler = Triplet().build(SamplerContext(Judged(whole.qids, qrels, run)))
+    assert {sampler(n).qid for n in range(20)} == {"q3"}
+    err = capsys.readouterr().err
+    assert "1 of 4 training queries have no relevant document" in err
+    assert "2 of 4 training queries have no negative at ranks 1-100" in err
+
+
+def test_no_usable_query_is_an_error() -> None:
+    with pytest.raises(DataError, match="no training query has both") as caught:
+        Pair().build(SamplerContext(Judged(("q1",), {}, {"q1": ("d1",)})))
+    assert "relevance_level" in caught.value.fix
+
+
+def test_group_sizes_and_ranks_are_checked_before_anything_is_built() -> None:
+    assert (Pair().group_size, Triplet().group_size, LCE().group_size, LCE(nneg=3).group_size) == (1, 2, 8, 4)
+    with pytest.raises(ValueError, match=r"neg_from \(9\) must not be above neg_to \(3\)"):
+        LCE(neg_from=9, neg_to=3)
+
+
+def test_candidates_are_the_top_of_the_run_with_their_grades() -> None:
+    run = {"q1": ("a", "b", "c", "d"), "q2": (), "q0": ("x",)}
+    candidates = Candidates(Judged(("q2", "q1", "q0"), {"q1": {"b": 3, "c": -2, "z": 1}}, run), depth=3)
+    assert len(candidates) == 2
+    assert [candidates(n) for n in range(2)] == [
+        Sample("q0", ("x",), (0.0,)),
+        Sample("q1", ("a", "b", "c"), (0.0, 3.0, 0.0)),
+    ]
+
+
+GOLDEN_TRIPLETS = [
+    Sample(qid="q0", docids=("q0-d2", "q0-d5"), labels=(1.0, 0.0)),
+    Sample(qid="q1", docids=("q1-d2", "q1-d4"), labels=(1.0, 0.0)),
+    Sample(qid="q0", docids=("q0-other", "q0-d3"), labels=(1.0, 0.0)),
+    Sample(qid="q1", docids=("q1-d2", "q1-d4"), labels=(1.0, 0.0)),
+]
+GOLDEN_LCE = Sample(qid="q1", docids=("q1-d2", "q1-d3", "q1-d1", "q1-d4"), labels=(1.0, 0.0, 0.0, 0.0))
+
+
+def test_positives_that_are_not_retrieved_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    judged = Judged(
+        qids=("q1", "q2"),
+        qrels={"q1": {"in": 1, "out": 1, "deep": 1}, "q2": {"out": 1}},
+        run={"q1": ("n1", "in", "n2", "deep"), "q2": ("n1", "n2")},
+    )
+    context = SamplerContext(judged=judged, relevance_level=1, seed=1)
+    samples = [LCE(nneg=2, neg_to=3, positives="retrieved").build(context)(n) for n in range(20)]
+    assert {(sample.qid, sample.docids[0], *sorted(sample.docids[1:])) for sample in samples} == {
+        ("q1", "in", "n1", "n2")
+    }
+    assert "1 of 2 training queries have no relevant document among their first 3 candidates" in capsys.readouterr().err
