@@ -1,0 +1,1 @@
+"""Encoders: laid-out tokens to vectors."""

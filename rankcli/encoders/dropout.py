@@ -1,0 +1,43 @@
+"""Dropout as a pure function of (seed, step, replica, micro-batch, layer): nothing to save, the same after a resume.
+
+A generator with a state would have to be saved and restored to the bit at every checkpoint; Keras' is not, even so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankcli.backend import tf
+
+
+class Dropout(NamedTuple):
+    """The key of one forward pass, or of one layer in it: an int32 [2] tensor."""
+
+    seed: Any
+
+    @classmethod
+    def of(cls, seed: int, step: Any, replica: Any = 0, micro_batch: Any = 0) -> Dropout:
+        """The key of a forward pass; all but `seed` may be integer tensors."""
+        halves = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF], np.uint32)
+        return cls(tf.constant(halves.view(np.int32))).fold(step).fold(replica).fold(micro_batch)
+
+    def fold(self, n: Any) -> Dropout:
+        """The key of part `n` (a layer, a step); keys of different parts are independent."""
+        return Dropout(tf.random.experimental.stateless_fold_in(self.seed, tf.cast(n, tf.int32), alg="philox"))
+
+    def apply(self, x: Any, rate: float) -> Any:
+        """`x` with a share `rate` (to 1/65536) of its values set to 0, the rest scaled to keep the mean; `x` at rate 0.
+
+        Whole numbers of a generator that is asked for by name are the same under XLA and outside it; floating ones
+        are not. Each 32-bit draw serves two values, since drawing is most of what dropout costs.
+        """
+        threshold = round(rate * 65536)
+        if threshold == 0:
+            return x
+        size = tf.size(x)
+        bits = tf.random.stateless_uniform([(size + 1) // 2], self.seed, None, None, tf.uint32, alg="philox")
+        draws = tf.reshape(tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:size], tf.shape(x))
+        scaled = x * tf.cast(65536 / (65536 - threshold), x.dtype)
+        return tf.where(draws >= tf.constant(threshold, tf.uint16), scaled, tf.zeros([], x.dtype))

@@ -1,0 +1,39 @@
+"""Word vectors alone, for rerankers that match words without reading their context (KNRM and its kin).
+
+This module imports TensorFlow; component modules import it while they build.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.encoders import _layout
+from rankcli.encoders._initial import variable
+from rankcli.encoders._weights import Weight, values_from
+from rankcli.shapes import Layout
+
+
+class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
+    """A table [vocab_size, width], at first truncated normal with standard deviation `scale`."""
+
+    def __init__(self, vocab_size: int, width: int, seed: int = 42, scale: float = 0.02) -> None:
+        super().__init__(name="encoder")
+        path, shape = "encoder/word_embeddings", (vocab_size, width)
+        self._specs = [Weight(path, shape, ("word_embeddings.weight",), "normal")]
+        self.paths = {path: variable(path, shape, "normal", seed, scale)}
+
+    def tokens(self, layout: Layout) -> tuple[Any, Any]:
+        """The vector of each token, float32 [N, L, D], and which places are tokens, bool [N, L]."""
+        return tf.gather(self.paths["encoder/word_embeddings"], layout.ids), _layout.token_mask(layout)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The table as `word_embeddings.weight`."""
+        return {"word_embeddings.weight": self.paths["encoder/word_embeddings"].numpy()}
+
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Set the table from what `tensors` returned; StorageError when name or shape differ."""
+        for path, value in values_from(self._specs, tensors).items():
+            self.paths[path].assign(value)

@@ -1,0 +1,126 @@
+"""Encoders from directories: names with prefixes, old names, missing poolers, heads."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rankcli.encoders.build import build_encoder, read_pretrained
+from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.embeddings import WordEmbeddings
+from rankcli.errors import ConfigError, MissingError, StorageError
+from rankcli.text.weights import read_tensors, write_tensors
+
+SIZE = EncoderSize(layers=1, hidden=8, heads=2, intermediate=16, max_positions=10)
+
+
+def copy(source, target, rename=lambda name: name, change=lambda tensors: None):
+    """The model directory `source` with its tensors renamed and changed."""
+    tensors = {rename(name): value for name, value in read_tensors(source).items()}
+    change(tensors)
+    write_tensors(target, tensors)
+    (target / "config.json").write_text((source / "config.json").read_text())
+    return target
+
+
+def test_random_encoder_has_the_size_asked_for_and_is_the_seed_s_alone():
+    one, same, other = (build_encoder(None, SIZE, 30, seed=seed).tensors() for seed in (1, 1, 2))
+    word = "embeddings.word_embeddings.weight"
+    assert one[word].shape == (30, 8)
+    np.testing.assert_array_equal(one[word], same[word])
+    assert not np.array_equal(one[word], other[word])
+
+
+@pytest.mark.parametrize(
+    ("kind", "denses"), [("bert", ["classifier"]), ("electra", ["classifier.dense", "classifier.out_proj"])]
+)
+def test_heads_are_apart_and_prefixes_gone(golden, kind, denses):
+    config, encoder, heads = read_pretrained(golden(f"{kind}-classifier")[0])
+    assert config.kind == kind
+    assert all(name.startswith(("embeddings", "encoder", "pooler")) for name in encoder)
+    assert sorted(heads) == [f"{dense}.{part}" for dense in denses for part in ("bias", "weight")]
+
+
+def test_old_layer_norm_names_and_prefixes_load_as_today_s(golden, tmp_path):
+    def old(name):
+        return "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    source = golden("bert")[0]
+    aged = build_encoder(copy(source, tmp_path, old), SIZE, 60, pooler=True).tensors()
+    for name, value in build_encoder(source, SIZE, 60, pooler=True).tensors().items():
+        np.testing.assert_array_equal(aged[name], value)
+
+
+def test_missing_pooler_starts_random_and_is_said(golden, tmp_path, capsys):
+    def behead(tensors):
+        for name in [name for name in tensors if name.startswith("pooler.")]:
+            del tensors[name]
+
+    directory = copy(golden("bert")[0], tmp_path, change=behead)
+    encoder = build_encoder(directory, SIZE, 60, pooler=True)
+    assert "no pooler among the weights; it starts from random values" in capsys.readouterr().err
+    assert 0 < np.abs(encoder.tensors()["pooler.dense.weight"]).max() <= 0.04
+    build_encoder(directory, SIZE, 60, pooler=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_missing_layer_is_an_error_not_a_random_start(golden, tmp_path):
+    directory = copy(
+        golden("bert")[0], tmp_path, change=lambda tensors: tensors.pop("encoder.layer.1.output.dense.bias")
+    )
+    with pytest.raises(StorageError, match="encoder.layer.1.output.dense.bias is missing"):
+        build_encoder(directory, SIZE, 60)
+
+
+def test_the_same_weight_twice_is_an_error(golden, tmp_path):
+    def double(tensors):
+        tensors["bert.embeddings.LayerNorm.bias"] = tensors["embeddings.LayerNorm.bias"]
+
+    with pytest.raises(StorageError, match="embeddings.LayerNorm.bias is there twice"):
+        read_pretrained(copy(golden("bert")[0], tmp_path, change=double))
+
+
+def test_vocabulary_larger_than_the_table_is_refused(golden):
+    with pytest.raises(ConfigError, match="61 tokens, but the encoder embeds only 60"):
+        build_encoder(golden("bert")[0], SIZE, 61)
+
+
+def test_directory_without_or_with_a_broken_config_is_named(tmp_path):
+    with pytest.raises(MissingError, match="no config.json"):
+        read_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(StorageError, match="not readable as JSON"):
+        read_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(["bert"]))
+    with pytest.raises(StorageError, match="not a JSON object"):
+        read_pretrained(tmp_path)
+
+
+def test_written_weights_build_the_same_encoder(golden, tmp_path):
+    directory, _, layout = golden("electra")
+    encoder = build_encoder(directory, SIZE, 60)
+    write_tensors(tmp_path, encoder.tensors())
+    (tmp_path / "config.json").write_text(json.dumps(encoder.config.to_hf()))
+    again = build_encoder(tmp_path, SIZE, 60)
+    np.testing.assert_array_equal(again.tokens(layout)[0], encoder.tokens(layout)[0])
+
+
+def test_word_embeddings_look_up_rows_and_mask_padding(lay_out):
+    words = WordEmbeddings(20, 3, seed=5, scale=0.5)
+    table = words.tensors()["word_embeddings.weight"]
+    vectors, mask = words.tokens(lay_out([[4, 19], [7]]))
+    np.testing.assert_array_equal(vectors[0], table[[4, 19]])
+    np.testing.assert_array_equal(vectors[1, 0], table[7])
+    np.testing.assert_array_equal(mask, [[True, True], [True, False]])
+    assert 0.04 < np.abs(table).max() <= 1.0
+    assert list(words.paths) == ["encoder/word_embeddings"]
+
+
+def test_word_embeddings_take_back_their_table_and_no_other():
+    words, other = WordEmbeddings(20, 3, seed=5), WordEmbeddings(20, 3, seed=6)
+    other.assign(words.tensors())
+    np.testing.assert_array_equal(other.tensors()["word_embeddings.weight"], words.tensors()["word_embeddings.weight"])
+    with pytest.raises(StorageError, match=r"has shape \[4, 3\], not \[20, 3\]"):
+        words.assign({"word_embeddings.weight": np.zeros((4, 3), np.float32)})
