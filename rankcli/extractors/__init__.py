@@ -1,0 +1,1 @@
+"""Extractors: texts to tokens to the sequences an encoder reads."""

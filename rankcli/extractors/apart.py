@@ -1,0 +1,55 @@
+"""Query and document in sequences of their own, for models that encode them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import EXTRACTORS, option
+from rankcli.config.types import PositiveInt
+from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors._subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.shapes import Example, FieldSpec, TokenSequence
+from rankcli.text.tokenizer import Tokenizer
+
+
+@EXTRACTORS.register("apart")
+@dataclass(frozen=True, kw_only=True)
+class Apart(SubwordOptions):
+    """The query and each document as `[CLS] text [SEP]`, special tokens as the tokenizer has them."""
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("query", "doc")
+    maxqlen: PositiveInt = option(32, "tokens of the query's sequence, special tokens included")
+    maxdoclen: PositiveInt = option(256, "tokens of a document's sequence, special tokens included")
+
+    def __post_init__(self) -> None:
+        for name, length in (("maxqlen", self.maxqlen), ("maxdoclen", self.maxdoclen)):
+            if length < 3:
+                raise ValueError(f"{name} must be at least 3: two special tokens and one of the text")
+
+    def build(self, ctx: ExtractorContext) -> ApartExtractor:
+        """Open or train the tokenizer."""
+        return ApartExtractor(self, self.open_tokenizer(ctx))
+
+
+class ApartExtractor(SubwordExtractor):
+    """The fields `query`, one sequence per group, and `doc`, one per document."""
+
+    def __init__(self, options: Apart, tokenizer: Tokenizer) -> None:
+        self.template = tokenizer.single_template
+        self.query_room = room(self.template, options.maxqlen, 0, "the query")
+        self.doc_room = room(self.template, options.maxdoclen, 0, "the document")
+        fields = {"query": FieldSpec("query", options.maxqlen), "doc": FieldSpec("doc", options.maxdoclen)}
+        super().__init__(tokenizer, fields, {"query": self.query_room, "doc": self.doc_room})
+
+    def doc_budget(self, query_tokens: int) -> int:
+        """What the special tokens leave of `maxdoclen`, whatever the query."""
+        return self.doc_room
+
+    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+        """`query`: the query alone; `doc`: each document alone."""
+        query = TokenSequence(*self.template.fill(example.query[: self.query_room]))
+        filled = [self.template.fill(doc[: self.doc_room]) for doc in example.docs]
+        docs = [TokenSequence(ids, segments, doc) for doc, (ids, segments) in enumerate(filled)]
+        return {"query": [query], "doc": docs}

@@ -1,0 +1,59 @@
+"""Query and document in one sequence, the document cut to what fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import EXTRACTORS, option
+from rankcli.config.types import PositiveInt
+from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors._subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.shapes import Example, FieldSpec, Level, TokenSequence
+from rankcli.text.tokenizer import Tokenizer
+
+
+@EXTRACTORS.register("passage")
+@dataclass(frozen=True, kw_only=True)
+class Passage(SubwordOptions):
+    """One sequence per document: `[CLS] query [SEP] document [SEP]`, special tokens as the tokenizer has them.
+
+    The query is cut to `maxqlen` tokens, the document to what is left of `maxseqlen`.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("pair",)
+    maxseqlen: PositiveInt = option(256, "tokens of a sequence, special tokens included")
+    maxqlen: PositiveInt = option(32, "tokens of the query")
+
+    def __post_init__(self) -> None:
+        if self.maxseqlen < self.maxqlen + 4:
+            raise ValueError(
+                f"maxseqlen must be at least maxqlen + 4 = {self.maxqlen + 4}: 3 special tokens and one of the document"
+            )
+
+    def build(self, ctx: ExtractorContext) -> PassageExtractor:
+        """Open or train the tokenizer."""
+        return PassageExtractor(self, self.open_tokenizer(ctx))
+
+
+class PassageExtractor(SubwordExtractor):
+    """The field `pair`, one sequence per document."""
+
+    def __init__(self, options: Passage, tokenizer: Tokenizer) -> None:
+        self.maxqlen, self.template = options.maxqlen, tokenizer.pair_template
+        self.room = options.maxseqlen - self.template.special
+        room(self.template, options.maxseqlen, options.maxqlen, "the document")
+        keep: dict[Level, int] = {"query": options.maxqlen, "doc": self.room}
+        super().__init__(tokenizer, {"pair": FieldSpec("doc", options.maxseqlen)}, keep)
+
+    def doc_budget(self, query_tokens: int) -> int:
+        """What the query and the special tokens leave of `maxseqlen`."""
+        return self.room - min(query_tokens, self.maxqlen)
+
+    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+        """`pair`: query and document, one sequence per document."""
+        query = example.query[: self.maxqlen]
+        budget = self.doc_budget(len(query))
+        filled = [self.template.fill(query, doc[:budget]) for doc in example.docs]
+        return {"pair": [TokenSequence(ids, segments, doc) for doc, (ids, segments) in enumerate(filled)]}

@@ -1,0 +1,80 @@
+"""Query and document in several sequences, one per passage of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import EXTRACTORS, option
+from rankcli.config.types import PositiveInt
+from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors._subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.shapes import Example, FieldSpec, Ints, Level, TokenSequence
+from rankcli.text.tokenizer import Tokenizer
+
+
+@EXTRACTORS.register("pooledpassage")
+@dataclass(frozen=True, kw_only=True)
+class PooledPassage(SubwordOptions):
+    """Up to `numpassages` sequences per document, one per window of `passagelen` tokens (Dai and Callan, 2019).
+
+    A window starts every `stride` tokens until one reaches the end of the document; the last may be short. What lies
+    beyond the first `numpassages` is left out. A document without tokens is one empty passage.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("pair",)
+    maxseqlen: PositiveInt = option(256, "tokens of a sequence, special tokens included")
+    maxqlen: PositiveInt = option(32, "tokens of the query")
+    passagelen: PositiveInt = option(150, "tokens of a passage")
+    stride: PositiveInt = option(100, "tokens from the start of a passage to the start of the next")
+    numpassages: PositiveInt = option(16, "passages of a document, from its start")
+
+    def __post_init__(self) -> None:
+        if self.stride > self.passagelen:
+            raise ValueError(
+                f"stride must be at most passagelen = {self.passagelen}, or tokens between passages are never read"
+            )
+        least = self.maxqlen + self.passagelen + 3
+        if self.maxseqlen < least:
+            raise ValueError(
+                f"maxseqlen must be at least maxqlen + passagelen + 3 special tokens = {least}, or passages are cut"
+            )
+
+    def build(self, ctx: ExtractorContext) -> PooledPassageExtractor:
+        """Open or train the tokenizer."""
+        return PooledPassageExtractor(self, self.open_tokenizer(ctx))
+
+
+class PooledPassageExtractor(SubwordExtractor):
+    """The field `pair`, one sequence per passage; the document is kept once and cut into windows here."""
+
+    def __init__(self, options: PooledPassage, tokenizer: Tokenizer) -> None:
+        self.options, self.template = options, tokenizer.pair_template
+        room(self.template, options.maxseqlen, options.maxqlen + options.passagelen - 1, "the passage")
+        self.kept = options.passagelen + options.stride * (options.numpassages - 1)
+        longest = options.maxqlen + options.passagelen + self.template.special
+        keep: dict[Level, int] = {"query": options.maxqlen, "doc": self.kept}
+        super().__init__(tokenizer, {"pair": FieldSpec("doc", longest)}, keep)
+
+    def doc_budget(self, query_tokens: int) -> int:
+        """What all windows cover together, whatever the query."""
+        return self.kept
+
+    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+        """`pair`: query and passage, the passages of a document in order."""
+        query = example.query[: self.options.maxqlen]
+        return {
+            "pair": [
+                TokenSequence(*self.template.fill(query, passage), doc)
+                for doc, tokens in enumerate(example.docs)
+                for passage in self._passages(tokens)
+            ]
+        }
+
+    def _passages(self, tokens: Ints) -> Iterator[Ints]:
+        length, stride = self.options.passagelen, self.options.stride
+        last = min(max(0, -(-(len(tokens) - length) // stride)), self.options.numpassages - 1)
+        for index in range(last + 1):
+            yield tokens[index * stride : index * stride + length]

@@ -1,0 +1,56 @@
+"""Query and documents in sequences of their own."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_tokenizers as tiny
+
+from rankcli.errors import ConfigError
+from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.apart import Apart
+
+
+def built(directory, **options):
+    return Apart(**options).build(ExtractorContext(pretrained=directory))
+
+
+def test_texts_stand_alone_in_segment_0(tmp_path):
+    extractor = built(tiny.bert(tmp_path), maxqlen=6, maxdoclen=6)
+    made = extractor.sequences(tiny.example(extractor, "a b", "c d e", ""))
+    assert tiny.listed(made["query"]) == [([2, 4, 5, 3], [0] * 4, 0)]
+    assert tiny.listed(made["doc"]) == [([2, 6, 7, 8, 3], [0] * 5, 0), ([2, 3], [0] * 2, 1)]
+
+
+def test_lengths_count_special_tokens(tmp_path):
+    extractor = built(tiny.bert(tmp_path), maxqlen=3, maxdoclen=4)
+    made = extractor.sequences(tiny.example(extractor, "a b c", "d e f"))
+    assert made["query"][0].ids.tolist() == [2, 4, 3]
+    assert made["doc"][0].ids.tolist() == [2, 7, 8, 3]
+    assert (extractor.doc_budget(0), extractor.doc_budget(9)) == (2, 2)
+    assert [extractor.fields[name].level for name in ("query", "doc")] == ["query", "doc"]
+
+
+def test_lengths_without_room_for_a_token_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="maxdoclen must be at least 3"):
+        Apart(maxdoclen=2)
+    folder = tiny.bert(tmp_path)
+    text = (folder / "tokenizer.json").read_text().replace('"BertProcessing"', '"RobertaProcessing"')
+    assert "RobertaProcessing" in text  # the same two special tokens around one text
+    Apart(maxqlen=3).build(ExtractorContext(pretrained=folder))
+    with pytest.raises(ConfigError, match="no token of the query"):
+        _with_three_special_tokens(folder)
+        built(folder, maxqlen=3)
+
+
+def _with_three_special_tokens(folder):
+    from tokenizers import Tokenizer, processors
+
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.post_processor = processors.TemplateProcessing("[CLS] $A [SEP] [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
+    backend.save(str(folder / "tokenizer.json"))
+
+
+def test_tokens_beyond_the_lengths_are_cut_even_if_they_were_stored(tmp_path):
+    stored = tiny.example(built(tiny.bert(tmp_path)), "a b c", "d e f")
+    made = built(tmp_path, maxqlen=4, maxdoclen=4).sequences(stored)
+    assert (made["query"][0].ids.tolist(), made["doc"][0].ids.tolist()) == ([2, 4, 5, 3], [2, 7, 8, 3])
