@@ -1,0 +1,1 @@
+"""Examples as cached TFRecords, and batches read back from them."""

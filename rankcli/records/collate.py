@@ -1,0 +1,79 @@
+"""Examples to batches: the extractor's sequences laid out per replica, in the same shapes for all replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rankcli.extractors._base import Extractor
+from rankcli.records.layout import bucket_length, bucket_rows, padded
+from rankcli.shapes import Batch, Example, Field, FieldSpec, TokenSequence
+
+
+class Shape(NamedTuple):
+    """Groups per batch, documents per group; whether the number of sequences is one of few, or as many as there are.
+
+    `share` lets groups of one query share its sequence in fields at query level.
+    """
+
+    groups: int
+    docs: int
+    static: bool
+    share: bool = False
+
+
+class _Flat(NamedTuple):
+    sequences: list[TokenSequence]
+    owners: npt.NDArray[np.int32]
+
+
+def collate(parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Shape) -> list[Batch]:
+    """One batch of `shape` per part; a part with fewer examples is filled up with groups that only pad."""
+    extracted = [[extractor.sequences(example) for example in part] for part in parts]
+    fields: list[dict[str, Field]] = [{} for _ in parts]
+    for name, spec in extractor.fields.items():
+        lists = [[made[name] for made in part] for part in extracted]
+        flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
+        for laid_out, field in zip(fields, _lay_out(flats, spec, shape, extractor.pad_id), strict=True):
+            laid_out[name] = field
+    taught = any(example.teacher_scores is not None for part in parts for example in part)
+    return [_batch(part, laid_out, shape, taught) for part, laid_out in zip(parts, fields, strict=True)]
+
+
+def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: FieldSpec, shape: Shape) -> _Flat:
+    if spec.level == "doc":
+        sequences = [sequence for group in groups for sequence in group]
+        owners = [b * shape.docs + sequence.doc for b, group in enumerate(groups) for sequence in group]
+        return _Flat(sequences, np.array(owners, np.int32))
+    owners_of_groups = np.zeros(shape.groups, np.int32)
+    first: dict[Any, int] = {}
+    kept: list[TokenSequence] = []
+    for b, (example, (sequence,)) in enumerate(zip(part, groups, strict=True)):
+        owners_of_groups[b] = first.setdefault(example.qid if shape.share else b, len(kept))
+        if owners_of_groups[b] == len(kept):
+            kept.append(sequence)
+    return _Flat(kept, owners_of_groups)
+
+
+def _lay_out(flats: list[_Flat], spec: FieldSpec, shape: Shape, pad_id: int) -> list[Field]:
+    longest = max(len(sequence.ids) for flat in flats for sequence in flat.sequences)
+    rows = max(len(flat.sequences) for flat in flats)
+    if shape.static:
+        rows = bucket_rows(rows, shape.groups * shape.docs) if spec.level == "doc" else shape.groups
+    length = bucket_length(longest, spec.max_length)
+    pad_owner = -1 if spec.level == "doc" else None
+    return [padded(flat.sequences, flat.owners, rows, length, pad_id, pad_owner=pad_owner) for flat in flats]
+
+
+def _batch(part: Sequence[Example], fields: dict[str, Field], shape: Shape, taught: bool) -> Batch:
+    labels, weights, teacher = (np.zeros((shape.groups, shape.docs), np.float32) for _ in range(3))
+    doc_mask = np.zeros((shape.groups, shape.docs), np.bool_)
+    for b, example in enumerate(part):
+        filled = slice(0, len(example.docids))
+        labels[b, filled], weights[b, filled], doc_mask[b, filled] = example.labels, example.weights, True
+        if example.teacher_scores is not None:
+            teacher[b, filled] = example.teacher_scores
+    return Batch(labels, weights, doc_mask, fields, {"teacher_scores": teacher} if taught else {})

@@ -1,0 +1,142 @@
+"""Caches read back: examples from any sample on, training batches from any step on, and batches for prediction.
+
+A shard is compared with the manifest before its first record is used. Batches are made ahead in a thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from rankcli.errors import StorageError
+from rankcli.extractors._base import Extractor
+from rankcli.records.codec import decode
+from rankcli.records.collate import Shape, collate
+from rankcli.records.manifest import Manifest, Shard
+from rankcli.records.prefetch import prefetch
+from rankcli.records.tfrecord import checksum, read_records
+from rankcli.shapes import Batch, Example
+from rankcli.storage.base import Storage
+
+SORT_PAIRS = 20_000  # sorting more at once by length would save hardly any more padding
+
+Rows = list[list[tuple[str, str]]]
+
+
+def read_examples(manifest: Manifest, storage: Storage, start: int = 0, stop: int | None = None) -> Iterator[Example]:
+    """The examples of samples `start`..`stop` - 1 (None: to the end); StorageError names a shard that has changed."""
+    stop = manifest.samples if stop is None else stop
+    if not 0 <= start <= stop <= manifest.samples:
+        raise ValueError(f"samples {start}..{stop} asked of a cache of {manifest.samples}")
+    first = 0
+    for shard in manifest.shards:
+        begin, end = max(start - first, 0), min(stop - first, shard.samples)
+        if begin < end:
+            yield from _read_shard(manifest, storage, shard, begin, end)
+        first += shard.samples
+
+
+def verify_shard(manifest: Manifest, storage: Storage, shard: Shard) -> None:
+    """StorageError unless the shard has the size and the checksum of the manifest."""
+    name = f"{manifest.location}/{shard.name}"
+    size, crc = checksum(storage.fetch(name))
+    if (size, crc) != (shard.bytes, shard.crc32c):
+        found = f"{size} bytes instead of {shard.bytes}" if size != shard.bytes else "another checksum"
+        raise StorageError(
+            f"damaged cache: the shard has {found}",
+            where=f"{storage.uri}/{name}",
+            fix=f"delete {storage.uri}/{manifest.location}; the next run converts anew",
+        )
+
+
+def _read_shard(manifest: Manifest, storage: Storage, shard: Shard, begin: int, end: int) -> Iterator[Example]:
+    verify_shard(manifest, storage, shard)
+    path = storage.fetch(f"{manifest.location}/{shard.name}")
+    records = itertools.islice(read_records(path, begin), end - begin)
+    for number, data in enumerate(records, begin):
+        yield decode(data, manifest.token_dtype, f"{path}:{number}")
+
+
+def training_batches(
+    manifest: Manifest,
+    storage: Storage,
+    extractor: Extractor,
+    *,
+    batch: int,
+    replicas: int = 1,
+    start_step: int = 0,
+    steps: int,
+    static: bool = False,
+) -> Iterator[list[Batch]]:
+    """Per step from `start_step` to `steps` - 1 one batch of `batch` / `replicas` groups for each replica.
+
+    Step s uses the samples s * `batch` up to (s + 1) * `batch`, whatever the number of replicas. Batches of a step have
+    equal shapes; with `static` the number of sequences is one of few too, as compilation for accelerators wants.
+    """
+    if batch % replicas:
+        raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
+    if steps * batch > manifest.samples:
+        raise ValueError(f"{steps} steps of {batch} samples asked of a cache of {manifest.samples}")
+    examples = read_examples(manifest, storage, start_step * batch, steps * batch)
+    return prefetch(_training(examples, extractor, batch // replicas, replicas, static))
+
+
+def _training(
+    examples: Iterator[Example], extractor: Extractor, groups: int, replicas: int, static: bool
+) -> Iterator[list[Batch]]:
+    for chunk in _chunks(examples, groups * replicas):
+        docs = max(len(example.docids) for example in chunk)
+        yield collate(_split(chunk, groups, replicas), extractor, Shape(groups, docs, static))
+
+
+def prediction_batches(
+    manifest: Manifest,
+    storage: Storage,
+    extractor: Extractor,
+    *,
+    evalbatch: int,
+    replicas: int = 1,
+    static: bool = False,
+) -> Iterator[tuple[list[Batch], Rows]]:
+    """Every query-document pair of the cache once, as groups of one document, and which pairs a batch holds.
+
+    `rows[r][b]` is the (qid, docid) of group b of replica r; groups behind those only pad. Pairs are sorted by length
+    within a large window, longest first, so that batches hold sequences of like lengths. `evalbatch` counts the pairs
+    of all replicas and is rounded up to a multiple of them; with `static` the last batch is as large as the others.
+    """
+    per_replica = -(-evalbatch // replicas)
+    return prefetch(_prediction(read_examples(manifest, storage), extractor, per_replica, replicas, static))
+
+
+def _prediction(
+    examples: Iterator[Example], extractor: Extractor, groups: int, replicas: int, static: bool
+) -> Iterator[tuple[list[Batch], Rows]]:
+    size = groups * replicas
+    pairs = (pair for example in examples for pair in _pairs(example))
+    for window in _chunks(pairs, max(SORT_PAIRS // size, 1) * size):
+        window.sort(key=lambda pair: len(pair.query) + len(pair.docs[0]), reverse=True)
+        for chunk in _chunks(iter(window), size):
+            wanted = groups if static else -(-len(chunk) // replicas)
+            parts = _split(chunk, wanted, replicas)
+            batches = collate(parts, extractor, Shape(wanted, 1, static, share=True))
+            yield batches, [[(pair.qid, pair.docids[0]) for pair in part] for part in parts]
+
+
+def _pairs(example: Example) -> Iterator[Example]:
+    """The documents of a group as groups of their own."""
+    teacher = example.teacher_scores
+    for k, (docid, tokens) in enumerate(zip(example.docids, example.docs, strict=True)):
+        here = slice(k, k + 1)
+        scores = None if teacher is None else teacher[here]
+        yield Example(
+            example.qid, (docid,), example.query, (tokens,), example.labels[here], example.weights[here], scores
+        )
+
+
+def _split(chunk: Sequence[Example], groups: int, replicas: int) -> list[Sequence[Example]]:
+    return [chunk[r * groups : (r + 1) * groups] for r in range(replicas)]
+
+
+def _chunks(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
+    while chunk := list(itertools.islice(examples, size)):
+        yield chunk

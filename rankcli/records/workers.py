@@ -1,0 +1,80 @@
+"""Work spread over processes, results in order; inline when one process is enough."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from rankcli.errors import StorageError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_state: Any = None  # what the tasks of this process share: large, so it is sent once and not with every task
+
+
+class Workers:
+    """Runs functions `f(state, task)`, in spawned processes: forking is unsafe once TensorFlow has threads."""
+
+    def __init__(self, state: Any, executor: Executor | None, processes: int) -> None:
+        self._state, self._executor, self._window = state, executor, 2 * processes
+
+    def map(self, function: Callable[[Any, Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """The results in the order of `tasks`, of which only as many are taken ahead as keep the processes busy."""
+        if self._executor is None:
+            yield from (function(self._state, task) for task in tasks)
+            return
+        pending: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                pending.append(self._executor.submit(_run, function, task))
+                if len(pending) >= self._window:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise StorageError(
+                "a conversion process was killed from outside, often for want of memory",
+                fix="run again with fewer processes",
+            ) from error
+
+
+@contextlib.contextmanager
+def workers(state: Any, processes: int) -> Iterator[Workers]:
+    """Workers in `processes` processes that share a copy of `state`; none is started for one."""
+    if processes <= 1:
+        yield Workers(state, None, 1)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(state,))
+    try:
+        yield Workers(state, executor, processes)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start(state: Any) -> None:
+    global _state
+    _state = state
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its workers in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Without this, workers of a killed parent would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(function: Callable[[Any, Task], Result], task: Task) -> Result:
+    return function(_state, task)

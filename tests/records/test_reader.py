@@ -1,0 +1,246 @@
+"""Caches read back: seeking, damage, training batches, batches for prediction."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from record_fakes import Groups, WordExtractor, converted, expected, same
+
+from rankcli.errors import StorageError
+from rankcli.extractors._base import Extractor
+from rankcli.records import reader
+from rankcli.records.manifest import Manifest
+from rankcli.records.prefetch import prefetch
+from rankcli.records.reader import prediction_batches, read_examples, training_batches
+from rankcli.shapes import Batch, Field, Sample
+from rankcli.storage.local import LocalStorage
+
+Cache = tuple[Manifest, LocalStorage]
+EXTRACTOR: Extractor = WordExtractor()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return converted(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Cache:
+    """A cache to damage."""
+    return converted(tmp_path, samples=4, samples_per_shard=2)
+
+
+def read_pairs(field: Field) -> dict[int, list[list[int]]]:
+    """The token ids of the sequences of each owner."""
+    found: dict[int, list[list[int]]] = {}
+    for row, owner in enumerate(field.owner):
+        tokens = field.layout.ids[row][field.layout.sequence[row] >= 0].tolist()
+        assert (owner == -1) == (tokens == [])
+        if tokens:
+            found.setdefault(int(owner), []).append(tokens)
+    return found
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    flat = [[*batch[:3], *(a for f in batch.fields.values() for a in (*f.layout, f.owner))] for batch in (one, other)]
+    return all(np.array_equal(a, b) for a, b in zip(*flat, strict=True))
+
+
+def test_reading_starts_and_stops_anywhere(cache: Cache) -> None:
+    for start, stop in itertools.combinations_with_replacement(range(0, 24, 3), 2):
+        examples = list(read_examples(*cache, start, stop))
+        assert len(examples) == stop - start
+        assert all(same(example, expected(n)) for n, example in zip(range(start, stop), examples, strict=True))
+    with pytest.raises(ValueError, match="samples 3..24 asked of a cache of 23"):
+        list(read_examples(*cache, 3, 24))
+
+
+@pytest.mark.faults
+def test_a_shard_cut_anywhere_is_found(own: Cache) -> None:
+    manifest, storage = own
+    path = storage.root / manifest.location / manifest.shards[1].name
+    content = path.read_bytes()
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
+        with pytest.raises(StorageError) as caught:
+            list(read_examples(manifest, storage))
+        assert caught.value.where == str(path) and f"{cut} bytes instead of {len(content)}" in str(caught.value)
+
+
+@pytest.mark.faults
+def test_flipped_bits_doubled_swapped_and_missing_shards_are_found(own: Cache) -> None:
+    manifest, storage = own
+    first, second = (storage.root / manifest.location / shard.name for shard in manifest.shards)
+    content, other = first.read_bytes(), second.read_bytes()
+    flipped = [bytearray(content) for _ in range(40)]
+    for n, damaged in enumerate(flipped):
+        damaged[n * len(content) // 40] ^= 1 << n % 8
+    for damaged in (*flipped, content + content, content + b"\0", b"", other):
+        first.write_bytes(damaged)
+        with pytest.raises(StorageError, match="damaged cache: the shard has") as caught:
+            next(read_examples(manifest, storage))
+        assert caught.value.exit_code == 6 and "shard-00000.tfrecord" in str(caught.value)
+    first.unlink()
+    with pytest.raises(StorageError, match="shard-00000.tfrecord"):
+        next(read_examples(manifest, storage))
+
+
+@pytest.mark.faults
+def test_only_the_shards_that_are_read_must_be_whole(own: Cache) -> None:
+    manifest, storage = own
+    (storage.root / manifest.location / manifest.shards[0].name).write_bytes(b"")
+    assert len(list(read_examples(manifest, storage, 2))) == 2
+
+
+def test_defect_15_shards_are_read_in_numeric_order(tmp_path: Path) -> None:
+    manifest, storage = converted(tmp_path, samples=12, samples_per_shard=1)
+    assert [example.docids[0] for example in read_examples(manifest, storage)] == [f"d{3 * n}" for n in range(12)]
+
+
+def test_a_training_batch_is_its_samples_laid_out(cache: Cache) -> None:
+    (batch,) = list(training_batches(*cache, EXTRACTOR, batch=4, steps=5))[2]
+    examples = [expected(n) for n in range(8, 12)]
+    assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all() and (batch.weights == 1).all()
+    sequences = [EXTRACTOR.sequences(example) for example in examples]
+    wanted = {3 * b + s.doc: [s.ids.tolist()] for b, made in enumerate(sequences) for s in made["pair"]}
+    assert read_pairs(batch.fields["pair"]) == wanted
+    assert batch.fields["query"].owner.tolist() == [0, 1, 2, 3]
+    lengths = [len(example.query) for example in examples]
+    assert (batch.fields["query"].layout.sequence >= 0).sum(axis=1).tolist() == lengths
+    assert batch.fields["pair"].layout.ids.dtype == np.int32 and batch.extras == {}
+
+
+def test_training_goes_on_at_any_step(cache: Cache) -> None:
+    whole = list(training_batches(*cache, EXTRACTOR, batch=4, steps=5))
+    for start in range(6):
+        tail = list(training_batches(*cache, EXTRACTOR, batch=4, start_step=start, steps=5))
+        assert len(tail) == 5 - start and all(map(equal, (b for (b,) in tail), (b for (b,) in whole[start:])))
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_replicas_share_a_batch_out_in_equal_shapes(cache: Cache, static: bool) -> None:
+    extractor = WordExtractor(passage=8)
+    single = training_batches(*cache, extractor, batch=6, steps=3, static=static)
+    several = training_batches(*cache, extractor, batch=6, replicas=3, steps=3, static=static)
+    for (one,), parts in zip(single, several, strict=True):
+        assert np.array_equal(np.concatenate([part.labels for part in parts]), one.labels)
+        shapes = [[array.shape for f in part.fields.values() for array in (*f.layout, f.owner)] for part in parts]
+        assert shapes[0] == shapes[1] == shapes[2]
+        joined = {
+            6 * r + slot: ids for r, part in enumerate(parts) for slot, ids in read_pairs(part.fields["pair"]).items()
+        }
+        assert joined == read_pairs(one.fields["pair"])
+
+
+def test_uneven_shares_and_too_many_steps_are_refused(cache: Cache) -> None:
+    with pytest.raises(ValueError, match="a batch of 4 groups cannot be divided evenly over 3 replicas"):
+        training_batches(*cache, EXTRACTOR, batch=4, replicas=3, steps=1)
+    with pytest.raises(ValueError, match="6 steps of 4 samples asked of a cache of 23"):
+        training_batches(*cache, EXTRACTOR, batch=4, steps=6)
+
+
+def test_static_training_batches_come_in_few_shapes(cache: Cache) -> None:
+    extractor = WordExtractor(passage=5)
+    batches = [b for (b,) in training_batches(*cache, extractor, batch=2, steps=11, static=True)]
+    shapes = {batch.fields["pair"].layout.ids.shape for batch in batches}
+    assert {rows % 6 for rows, _ in shapes} == {0} and {length for _, length in shapes} <= {8, 16, 24, 30}
+    assert {batch.fields["query"].layout.ids.shape for batch in batches} == {(2, 4)}
+
+
+def uneven(n: int) -> Sample:
+    """Groups of 0 to 6 documents of 20 queries."""
+    docids = tuple(f"d{(7 * n + k) % 200}" for k in range(n % 7))
+    return Sample(f"q{n}", docids, tuple(float(k) for k in range(len(docids))))
+
+
+@pytest.fixture(scope="module")
+def candidates(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return converted(tmp_path_factory.mktemp("candidates"), sampler=uneven, samples=20)
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize(("evalbatch", "replicas"), [(1, 1), (3, 2), (7, 1), (8, 4), (1000, 2)])
+def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
+    candidates: Cache, evalbatch: int, replicas: int, static: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "SORT_PAIRS", 20)
+    extractor = WordExtractor(passage=8)
+    wanted: dict[tuple[str, str], Any] = {}
+    for n in range(20):
+        example = expected(n, uneven)
+        for sequence in extractor.sequences(example)["pair"]:
+            key = (example.qid, example.docids[sequence.doc])
+            wanted.setdefault(key, (example.labels[sequence.doc], []))[1].append(sequence.ids.tolist())
+    found: list[tuple[tuple[str, str], Any]] = []
+    for batches, rows in prediction_batches(
+        *candidates, extractor, evalbatch=evalbatch, replicas=replicas, static=static
+    ):
+        assert len(batches) == len(rows) == replicas
+        assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
+        for batch, ids in zip(batches, rows, strict=True):
+            assert batch.doc_mask.sum() == len(ids) and not batch.weights[len(ids) :].any()
+            assert (
+                len(batch.labels) == -(-evalbatch // replicas)
+                if static
+                else len(batch.labels) <= -(-evalbatch // replicas)
+            )
+            sequences = read_pairs(batch.fields["pair"])
+            assert set(sequences) == set(range(len(ids)))
+            found += [(key, (batch.labels[b, 0], sequences[b])) for b, key in enumerate(ids)]
+            check_queries(batch, ids, extractor)
+    assert len(found) == len(wanted) and dict(found) == wanted
+
+
+def check_queries(batch: Batch, ids: list[tuple[str, str]], extractor: WordExtractor) -> None:
+    """Every group finds its own query, and equal queries are laid out once."""
+    field = batch.fields["query"]
+    assert len(field.owner) == len(batch.labels) and len(set(field.owner[: len(ids)])) == len({qid for qid, _ in ids})
+    for owner, (qid, _) in zip(field.owner, ids, strict=False):
+        tokens = field.layout.ids[owner][field.layout.sequence[owner] >= 0]
+        assert tokens.tolist() == expected(int(qid[1:])).query.tolist()
+
+
+def test_prediction_sorts_by_length_so_that_padding_is_small(tmp_path: Path) -> None:
+    manifest, storage = converted(tmp_path, sampler=Groups(size=40), samples=10)
+    lengths, area, tokens = [], 0, 0
+    for (batch,), _ in prediction_batches(manifest, storage, EXTRACTOR, evalbatch=16):
+        layout = batch.fields["pair"].layout
+        lengths.append(layout.ids.shape[1])
+        area, tokens = area + layout.ids.size, tokens + int((layout.sequence >= 0).sum())
+    assert lengths == sorted(lengths, reverse=True) and len(set(lengths)) == 4
+    assert 1 - tokens / area < 0.2
+
+
+def test_work_is_done_ahead_by_a_thread_that_ends_with_its_consumer() -> None:
+    made = []
+
+    def numbers() -> Any:
+        try:
+            for n in itertools.count():
+                made.append(n)
+                yield n
+        finally:
+            made.append("closed")
+
+    before = threading.active_count()
+    ahead = prefetch(numbers(), ahead=2)
+    assert [next(ahead) for _ in range(3)] == [0, 1, 2]
+    ahead.close()
+    assert threading.active_count() == before and made[-1] == "closed" and len(made) <= 8
+
+
+def test_an_error_in_the_thread_is_raised_where_it_would_have_come() -> None:
+    def failing() -> Any:
+        yield 1
+        raise StorageError("damaged", where="shard:7")
+
+    ahead = prefetch(failing())
+    assert next(ahead) == 1
+    with pytest.raises(StorageError, match="shard:7: damaged"):
+        next(ahead)
+    assert list(prefetch([])) == []
