@@ -1,0 +1,157 @@
+"""Per-query effectiveness, computed by trec_eval's own code, plus RR@k from the same judgments.
+
+trec_eval's code crashes on an id that is not valid Unicode, on a cutoff of 0 and on huge grades, scores NaN silently,
+and leaves out judged queries that the run lacks. Everything is checked here before it runs, and completed after.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankcli.data.trec import ranking
+from rankcli.errors import ConfigError, DataError
+
+Qrels = Mapping[str, Mapping[str, int]]
+Run = Mapping[str, Mapping[str, float]]
+PerQuery = dict[str, dict[str, float]]  # metric -> qid -> value
+
+MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
+
+_RR = "RR@"  # MS MARCO's measure, which trec_eval lacks
+_PLAIN = (
+    *("map", "ndcg", "recip_rank", "Rprec", "bpref", "infAP", "11pt_avg", "G", "binG", "Rndcg", "ndcg_rel"),
+    *("set_P", "set_recall", "set_F", "set_map", "set_relative_P"),
+)
+_WITH_CUTOFF = ("ndcg_cut_", "map_cut_", "P_", "recall_", "success_", "relative_P_", _RR)
+_LEGAL = re.compile(
+    rf"{'|'.join(_PLAIN)}|(?:{'|'.join(_WITH_CUTOFF)})[1-9][0-9]{{0,5}}|iprec_at_recall_(?:0\.[0-9][0-9]|1\.00)"
+)
+
+
+def check_metrics(names: Iterable[str], *, where: str = "") -> None:
+    """Raise a ConfigError that names every metric of `names` that cannot be computed, with what may have been meant."""
+    unknown = [name for name in names if not _LEGAL.fullmatch(name)]
+    if unknown:
+        listed = ", ".join((*_PLAIN, *(f"{stem}K" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"))
+        raise ConfigError("; ".join(map(_unknown, unknown)), where=where, fix=f"use trec_eval's names: {listed}")
+
+
+def _unknown(name: str) -> str:
+    """The message for one unknown name: a cutoff makes the measures that have one likely, its absence the others."""
+    stem, cutoff = re.fullmatch(r"(.*?)(?:[@_.]?([1-9][0-9]{0,5}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
+    if not cutoff:
+        meant.update((legal.lower(), legal) for legal in _PLAIN)
+    close = difflib.get_close_matches(stem.lower(), meant, n=1)
+    return f"unknown metric {name!r}" + (f"; did you mean {meant[close[0]]!r}?" if close else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many queries are judged, are judged but have no retrieved document, have one but are not judged."""
+
+    judged: int
+    missing: int
+    unjudged: int
+
+
+def coverage(qrels: Qrels, run: Run, *, where: str = "") -> Coverage:
+    """Count how `qrels` and `run` join; a DataError when no query is in both, since every figure would be 0."""
+    retrieved = {qid for qid, scores in run.items() if scores}
+    joined = len(retrieved & qrels.keys())
+    if not joined:
+        raise DataError(
+            f"no judged query has a retrieved document: {len(qrels)} queries in the qrels{_example(qrels)}, "
+            f"{len(retrieved)} in the run{_example(retrieved)}",
+            where=where,
+            fix="check that both files are of one collection and write query ids alike",
+        )
+    return Coverage(judged=len(qrels), missing=len(qrels) - joined, unjudged=len(retrieved) - joined)
+
+
+def _example(qids: Iterable[str]) -> str:
+    first = min(qids, default=None)
+    return "" if first is None else f" (such as {first!r})"
+
+
+def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str], relevance_level: int = 1) -> PerQuery:
+    """The value of every metric for every query of `qrels`, in the order of `metrics` and of sorted query ids.
+
+    A judged query without a retrieved document counts as 0, a query that is not judged is left out. Grades of at least
+    `relevance_level` are relevant to the binary measures; nDCG and its kin take grades as gains, whatever the level.
+    Documents are ranked as trec_eval does: by score in float32, ties by id descending. Only the values matter, not the
+    order in which they come.
+    """
+    check_metrics(metrics)
+    if relevance_level < 1:
+        raise ConfigError(f"relevance level {relevance_level} makes unjudged documents relevant", fix="use 1 or more")
+    coverage(qrels, run)
+    joined = {qid: _scores(qid, run[qid]) for qid in sorted(qrels) if qrels[qid] and run.get(qid)}
+    _check_judgments(qrels)
+    by_query = _trec_eval({qid: qrels[qid] for qid in joined}, joined, metrics, relevance_level)
+    results: PerQuery = {}
+    for metric in dict.fromkeys(metrics):
+        if metric.startswith(_RR):
+            k = int(metric.removeprefix(_RR))
+            values = {qid: reciprocal_rank(qrels[qid], joined[qid], k, relevance_level) for qid in joined}
+        else:
+            values = {qid: by_query[qid][metric] for qid in joined}
+        results[metric] = {qid: values.get(qid, 0.0) for qid in sorted(qrels)}
+    return results
+
+
+def reciprocal_rank(grades: Mapping[str, int], scores: Mapping[str, float], k: int, relevance_level: int = 1) -> float:
+    """1 / rank of the first document among the best `k` whose grade is at least `relevance_level`; 0 without one."""
+    ranked = ranking(scores)[:k]
+    return next((1 / rank for rank, docid in enumerate(ranked, 1) if grades.get(docid, 0) >= relevance_level), 0.0)
+
+
+def means(values: PerQuery) -> dict[str, float]:
+    """The mean of every metric over its queries."""
+    return {metric: float(np.mean(list(by_query.values()))) for metric, by_query in values.items()}
+
+
+def _trec_eval(qrels: Qrels, run: Run, metrics: Sequence[str], level: int) -> dict[str, dict[str, float]]:
+    import pytrec_eval
+
+    named = {metric for metric in metrics if not metric.startswith(_RR)}
+    if not named:
+        return {}
+    # An evaluator keeps state between calls, so each call has its own.
+    return dict(pytrec_eval.RelevanceEvaluator(qrels, named, relevance_level=level).evaluate(run))
+
+
+def _scores(qid: str, scores: Mapping[str, float]) -> dict[str, float]:
+    """`scores` as plain floats, checked: ids that C strings can hold, scores finite in trec_eval's float32."""
+    where = f"run, query {qid!r}"
+    _check_ids([qid, *scores], where)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.fromiter(scores.values(), np.float64, len(scores)).astype(np.float32))
+    if not finite.all():
+        docid = list(scores)[int(np.argmin(finite))]
+        raise DataError(f"score {scores[docid]} of document {docid!r} is not a finite float32", where=where)
+    return {docid: float(score) for docid, score in scores.items()}
+
+
+def _check_judgments(qrels: Qrels) -> None:
+    for qid, grades in qrels.items():
+        where = f"qrels, query {qid!r}"
+        _check_ids([qid, *grades], where)
+        for docid, grade in grades.items():
+            if not isinstance(grade, int) or abs(grade) > MAX_GRADE:
+                raise DataError(f"grade {grade!r} of document {docid!r} is no int within {MAX_GRADE}", where=where)
+
+
+def _check_ids(ids: Sequence[str], where: str) -> None:
+    text = "\n".join(ids)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"an id holds {text[error.start]!r}, which is no Unicode character", where=where) from error
+    if "\0" in text:
+        raise DataError("an id holds a NUL character", where=where)

@@ -1,0 +1,73 @@
+"""The objects that scripts lean on and the tables that people read."""
+
+from __future__ import annotations
+
+import pytest
+
+from rankcli.evaluation.report import Evaluation, split_json, split_table
+from rankcli.evaluation.significance import compare, t_test
+from rankcli.evaluation.trec import Coverage
+
+FIRST = {"map": {"1": 0.2, "2": 0.4, "3": 0.6}}
+BETTER = {"map": {"1": 0.5, "2": 0.4, "3": 0.9}}
+P = t_test([0.5, 0.4, 0.9], [0.2, 0.4, 0.6])
+
+
+def test_json_without_a_baseline() -> None:
+    found = Evaluation(Coverage(3, 0, 0), FIRST).to_json()
+    assert found == {"schema_version": 1, "queries": 3, "metrics": {"map": {"mean": pytest.approx(0.4)}}}
+
+
+def test_json_with_a_baseline_has_every_key_of_the_contract() -> None:
+    found = Evaluation(Coverage(3, 0, 0), BETTER, compare(BETTER, FIRST)).to_json()
+    assert found["metrics"]["map"] == {
+        "mean": pytest.approx(0.6),
+        "baseline": pytest.approx(0.4),
+        "delta": pytest.approx(0.2),
+        "p": pytest.approx(P),
+        "p_rand": pytest.approx(0.5, abs=0.02),
+        "p_holm": pytest.approx(P),
+        "wins": 2,
+        "ties": 1,
+        "losses": 0,
+    }
+
+
+def test_table_aligns_its_columns() -> None:
+    lines = Evaluation(Coverage(3, 0, 0), BETTER, compare(BETTER, FIRST)).table().splitlines()
+    assert lines[0].split() == ["metric", "baseline", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
+    assert lines[1].split()[:4] == ["map", "0.4000", "0.6000", "+0.2000"]
+    assert lines[1].split()[-3:] == ["2", "1", "0"]
+    assert len(lines[0]) == len(lines[1])
+    assert lines[2].startswith("3 queries")
+
+
+def test_table_without_a_baseline() -> None:
+    assert Evaluation(Coverage(3, 0, 0), FIRST).table() == "metric    mean\nmap     0.4000\n3 queries"
+
+
+def test_split_of_a_training_result() -> None:
+    split = split_json({"first_stage": FIRST, "reranked": FIRST, "interpolated": BETTER})
+    assert split == {
+        "queries": 3,
+        "first_stage": {"map": pytest.approx(0.4)},
+        "reranked": {"map": pytest.approx(0.4)},
+        "interpolated": {"map": pytest.approx(0.6)},
+        "p": {"map": {"reranked": 1.0, "interpolated": pytest.approx(P)}},
+        "p_holm": {"map": {"reranked": 1.0, "interpolated": pytest.approx(P)}},
+    }
+    header, row, note = split_table(split).splitlines()
+    assert row.split() == ["map", "0.4000", "0.4000", "+0.0000", "1.0000", "0.6000", "+0.2000", f"{P:.4f}"]
+    assert header.split() == ["metric", "first", "stage", "reranked", "delta", "p", "interpolated", "delta", "p"]
+    assert note.startswith("3 queries")
+
+
+def test_split_without_an_alpha() -> None:
+    split = split_json({"first_stage": FIRST, "reranked": BETTER})
+    assert "interpolated" not in split
+    assert "interpolated" not in split_table(split)
+
+
+def test_tiny_p_is_shown_as_a_bound() -> None:
+    split = {"queries": 9, "first_stage": {"map": 0.1}, "reranked": {"map": 0.2}, "p": {"map": {"reranked": 1e-7}}}
+    assert "<.0001" in split_table(split)
