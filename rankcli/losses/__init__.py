@@ -1,0 +1,1 @@
+"""Losses: scores of a batch to one value per group."""

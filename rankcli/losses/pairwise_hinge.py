@@ -1,0 +1,34 @@
+"""Pairwise hinge loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rankcli.backend import tf
+from rankcli.config.registry import LOSSES, option
+from rankcli.config.types import PositiveFloat
+from rankcli.losses._base import Loss
+from rankcli.shapes import Batch
+
+
+@LOSSES.register("pairwise_hinge", aliases=("pairwise_hinge_loss",))
+@dataclass(frozen=True, kw_only=True)
+class PairwiseHinge:
+    """Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000)."""
+
+    version: ClassVar[int] = 1
+    min_docs: ClassVar[int] = 2
+    margin: PositiveFloat = option(1.0, "the lead over a less relevant document at which a pair costs nothing")
+
+    def build(self) -> Loss:
+        """The loss function."""
+
+        def loss(batch: Batch, scores: Any) -> Any:
+            real = tf.logical_and(batch.doc_mask[:, :, None], batch.doc_mask[:, None, :])
+            better = tf.logical_and(real, batch.labels[:, :, None] > batch.labels[:, None, :])
+            cost = tf.nn.relu(self.margin - (scores[:, :, None] - scores[:, None, :])) * batch.weights[:, :, None]
+            pairs = tf.cast(better, scores.dtype)
+            return tf.math.divide_no_nan(tf.reduce_sum(cost * pairs, axis=[1, 2]), tf.reduce_sum(pairs, axis=[1, 2]))
+
+        return loss

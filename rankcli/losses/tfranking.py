@@ -1,0 +1,72 @@
+"""Any loss of TensorFlow Ranking, by its key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rankcli.backend import tf, tfr
+from rankcli.config.registry import LOSSES, option
+from rankcli.config.types import PositiveFloat
+from rankcli.log import warn
+from rankcli.losses._base import Loss, masked
+from rankcli.shapes import Batch
+
+# The temperature of each key (None: it has none). Said here because TensorFlow Ranking's own defaults changed between
+# releases.
+TEMPERATURES: dict[str, float | None] = {
+    "approx_mrr_loss": 0.1,
+    "approx_ndcg_loss": 0.1,
+    "coupled_rankdistil_loss": 1.0,
+    "gumbel_approx_ndcg_loss": 0.1,
+    "list_mle_loss": 1.0,
+    "mean_squared_loss": None,
+    "pairwise_hinge_loss": 1.0,
+    "pairwise_logistic_loss": 1.0,
+    "pairwise_mse_loss": 1.0,
+    "pairwise_soft_zero_one_loss": 1.0,
+    "sigmoid_cross_entropy_loss": None,
+    "softmax_loss": 1.0,
+    "unique_softmax_loss": 1.0,
+    "yeti_logistic_loss": 0.1,
+}
+RANDOM = {"coupled_rankdistil_loss", "gumbel_approx_ndcg_loss", "list_mle_loss", "yeti_logistic_loss"}
+
+
+@LOSSES.register("tfr")
+@dataclass(frozen=True, kw_only=True)
+class TFRanking:
+    """A loss of tf-ranking, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short)."""
+
+    version: ClassVar[int] = 1
+    min_docs: ClassVar[int] = 2
+    key: str = option(help="a key of tfr.keras.losses, for example softmax_loss")
+    temperature: PositiveFloat | None = option(
+        None, "divides the scores; default: 0.1 for approx, gumbel and yeti keys, else 1"
+    )
+
+    def __post_init__(self) -> None:
+        if self.key not in TEMPERATURES:
+            raise ValueError(f"unknown tf-ranking loss {self.key!r} (there are: {', '.join(sorted(TEMPERATURES))})")
+        if self.temperature is not None and TEMPERATURES[self.key] is None:
+            raise ValueError(f"{self.key} has no temperature")
+
+    def build(self) -> Loss:
+        """The loss function."""
+        if self.key in RANDOM:
+            warn(
+                f"{self.key} draws random numbers from TensorFlow's own state: a resumed run will not be bit-identical"
+            )
+        temperature = self.temperature or TEMPERATURES[self.key]
+        settings = {} if temperature is None else {"temperature": temperature}
+        per_list = tfr.keras.losses.get(self.key, reduction=tf.keras.losses.Reduction.NONE, **settings)
+
+        def loss(batch: Batch, scores: Any) -> Any:
+            groups = tf.shape(scores)[0]
+            # tf-ranking knows padding by a negative label; sampled losses return several rows per group, in group
+            # order.
+            values = per_list(masked(batch, batch.labels, -1.0), masked(batch, scores))
+            summed = tf.reduce_sum(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
+            return tf.reduce_mean(tf.reshape(summed, [groups, -1]), axis=1)
+
+        return loss

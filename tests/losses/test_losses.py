@@ -1,0 +1,105 @@
+"""Losses against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rankcli.backend import tf
+from rankcli.config.registry import LOSSES
+from rankcli.losses.tfranking import TEMPERATURES
+from rankcli.shapes import Batch
+
+
+def batch(
+    labels: list[list[float]], mask: list[list[bool]] | None = None, weights: list[list[float]] | None = None
+) -> Batch:
+    shape = np.shape(labels)
+    return Batch(
+        labels=tf.constant(labels, tf.float32),
+        weights=tf.constant(weights if weights is not None else np.ones(shape), tf.float32),
+        doc_mask=tf.constant(mask if mask is not None else np.ones(shape, bool)),
+        fields={},
+        extras={},
+    )
+
+
+def value(name: str, group: Batch, scores: list[list[float]], **options: object) -> list[float]:
+    return LOSSES.get(name)(**options).build()(group, tf.constant(scores, tf.float32)).numpy().tolist()
+
+
+def test_hinge_of_a_triplet_is_the_margin_less_the_lead() -> None:
+    assert value("pairwise_hinge", batch([[1, 0], [1, 0]]), [[0.75, 0.5], [3.0, 1.0]]) == pytest.approx([0.75, 0.0])
+
+
+def test_hinge_averages_over_the_pairs_that_differ_in_label() -> None:
+    # pairs (0,1): 1-(1-0)=0, (0,2): 1-(1-2)=2, (1,2): 1-(0-2)=3; labels 2 > 1 > 0
+    assert value("pairwise_hinge", batch([[2, 1, 0]]), [[1.0, 0.0, 2.0]]) == pytest.approx([5 / 3])
+
+
+def test_defect_08_crossentropy_is_divided_by_the_number_of_documents_once() -> None:
+    expected = [(math.log(1 + math.exp(-2)) + math.log(1 + math.exp(0.5))) / 2, math.log(1 + math.exp(-1))]
+    group = batch([[1, 0], [1, 0]], mask=[[True, True], [True, False]])
+    assert value("crossentropy", group, [[2.0, 0.5], [1.0, 9.0]]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_lce_is_the_negative_log_of_the_softmax_at_the_positive() -> None:
+    expected = -math.log(math.exp(1) / (math.exp(1) + math.exp(2) + math.exp(0)))
+    assert value("lce", batch([[1, 0, 0]]), [[1.0, 2.0, 0.0]]) == pytest.approx([expected], rel=1e-6)
+
+
+def test_lce_of_equal_scores_is_ln_k() -> None:
+    assert value("lce", batch([[1] + [0] * 7]), [[0.3] * 8]) == pytest.approx([math.log(8)], rel=1e-6)
+
+
+def test_lce_spreads_the_target_over_several_positives() -> None:
+    log_z = math.log(math.exp(1) + math.exp(2) + 1)
+    expected = -(0.25 * (1 - log_z) + 0.75 * (2 - log_z))
+    assert value("lce", batch([[1, 3, 0]]), [[1.0, 2.0, 0.0]]) == pytest.approx([expected], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pairwise_hinge", "crossentropy", "lce", "tfr"])
+def test_padding_documents_change_nothing(name: str) -> None:
+    options = {"key": "softmax_loss"} if name == "tfr" else {}
+    alone = value(name, batch([[1, 0, 0]]), [[0.2, 0.9, -0.4]], **options)
+    padded = batch([[1, 0, 0, 5]], mask=[[True, True, True, False]])
+    assert value(name, padded, [[0.2, 0.9, -0.4, 7.0]], **options) == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pairwise_hinge", "crossentropy", "lce"])
+def test_a_group_that_only_pads_costs_nothing_and_has_a_finite_gradient(name: str) -> None:
+    group = batch([[0, 0]], mask=[[False, False]], weights=[[0, 0]])
+    scores = tf.Variable([[1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        loss = LOSSES.get(name)().build()(group, scores)
+    assert loss.numpy().tolist() == [0.0]
+    assert tape.gradient(loss, scores).numpy().tolist() == [[0.0, 0.0]]
+
+
+def test_tfr_softmax_equals_lce_with_one_positive() -> None:
+    group, scores = batch([[0, 1, 0], [1, 0, 0]]), [[0.1, 0.5, -2.0], [1.0, 1.0, 1.0]]
+    assert value("tfr", group, scores, key="softmax_loss") == pytest.approx(value("lce", group, scores), rel=1e-5)
+
+
+def test_tfr_hinge_sums_over_pairs() -> None:
+    assert value("tfr", batch([[1, 0, 0]]), [[0.3, 0.1, 0.9]], key="pairwise_hinge_loss") == pytest.approx([0.8 + 1.6])
+
+
+@pytest.mark.parametrize("key", sorted(TEMPERATURES))
+def test_every_tfr_key_gives_one_finite_value_per_group(key: str) -> None:
+    found = value("tfr", batch([[1, 0, 0], [0, 1, 0]]), [[0.1, 0.5, -2.0], [1.0, 0.2, 0.4]], key=key)
+    assert len(found) == 2 and all(map(math.isfinite, found))
+
+
+def test_tfr_temperature_divides_the_scores() -> None:
+    group = batch([[1, 0]])
+    assert value("tfr", group, [[1.0, 0.0]], key="softmax_loss", temperature=0.5) == pytest.approx(
+        value("tfr", group, [[2.0, 0.0]], key="softmax_loss"), rel=1e-6
+    )
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="approx_ndcg_loss"):
+        LOSSES.get("tfr")(key="no_loss")
