@@ -1,0 +1,55 @@
+"""What all rerankers do between the flat sequences of a field and the [B, K] places of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.errors import StorageError
+
+Tensor: TypeAlias = Any
+Aggregation: TypeAlias = Literal["max", "first", "sum", "avg"]
+
+
+def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: Aggregation = "sum") -> Tensor:
+    """One value per document, [B, K], from those of its sequences, `values` [N], of which `owner` [N] names the slot.
+
+    Over a document's own sequences: their `max`, the `first`, their `sum`, or their mean (`avg`). Sequences without
+    an owner count nowhere; a place without sequences gets 0.
+    """
+    places = tf.size(doc_mask) if None in doc_mask.shape else doc_mask.shape.num_elements()
+    counts = tf.math.unsorted_segment_sum(tf.where(owner >= 0, 1.0, 0.0), owner, places)
+    if aggregation == "max":
+        joined = tf.math.unsorted_segment_max(values, owner, places)
+    elif aggregation == "first":
+        firsts = tf.math.unsorted_segment_min(tf.range(tf.size(owner)), owner, places)
+        joined = tf.gather(values, tf.minimum(firsts, tf.size(owner) - 1))
+    else:
+        joined = tf.math.unsorted_segment_sum(values, owner, places)
+        if aggregation == "avg":
+            joined /= tf.maximum(counts, 1.0)
+    return tf.reshape(tf.where(counts > 0, joined, 0.0), tf.shape(doc_mask))
+
+
+def query_of(query_owner: Tensor, doc_owner: Tensor, doc_mask: Tensor) -> Tensor:
+    """For each document sequence [N], its group's query: an index of query sequences; any where there is no owner."""
+    group = tf.maximum(doc_owner, 0) // tf.shape(doc_mask)[1]
+    return tf.gather(query_owner, group)
+
+
+def check_tensors(wanted: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> None:
+    """One StorageError that names all tensors missing from `given`, not in `wanted` or of another shape than there."""
+    faults = [f"{name} is missing" for name in wanted if name not in given]
+    faults += [f"{name} is not a weight of this reranker" for name in given if name not in wanted]
+    faults += [
+        f"{name} has shape {list(given[name].shape)}, not {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    if faults:
+        raise StorageError(
+            f"weights do not fit the reranker: {'; '.join(faults)}", fix="load weights of the same options"
+        )

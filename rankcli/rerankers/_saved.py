@@ -1,0 +1,110 @@
+"""Model directories: what `best/METRIC` and an export are, and how they are opened again, by us or by other tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rankcli
+from rankcli.config.registry import EXTRACTORS, RERANKERS
+from rankcli.config.render import section
+from rankcli.config.validate import component_from
+from rankcli.errors import MissingError, StorageError
+from rankcli.extractors._base import Extractor, ExtractorContext
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.rerankers._plain import options_for
+from rankcli.storage.base import guard
+from rankcli.storage.local import sync
+from rankcli.text.weights import read_tensors, write_tensors
+
+FILE = "rankcli.json"
+SCHEMA_VERSION = 1
+
+
+def sections_of(reranker: Any, extractor: Any) -> dict[str, Any]:
+    """The sections `reranker` and `extractor` of two options objects, every option written out."""
+    return {"reranker": section(RERANKERS, reranker), "extractor": section(EXTRACTORS, extractor)}
+
+
+def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[str, Any], directory: Path) -> None:
+    """Write a model directory: weights, configuration and tokenizer as Hugging Face has them, and `rankcli.json`.
+
+    `sections` is what `sections_of` returns, and anything else worth keeping beside it. The directory is built under
+    another name and renamed when it is whole and on disk; one that is there already is replaced.
+    """
+    building = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    with guard(directory):
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        try:
+            reranker.save_config(building)
+            extractor.save(building)
+            write_tensors(building, reranker.tensors())
+            content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections}
+            (building / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            _sync_all(building)
+            _replace(building, directory)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Extractor, dict[str, Any]]:
+    """The reranker and extractor of a model directory, and its sections.
+
+    One without `rankcli.json` is opened if it is a bi-encoder of sentence-transformers or a sequence classifier with
+    one or two labels; MissingError if it is neither.
+    """
+    saved = directory / FILE
+    sections = _read(saved) if saved.exists() else sections_of(*options_for(directory))
+    source = str(saved if saved.exists() else directory)
+    extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
+    pretrained = directory if (directory / "config.json").exists() else None
+    ctx = RerankerContext(extractor=extractor, dtype=dtype, pretrained=pretrained)
+    reranker: Reranker = component_from(RERANKERS, sections["reranker"], source).build(ctx)
+    if saved.exists():
+        reranker.assign(read_tensors(directory))
+    return reranker, extractor, sections
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+        version = content["schema_version"]
+        if not {"reranker", "extractor"} <= content.keys():
+            raise KeyError("reranker, extractor")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"not a description of a saved model: {error!r}", where=str(file), fix="save the model again"
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise MissingError(
+            f"saved in format {version}; this version of rankcli reads format {SCHEMA_VERSION}",
+            where=str(file),
+            fix="update rankcli",
+        )
+    return {key: value for key, value in content.items() if key not in ("schema_version", "rankcli")}
+
+
+def _sync_all(directory: Path) -> None:
+    for path in sorted(directory.rglob("*")):
+        if path.is_dir():
+            sync(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync(directory)
+
+
+def _replace(built: Path, directory: Path) -> None:
+    """Rename `built` to `directory`. A directory cannot be renamed over another: the old one steps aside first."""
+    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        directory.rename(old)
+    built.rename(directory)
+    sync(directory.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""A cross-encoder over the passages of a document, whose score aggregates theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import RERANKERS, option
+from rankcli.config.types import Rate
+from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.dropout import Dropout
+from rankcli.rerankers._base import RerankerContext
+from rankcli.rerankers._classifier import SequenceClassifier
+from rankcli.rerankers._ops import Aggregation, Tensor, per_document
+from rankcli.shapes import Batch
+
+
+@RERANKERS.register("TFBERTMaxP")
+@dataclass(frozen=True, kw_only=True)
+class BERTMaxP:
+    """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
+
+    `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of that
+    document's passages.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("pair",)
+    default_extractor: ClassVar[str] = "pooledpassage"
+    pretrained: str | None = option(
+        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
+    )
+    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
+    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+    aggregation: Aggregation = option("max", "how the passages' logits become the document's score")
+
+    def build(self, ctx: RerankerContext) -> BERTMaxPModel:
+        """Load pretrained weights or make random ones."""
+        return BERTMaxPModel(self, ctx)
+
+
+class BERTMaxPModel(SequenceClassifier):
+    """One sequence per passage; a document's score is an aggregate of its own passages' logits."""
+
+    def __init__(self, options: BERTMaxP, ctx: RerankerContext) -> None:
+        super().__init__(options.encoder, options.dropout, ctx)
+        self._aggregation = options.aggregation
+
+    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+        """Float32 [B, K]."""
+        pair = batch.fields["pair"]
+        return per_document(self.logits(pair.layout, dropout), pair.owner, batch.doc_mask, self._aggregation)

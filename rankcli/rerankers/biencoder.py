@@ -1,0 +1,115 @@
+"""A bi-encoder: query and documents as vectors of one encoder, compared by cosine or dot product."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.config.registry import RERANKERS, option
+from rankcli.config.types import PositiveFloat
+from rankcli.encoders.build import build_encoder
+from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.dropout import Dropout
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.rerankers._ops import Tensor, check_tensors, per_document, query_of
+from rankcli.shapes import Batch, Layout
+
+_ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}
+_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # as sentence-transformers calls them
+_MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+
+
+@RERANKERS.register("biencoder")
+@dataclass(frozen=True, kw_only=True)
+class BiEncoder:
+    """Similarity, times `scale`, of query and document vectors of one encoder (Reimers and Gurevych, 2019).
+
+    A vector is the mean of the token states or the state of the first token. Saved, it opens as a
+    `SentenceTransformer`.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("query", "doc")
+    default_extractor: ClassVar[str] = "apart"
+    pretrained: str | None = option(
+        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
+    )
+    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
+    pooling: Literal["mean", "cls"] = option("mean", "how token states become one vector")
+    similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
+    scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
+
+    def build(self, ctx: RerankerContext) -> BiEncoderModel:
+        """Load pretrained weights or make random ones."""
+        return BiEncoderModel(self, ctx)
+
+
+class BiEncoderModel(Reranker):
+    """One encoder for queries and documents."""
+
+    def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
+        self._options = options
+        self._lengths = {name: spec.max_length for name, spec in ctx.extractor.fields.items()}
+        self.encoder = build_encoder(ctx.pretrained, options.encoder, ctx.extractor.vocab_size, ctx.seed, ctx.dtype)
+        self.encoder.config.check_fit(ctx.extractor.vocab_size, max(self._lengths.values()))
+        self.variables = dict(self.encoder.paths)
+        self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
+
+    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+        """Float32 [B, K]."""
+        query, doc = batch.fields["query"], batch.fields["doc"]
+        keys = [None, None] if dropout is None else [dropout.fold(0), dropout.fold(1)]
+        queries, docs = self._vectors(query.layout, keys[0]), self._vectors(doc.layout, keys[1])
+        own = tf.gather(queries, query_of(query.owner, doc.owner, batch.doc_mask))
+        values = self._scale * tf.reduce_sum(own * docs, axis=-1)
+        return per_document(values, doc.owner, batch.doc_mask)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The encoder's, without prefix, as a model without a head is stored."""
+        return self.encoder.tensors()
+
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Set the encoder."""
+        check_tensors(self.tensors(), tensors)
+        self.encoder.assign(tensors)
+
+    def save_config(self, directory: Path) -> None:
+        """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""
+        config = self.encoder.config
+        cosine = self._options.similarity == "cosine"
+        paths = [path for path in _MODULES if cosine or path != "2_Normalize"]
+        pooling = {key: name == self._options.pooling for name, key in _POOLINGS.items()}
+        kind = "sentence_transformers.models"
+        _write(directory / "config.json", {"architectures": [_ARCHITECTURES[config.kind]], **config.to_hf()})
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{_MODULES[path]}"} for i, path in enumerate(paths)
+        ]
+        _write(directory / "modules.json", modules)
+        _write(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": config.hidden_size, **pooling})
+        _write(
+            directory / "sentence_bert_config.json", {"max_seq_length": self._lengths["doc"], "do_lower_case": False}
+        )
+        similarity: dict[str, Any] = {
+            "similarity_fn_name": self._options.similarity,
+            "prompts": {},
+            "default_prompt_name": None,
+        }
+        _write(directory / "config_sentence_transformers.json", similarity)
+        if cosine:
+            (directory / "2_Normalize").mkdir(exist_ok=True)
+
+    def _vectors(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+        pooled = self.encoder.pooled(layout, self._options.pooling, dropout)
+        if self._options.similarity == "dot":
+            return pooled
+        return tf.math.l2_normalize(pooled, axis=-1, epsilon=1e-24)
+
+
+def _write(file: Path, content: Any) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

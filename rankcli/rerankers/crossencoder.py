@@ -1,0 +1,47 @@
+"""A cross-encoder: query and document read together by one encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import RERANKERS, option
+from rankcli.config.types import Rate
+from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.dropout import Dropout
+from rankcli.rerankers._base import RerankerContext
+from rankcli.rerankers._classifier import SequenceClassifier
+from rankcli.rerankers._ops import Tensor, per_document
+from rankcli.shapes import Batch
+
+
+@RERANKERS.register("crossencoder", aliases=("TFVanillaBERT",))
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoder:
+    """The logit of a classifier over `[CLS] query [SEP] document [SEP]` (Nogueira and Cho, 2019, with one label).
+
+    The same computation as Hugging Face's `BertForSequenceClassification` and `ElectraForSequenceClassification`. A
+    pretrained head of two labels scores by the difference of its logits.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("pair",)
+    default_extractor: ClassVar[str] = "passage"
+    pretrained: str | None = option(
+        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
+    )
+    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
+    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+
+    def build(self, ctx: RerankerContext) -> CrossEncoderModel:
+        """Load pretrained weights or make random ones."""
+        return CrossEncoderModel(self.encoder, self.dropout, ctx)
+
+
+class CrossEncoderModel(SequenceClassifier):
+    """One sequence per document, whose logit is the document's score."""
+
+    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+        """Float32 [B, K]."""
+        pair = batch.fields["pair"]
+        return per_document(self.logits(pair.layout, dropout), pair.owner, batch.doc_mask)

@@ -1,0 +1,127 @@
+"""Kernel pooling over the word-by-word similarities of query and document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.config.registry import RERANKERS, option
+from rankcli.config.types import PositiveFloat, PositiveInt
+from rankcli.encoders._initial import variable
+from rankcli.encoders.dropout import Dropout
+from rankcli.errors import ConfigError
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.rerankers._ops import Tensor, check_tensors, per_document, query_of
+from rankcli.shapes import Batch
+
+MUS = np.array([-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0], np.float32)
+SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts exact matches
+
+# Variable path to the name in saved weights; "encoder/word_embeddings" is there too.
+_NAMES = {
+    "kernels/mu": "kernels.mu",
+    "kernels/sigma": "kernels.sigma",
+    "output/kernel": "output.weight",
+    "output/bias": "output.bias",
+}
+
+
+@RERANKERS.register("TFKNRM")
+@dataclass(frozen=True, kw_only=True)
+class KNRM:
+    """Kernel-based neural ranking over word embeddings (Xiong et al., 2017).
+
+    S_ij is the cosine of query word i and document word j. Kernel k counts, softly, the matches of word i:
+    K_ik = sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)); with phi_k = sum_i log max(K_ik, floor) it scores w . phi + b.
+    Kernels stand at -0.9, -0.7, ..., 0.9 (sigma 0.1) and at 1 (sigma 0.001). Embeddings start from random values.
+    """
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ("query", "doc")
+    default_extractor: ClassVar[str] = "embedtext"
+    dim: PositiveInt = option(128, "size of the word embeddings")
+    finetune: bool = option(True, "train the embeddings")
+    gradkernels: bool = option(True, "train mu and sigma of the kernels")
+    floor: PositiveFloat = option(1e-10, "least soft count; a larger one makes a missing word weigh less")
+    idf: bool = option(False, "weigh the logarithms of a query word by its inverse document frequency")
+
+    def build(self, ctx: RerankerContext) -> KNRMModel:
+        """Make random embeddings and an output layer."""
+        return KNRMModel(self, ctx)
+
+
+class KNRMModel(Reranker):
+    """Word embeddings, kernels, one linear layer."""
+
+    def __init__(self, options: KNRM, ctx: RerankerContext) -> None:
+        from rankcli.encoders.embeddings import WordEmbeddings
+
+        self.embeddings = WordEmbeddings(ctx.extractor.vocab_size, options.dim, ctx.seed, options.dim**-0.5)
+        if not options.finetune:
+            for path, trained in self.embeddings.paths.items():
+                self.embeddings.paths[path] = tf.Variable(trained, name=path, trainable=False)
+        self._own = {
+            "kernels/mu": tf.Variable(MUS, name="kernels/mu", trainable=options.gradkernels),
+            "kernels/sigma": tf.Variable(SIGMAS, name="kernels/sigma", trainable=options.gradkernels),
+            "output/kernel": variable("output/kernel", (len(MUS), 1), "normal", ctx.seed, 0.01),
+            "output/bias": variable("output/bias", (1,), "zeros", ctx.seed, 0.0),
+        }
+        self.variables = {**self.embeddings.paths, **self._own}
+        self._floor = options.floor
+        self._idf = _idf(ctx) if options.idf else None
+
+    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
+        """Float32 [B, K]."""
+        query, doc = batch.fields["query"], batch.fields["doc"]
+        query_states, query_mask = self._directions(query.layout)
+        doc_states, doc_mask = self._directions(doc.layout)
+        row = query_of(query.owner, doc.owner, batch.doc_mask)
+        cosine = tf.matmul(tf.gather(query_states, row), doc_states, transpose_b=True)
+        counts = self._soft_counts(cosine, tf.cast(doc_mask, tf.float32)[:, None, :])
+        weight = tf.cast(query_mask, tf.float32)
+        if self._idf is not None:
+            weight *= tf.gather(self._idf, query.layout.ids)
+        phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
+        values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
+        return per_document(values[:, 0], doc.owner, batch.doc_mask)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Embeddings, kernels and the linear layer, its weight as [out, in]."""
+        own = {_NAMES[path]: held.numpy() for path, held in self._own.items()}
+        own["output.weight"] = np.ascontiguousarray(own["output.weight"].T)
+        return {**self.embeddings.tensors(), **own}
+
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Set all of them."""
+        check_tensors(self.tensors(), tensors)
+        self.embeddings.assign({name: tensors[name] for name in self.embeddings.tensors()})
+        for path, held in self._own.items():
+            value = tensors[_NAMES[path]]
+            held.assign(value.T if path == "output/kernel" else value)
+
+    def save_config(self, directory: Path) -> None:
+        """Nothing: no other tool knows this architecture."""
+
+    def _directions(self, layout: Any) -> tuple[Tensor, Tensor]:
+        """Embeddings of length 1, float32 [N, L, D], and the mask of the tokens [N, L]."""
+        states, mask = self.embeddings.tokens(layout)
+        return tf.math.l2_normalize(states, axis=-1), mask
+
+    def _soft_counts(self, cosine: Tensor, doc_mask: Tensor) -> Tensor:
+        """[N, Lq, kernels] from [N, Lq, Ld], one kernel at a time: all at once would take eleven times the memory."""
+        mus, sigmas = self._own["kernels/mu"], self._own["kernels/sigma"]
+        counts = []
+        for k in range(len(MUS)):
+            kernel = tf.exp(-tf.square(cosine - mus[k]) / (2 * tf.square(sigmas[k])))
+            counts.append(tf.reduce_sum(kernel * doc_mask, axis=-1))
+        return tf.stack(counts, axis=-1)
+
+
+def _idf(ctx: RerankerContext) -> Tensor:
+    if ctx.extractor.idf is None:
+        raise ConfigError("this extractor computes no idf", where="reranker.idf", fix="use the extractor `embedtext`")
+    return tf.constant(ctx.extractor.idf)

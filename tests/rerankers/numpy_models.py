@@ -1,0 +1,73 @@
+"""The models once more, in NumPy, one unpadded sequence at a time, from the tensors that are saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+Tensors = Mapping[str, np.ndarray]
+
+_erf = np.vectorize(math.erf)
+
+
+def bert_states(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int) -> np.ndarray:
+    """The last layer's states [T, D]; names without model prefix."""
+
+    def dense(x, name):
+        return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+
+    def norm(x, name):
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        return scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+    def table(name):
+        return tensors[f"embeddings.{name}_embeddings.weight"]
+
+    x = norm(table("word")[ids] + table("position")[: len(ids)] + table("token_type")[segments], "embeddings.LayerNorm")
+    layers = sum(name.endswith("attention.self.query.weight") for name in tensors)
+    for n in range(layers):
+        layer = f"encoder.layer.{n}"
+        parts = [dense(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value")]
+        query, key, value = (part.reshape(len(ids), heads, -1).transpose(1, 0, 2) for part in parts)
+        context = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])) @ value
+        context = context.transpose(1, 0, 2).reshape(x.shape)
+        x = norm(x + dense(context, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
+        inner = gelu(dense(x, f"{layer}.intermediate.dense"))
+        x = norm(x + dense(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+    return x
+
+
+def bert_logit(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int) -> float:
+    """The logit of a `BertForSequenceClassification` with one label."""
+    encoder = {name.removeprefix("bert."): value for name, value in tensors.items()}
+    first = bert_states(encoder, ids, segments, heads)[0]
+    pooled = np.tanh(first @ encoder["pooler.dense.weight"].T + encoder["pooler.dense.bias"])
+    return float((pooled @ tensors["classifier.weight"].T + tensors["classifier.bias"])[0])
+
+
+def knrm_score(tensors: Tensors, query: np.ndarray, doc: np.ndarray, idf: np.ndarray | None = None) -> float:
+    """Kernel pooling over all pairs of words, term by term."""
+    table = tensors["word_embeddings.weight"]
+    total = tensors["output.bias"][0]
+    for k, (mu, sigma) in enumerate(zip(tensors["kernels.mu"], tensors["kernels.sigma"], strict=True)):
+        phi = 0.0
+        for i in query:
+            cosines = [table[i] @ table[j] / np.linalg.norm(table[i]) / np.linalg.norm(table[j]) for j in doc]
+            count = sum(math.exp(-((cosine - mu) ** 2) / (2 * sigma**2)) for cosine in cosines)
+            phi += (1.0 if idf is None else idf[i]) * math.log(max(count, 1e-10))
+        total += tensors["output.weight"][0, k] * phi
+    return float(total)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """By the error function."""
+    return x * (1 + _erf(x / math.sqrt(2))) / 2

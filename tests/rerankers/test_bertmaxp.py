@@ -1,0 +1,60 @@
+"""Passages to documents: aggregations by hand and on the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy_models
+import pytest
+import tiny_models as tiny
+
+from rankcli.backend import tf
+from rankcli.rerankers._ops import per_document, query_of
+
+# Passages of places 0 (two), 1 (one), 3 (three) of a 2 x 2 batch; two sequences that only pad; place 2 has none.
+OWNER = [0, 0, 1, 3, 3, 3, -1, -1]
+VALUES = [1.0, -3.0, -5.0, 2.0, 4.0, 0.5, 100.0, -100.0]
+BY_HAND = {
+    "max": [[1, -5], [0, 4]],
+    "first": [[1, -5], [0, 2]],
+    "sum": [[-2, -5], [0, 6.5]],
+    "avg": [[-1, -5], [0, 6.5 / 3]],
+}
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("aggregation", sorted(BY_HAND))
+def test_values_are_aggregated_over_each_documents_own_sequences(aggregation, jit):
+    joined = tf.function(per_document, jit_compile=jit)(
+        tf.constant(VALUES), tf.constant(OWNER), tf.ones([2, 2], tf.bool), aggregation
+    )
+    np.testing.assert_allclose(joined, BY_HAND[aggregation], rtol=1e-6)
+
+
+def test_every_document_sequence_finds_its_groups_query():
+    rows = query_of(tf.constant([7, 5]), tf.constant(OWNER), tf.ones([2, 2], tf.bool))
+    assert rows.numpy().tolist()[:6] == [7, 7, 7, 5, 5, 5]
+
+
+@pytest.mark.parametrize("aggregation", sorted(BY_HAND))
+def test_scores_aggregate_the_logits_of_the_passages(aggregation):
+    model = tiny.built("TFBERTMaxP", aggregation=aggregation)
+    join = {"max": np.max, "first": lambda logits: logits[0], "sum": np.sum, "avg": np.mean}[aggregation]
+    groups = tiny.examples(model.extractor)
+    scores = model.reranker.scores(tiny.batch(model.extractor, groups, size=3, static=True)).numpy()
+    counts = []
+    for b, group in enumerate(groups):
+        sequences = model.extractor.sequences(group)["pair"]
+        for k in range(len(group.docs)):
+            own = [s for s in sequences if s.doc == k]
+            logits = [numpy_models.bert_logit(model.reranker.tensors(), s.ids, s.segments, 2) for s in own]
+            np.testing.assert_allclose(scores[b, k], join(logits), rtol=1e-5, atol=1e-5)
+            counts.append(len(own))
+    assert {1, 2, 3} <= set(counts)
+
+
+def test_defect_11_avg_divides_by_the_documents_own_passages():
+    model = tiny.built("TFBERTMaxP", aggregation="avg")
+    groups = tiny.examples(model.extractor)
+    together = model.reranker.scores(tiny.batch(model.extractor, groups)).numpy()
+    alone = model.reranker.scores(tiny.batch(model.extractor, groups[:1])).numpy()
+    np.testing.assert_allclose(together[0], alone[0], rtol=1e-5)

@@ -1,0 +1,197 @@
+"""Model directories: what is in them, that nothing is lost, and that other tools' open too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+
+from rankcli.errors import ConfigError, MissingError, StorageError
+from rankcli.rerankers._saved import load_reranker, save_reranker, sections_of
+
+every = pytest.mark.parametrize("name", sorted(tiny.TINY))
+GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"}
+FILES = {
+    "crossencoder": {"config.json", *TOKENIZER},
+    "TFBERTMaxP": {"config.json", *TOKENIZER},
+    "TFKNRM": {"vocabulary.json"},
+    "biencoder": {
+        "config.json",
+        "modules.json",
+        "1_Pooling",
+        "2_Normalize",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        *TOKENIZER,
+    },
+}
+
+
+def saved(name, directory, **changed):
+    model = tiny.built(name, **changed)
+    save_reranker(model.reranker, model.extractor, {**sections_of(*model.options), "metric": "map"}, directory)
+    return model
+
+
+def scores_of(reranker, extractor):
+    return reranker.scores(tiny.batch(extractor, tiny.examples(extractor))).numpy()
+
+
+@every
+def test_defect_10_all_that_is_trained_is_saved_scores_are_equal_to_the_bit(name, tmp_path):
+    model = saved(name, tmp_path / "model")
+    reranker, extractor, sections = load_reranker(tmp_path / "model")
+    np.testing.assert_array_equal(scores_of(reranker, extractor), scores_of(model.reranker, model.extractor))
+    assert sections == {**sections_of(*model.options), "metric": "map"}
+    assert {path: v.shape for path, v in reranker.variables.items()} == {
+        path: v.shape for path, v in model.reranker.variables.items()
+    }
+
+
+@every
+def test_the_directory_holds_the_files_of_its_kind_and_nothing_else_is_left(name, tmp_path):
+    saved(name, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == FILES[name] | {"model.safetensors", "rankcli.json"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    content = json.loads((tmp_path / "model" / "rankcli.json").read_text())
+    assert content["schema_version"] == 1
+    assert content["reranker"]["name"] == name
+
+
+def test_saving_again_replaces_the_whole_directory(tmp_path):
+    saved("TFKNRM", tmp_path / "model")
+    (tmp_path / "model" / "stray").write_text("of before")
+    model = saved("TFKNRM", tmp_path / "model", seed=3)
+    reranker, extractor, _ = load_reranker(tmp_path / "model")
+    np.testing.assert_array_equal(scores_of(reranker, extractor), scores_of(model.reranker, model.extractor))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (tmp_path / "model" / "stray").exists()
+
+
+def test_a_failure_while_saving_leaves_the_directory_as_it_was(tmp_path, monkeypatch):
+    model = saved("TFKNRM", tmp_path / "model")
+    monkeypatch.setattr(type(model.reranker), "tensors", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_reranker(model.reranker, model.extractor, sections_of(*model.options), tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    monkeypatch.undo()
+    load_reranker(tmp_path / "model")
+
+
+def test_options_not_at_their_defaults_are_kept(tmp_path):
+    saved("TFKNRM", tmp_path / "knrm", gradkernels=False, idf=True)
+    saved("biencoder", tmp_path / "bi", similarity="dot", scale=2.5)
+    assert load_reranker(tmp_path / "knrm")[2]["reranker"]["idf"] is True
+    reranker, extractor, sections = load_reranker(tmp_path / "bi")
+    assert sections["reranker"]["scale"] == 2.5
+    model = tiny.built("biencoder", similarity="dot", scale=2.5)
+    np.testing.assert_array_equal(scores_of(reranker, extractor), scores_of(model.reranker, model.extractor))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            lambda content: content.update(schema_version=2),
+            MissingError,
+            "format 2; this version of rankcli reads format 1",
+        ),
+        (lambda content: content.pop("extractor"), StorageError, "not a description of a saved model"),
+        (lambda content: content["reranker"].update(dim="6"), ConfigError, "dim"),
+        (lambda content: content["reranker"].update(dim=7), StorageError, r"shape \[\d+, 6\], not \[\d+, 7\]"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(change, error, message, tmp_path):
+    saved("TFKNRM", tmp_path / "model")
+    file = tmp_path / "model" / "rankcli.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(error, match=message):
+        load_reranker(tmp_path / "model")
+
+
+def test_a_plain_classifier_opens_as_a_cross_encoder(tmp_path):
+    model = saved("crossencoder", tmp_path / "model")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    reranker, extractor, sections = load_reranker(tmp_path / "model")
+    assert sections["reranker"]["name"] == "crossencoder"
+    assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (32, 12)
+    groups = tiny.examples(model.extractor)  # short enough not to be cut by either
+    np.testing.assert_array_equal(
+        reranker.scores(tiny.batch(extractor, groups[1:])).numpy(),
+        model.reranker.scores(tiny.batch(model.extractor, groups[1:])).numpy(),
+    )
+
+
+def test_a_plain_sentence_transformer_opens_as_a_bi_encoder(tmp_path):
+    model = saved("biencoder", tmp_path / "model")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    reranker, extractor, _ = load_reranker(tmp_path / "model")
+    np.testing.assert_array_equal(scores_of(reranker, extractor), scores_of(model.reranker, model.extractor))
+
+
+def test_the_newer_way_of_naming_a_pooling_is_read(tmp_path):
+    saved("biencoder", tmp_path / "model", pooling="cls")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 8, "pooling_mode": "cls"}')
+    assert load_reranker(tmp_path / "model")[2]["reranker"]["pooling"] == "cls"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode": "max"}, "pooling by max"),
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True, "pooling_mode_cls_token": True}, "pooling by "),
+        ("config_sentence_transformers.json", {"similarity_fn_name": "manhattan"}, "similarity 'manhattan'"),
+        (
+            "modules.json",
+            [{"type": "x.Transformer", "path": ""}, {"type": "x.Dense", "path": "2"}],
+            "Transformer, Dense",
+        ),
+    ],
+)
+def test_sentence_transformers_that_compute_more_are_refused(file, content, message, tmp_path):
+    saved("biencoder", tmp_path / "model")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    (tmp_path / "model" / file).write_text(json.dumps(content))
+    with pytest.raises(MissingError, match=message):
+        load_reranker(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", ["bert", "nothing"])
+def test_other_directories_are_refused(kind, tmp_path):
+    directory = tmp_path / "model"
+    if kind == "bert":
+        shutil.copytree(GOLDEN / "bert", directory)
+    else:
+        directory.mkdir()
+    with pytest.raises(MissingError, match="neither a classifier nor"):
+        load_reranker(directory)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_sentence_transformers_opens_a_bi_encoder_and_computes_the_same(similarity, tmp_path):
+    peers = pytest.importorskip("sentence_transformers")
+    model = saved("biencoder", tmp_path / "model", similarity=similarity)
+    theirs = peers.SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    scale = {"cosine": 20, "dot": 1}[similarity]
+    table = scale * np.asarray(theirs.similarity(theirs.encode(list(tiny.QUERIES)), theirs.encode(list(tiny.TEXTS))))
+    ours = scores_of(model.reranker, model.extractor)
+    np.testing.assert_allclose([*ours[0], *ours[1, :2]], [*table[0, :3], *table[1, 3:]], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.peers
+def test_sentence_transformers_opens_a_cross_encoder_and_computes_the_same(tmp_path):
+    peers = pytest.importorskip("sentence_transformers")
+    model = saved("crossencoder", tmp_path / "model")
+    pairs = [(tiny.QUERIES[0], text) for text in tiny.TEXTS[:3]] + [(tiny.QUERIES[1], text) for text in tiny.TEXTS[3:]]
+    theirs = peers.CrossEncoder(str(tmp_path / "model"), device="cpu", max_length=24).predict(pairs)
+    ours = scores_of(model.reranker, model.extractor)
+    np.testing.assert_allclose([*ours[0], *ours[1, :2]], theirs, atol=1e-4, rtol=1e-4)

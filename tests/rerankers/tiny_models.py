@@ -1,0 +1,94 @@
+"""Every reranker in a tiny configuration, with weights far from zero, and batches for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.config.registry import EXTRACTORS, RERANKERS
+from rankcli.encoders.config import EncoderSize
+from rankcli.extractors._base import Extractor, ExtractorContext
+from rankcli.records.collate import Shape, collate
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.shapes import Batch, Example
+
+TEXTS = (
+    "the cat sat on the mat",
+    "dogs and cats run over the hills and far away",
+    "a mat is no cat but a cat likes its mat and sits on the mat all day",
+    "gradient descent",
+    "cats",
+)
+QUERIES = ("cat mat", "dogs run far")
+SIZE = EncoderSize(layers=1, hidden=8, heads=2, intermediate=12, max_positions=32)
+DEEPER = dataclasses.replace(SIZE, layers=2)
+PASSAGE = {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60}
+WINDOWS = {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60}
+TINY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "crossencoder": ({"encoder": SIZE}, PASSAGE),
+    "TFBERTMaxP": ({"encoder": SIZE}, WINDOWS),
+    "TFKNRM": ({"dim": 6}, {"maxqlen": 4, "maxdoclen": 20, "min_df": 1}),
+    "biencoder": ({"encoder": SIZE}, {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60}),
+}
+
+
+class Tiny(NamedTuple):
+    """A reranker with its extractor, and the options of both."""
+
+    reranker: Reranker
+    extractor: Extractor
+    options: tuple[Any, Any]
+
+
+@functools.cache
+def extractor_of(name: str) -> tuple[Any, Extractor]:
+    """The extractor that the reranker reads, and its options."""
+    options = EXTRACTORS.get(RERANKERS.get(name).default_extractor)(**TINY[name][1])
+    return options, options.build(ExtractorContext(texts=lambda: (*TEXTS, *QUERIES)))
+
+
+def built(name: str, *, seed: int = 1, dtype: str = "float32", shaken: bool = True, **changed: Any) -> Tiny:
+    """A new model; `shaken` gives it weights with which scores differ clearly."""
+    extractor_options, extractor = extractor_of(name)
+    options = RERANKERS.get(name)(**{**TINY[name][0], **changed})
+    reranker = options.build(RerankerContext(extractor=extractor, seed=seed, dtype=dtype))
+    if shaken:
+        shake(reranker)
+    return Tiny(reranker, extractor, (options, extractor_options))
+
+
+def shake(reranker: Reranker, seed: int = 5) -> None:
+    """Add noise to all variables but KNRM's widths, which stay narrow."""
+    noise = np.random.default_rng(seed)
+    for path, variable in reranker.variables.items():
+        scale = 0.0 if path.endswith("sigma") else 0.02 if path.endswith("mu") else 0.4
+        variable.assign_add(scale * noise.standard_normal(variable.shape).astype(np.float32))
+
+
+def examples(extractor: Extractor) -> list[Example]:
+    """Two groups, of three and of two documents."""
+    return [example(extractor, QUERIES[0], TEXTS[:3]), example(extractor, QUERIES[1], TEXTS[3:])]
+
+
+def batch(extractor: Extractor, groups: list[Example], *, size: int = 0, docs: int = 0, static: bool = False) -> Batch:
+    """The groups laid out, in places for `size` groups of `docs` documents."""
+    shape = Shape(size or len(groups), docs or max(len(group.docs) for group in groups), static)
+    return tf.nest.map_structure(tf.constant, collate([groups], extractor, shape)[0])
+
+
+def padding(extractor: Extractor) -> Batch:
+    """What a replica gets for which no groups are left: places, and nothing in them."""
+    parts = collate([examples(extractor), []], extractor, Shape(2, 3, True))
+    return tf.nest.map_structure(tf.constant, parts[1])
+
+
+def example(extractor: Extractor, query: str, docs: tuple[str, ...]) -> Example:
+    """A group of these documents, cut as they are for records."""
+    (query_ids,) = extractor.encode("query", [query]).tokens
+    ids = tuple(doc[: extractor.doc_budget(len(query_ids))] for doc in extractor.encode("doc", docs).tokens)
+    ones = np.ones(len(docs), np.float32)
+    return Example(query, tuple(str(n) for n in range(len(docs))), query_ids, ids, ones, ones)
