@@ -1,0 +1,1 @@
+"""Trainers: strategy, step, checkpoints, validation."""

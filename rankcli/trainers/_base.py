@@ -1,0 +1,69 @@
+"""What a trainer is given and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rankcli.config.schema import Metrics
+from rankcli.extractors._base import Extractor
+from rankcli.records.manifest import Manifest
+from rankcli.storage.base import Storage
+
+Scores = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Records:
+    """A TFRecord cache: its manifest and the storage that holds it."""
+
+    manifest: Manifest
+    storage: Storage
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What weights are judged by: the records, judgments and first stage of the dev queries."""
+
+    records: Records
+    qrels: Mapping[str, Mapping[str, int]]
+    first_stage: Scores
+    relevance_level: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class TrainerContext:
+    """What a trainer is built from. `sections` is saved beside the weights, so that they can be loaded without the
+    config.
+    """
+
+    reranker: Any
+    extractor: Extractor
+    pretrained: Path | None
+    sections: Mapping[str, Any]
+    train: Records
+    dev: Validation
+    out: Path
+    run_id: str
+
+
+@dataclass
+class State:
+    """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
+
+    `loss_sum` adds up the losses of the current iteration's steps; `history` holds one entry per validation, `best` per
+    metric the iteration, value and directory of the best weights; `seconds` counts training steps only, not validation.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def validated(self, iteration: int) -> bool:
+        """Whether the weights after `iteration` have been validated."""
+        return any(entry["iter"] == iteration for entry in self.history)

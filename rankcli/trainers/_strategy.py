@@ -1,0 +1,54 @@
+"""Devices: the tf.distribute strategy, and batches handed to its replicas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.errors import MissingError
+from rankcli.shapes import Batch
+
+
+def make_runtime_deterministic(seed: int) -> None:
+    """Same inputs, same bits: on one kind and number of devices."""
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = None) -> Any:
+    """The strategy called `name`. `auto`: the TPU that is named, else all GPUs, else the CPU."""
+    if name == "tpu" or (name == "auto" and tpuname):
+        from rankcli.trainers._tpu import tpu_strategy
+
+        return tpu_strategy(tpuname or "local", tpuzone)
+    if name == "multiworker":
+        if "TF_CONFIG" not in os.environ:
+            raise MissingError("strategy `multiworker` needs TF_CONFIG", fix="set it on every host, or use `mirrored`")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "cpu" or not gpus:
+        return tf.distribute.OneDeviceStrategy("/cpu:0")
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+
+
+def is_static(strategy: Any) -> bool:
+    """Whether the devices compile for fixed shapes."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def per_replica(strategy: Any, batches: Sequence[Batch]) -> Any:
+    """One batch for each replica of this host, as `strategy.run` takes them; all of the same shapes."""
+    if strategy.num_replicas_in_sync == 1:
+        return tf.nest.map_structure(tf.convert_to_tensor, batches[0])
+
+    def distribute(*leaves: Any) -> Any:
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.convert_to_tensor(leaves[context.replica_id_in_sync_group % len(leaves)])
+        )
+
+    return tf.nest.map_structure(distribute, *batches)

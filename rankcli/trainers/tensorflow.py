@@ -1,0 +1,114 @@
+"""The trainer: its options, and how they become a schedule and a step count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from rankcli.config.registry import LOSSES, SCHEDULES, TRAINERS, component, option
+from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from rankcli.schedules._base import Schedule, ScheduleContext
+from rankcli.trainers._base import TrainerContext
+
+
+@TRAINERS.register("tensorflow")
+@dataclass(frozen=True, kw_only=True)
+class TensorflowTrainer:
+    """Trains on one CPU, one or many GPUs, many hosts or a TPU with tf.distribute, with a learning rate of its own for
+    the encoder.
+    """
+
+    version: ClassVar[int] = 1
+    batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
+    niters: PositiveInt = option(10, "iterations")
+    itersize: PositiveInt = option(512, "samples (groups) per iteration")
+    bertlr: NonNegativeFloat = option(2e-5, "learning rate of the encoder")
+    lr: NonNegativeFloat = option(1e-3, "learning rate of everything else")
+    loss: Any = component(LOSSES, "lce", "what is minimised: `lce`, `pairwise_hinge`, `crossentropy` or `tfr:KEY`")
+    schedule: Any = component(SCHEDULES, None, "learning-rate schedule; default: decaytype, decay and decayiters")
+    warmupiters: NonNegativeFloat | None = option(
+        None, "iterations in which the learning rates rise; default 0.1 of niters"
+    )
+    decaytype: Literal["constant", "linear", "cosine", "exponential", "inverse_time"] = option(
+        "linear", "after warm-up"
+    )
+    decay: PositiveFloat | None = option(None, "the rate of `exponential` and `inverse_time`")
+    decayiters: PositiveInt = option(3, "iterations in which `exponential` falls by `decay`")
+    validatefreq: PositiveInt = option(1, "iterations between validations")
+    threshold: PositiveInt = option(100, "candidates reranked per query on dev")
+    testthreshold: PositiveInt = option(1000, "candidates reranked per query on test", identity=False)
+    evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
+    amp: Literal["none", "bf16"] | None = option(None, "precision of the computation; default none, on a TPU bf16")
+    seed: int = option(42, "of samples, initial weights and dropout")
+    fastforward: bool = option(True, "go on where an interrupted run of the same id stopped", identity=False)
+    usecache: bool = option(True, "reuse TFRecords that fit; false converts anew", identity=False)
+    storage: str | None = option(
+        None, "where caches live; default $RANKCLI_CACHE or ~/.cache/rankcli", path="folder", identity=False
+    )
+    strategy: Literal["auto", "cpu", "mirrored", "multiworker", "tpu"] = option("auto", "devices", identity=False)
+    tpuname: str | None = option(None, "name of the TPU; `local` on a TPU VM", identity=False)
+    tpuzone: str | None = option(None, "zone of a named TPU", identity=False)
+
+    def __post_init__(self) -> None:
+        if self.niters < self.validatefreq:
+            raise ValueError(
+                f"validatefreq = {self.validatefreq} is above niters = {self.niters}: nothing would be kept"
+            )
+        if self.batch > self.itersize:
+            raise ValueError(
+                f"batch = {self.batch} is above itersize = {self.itersize}: an iteration would have no step"
+            )
+        if self.warmup_iterations >= self.niters:
+            raise ValueError(f"warmupiters = {self.warmup_iterations:g} leaves nothing of niters = {self.niters}")
+        if self.decaytype == "linear" and self.decay is not None:
+            raise ValueError("decaytype `linear` falls to 0 and takes no decay; Capreolus' linear is `inverse_time`")
+        if self.decaytype in ("exponential", "inverse_time") and self.decay is None:
+            raise ValueError(f"decaytype `{self.decaytype}` needs decay")
+        if self.decaytype == "exponential" and self.decay is not None and self.decay >= 1:
+            raise ValueError("decay must be below 1 for `exponential`")
+        if self.strategy == "tpu" and not self.tpuname:
+            raise ValueError("strategy `tpu` needs tpuname (`local` on a TPU VM)")
+        if self.tpuname and self.tpuname != "local" and not self.tpuzone:
+            raise ValueError("a named TPU needs tpuzone")
+
+    @property
+    def warmup_iterations(self) -> float:
+        """`warmupiters`, or a tenth of the iterations."""
+        return 0.1 * self.niters if self.warmupiters is None else self.warmupiters
+
+    @property
+    def steps_per_iter(self) -> int:
+        """Optimizer steps in an iteration; samples that do not fill a batch are left out."""
+        return self.itersize // self.batch
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.niters * self.steps_per_iter
+
+    @property
+    def samples(self) -> int:
+        """Training samples read in all."""
+        return self.steps * self.batch
+
+    @property
+    def dtype(self) -> str:
+        """What the model computes in."""
+        on_tpu = self.strategy == "tpu" or self.tpuname is not None
+        return "bfloat16" if self.amp == "bf16" or (self.amp is None and on_tpu) else "float32"
+
+    def factor(self) -> Schedule:
+        """The factor on every learning rate as a function of the global step."""
+        warmup = round(self.warmup_iterations * self.steps_per_iter)
+        schedule = self.schedule
+        if schedule is None:
+            names = {"exponential": ("decay", "decayiters"), "inverse_time": ("decay",)}.get(self.decaytype, ())
+            schedule = SCHEDULES.get(self.decaytype)(**{name: getattr(self, name) for name in names})
+        built: Schedule = schedule.build(ScheduleContext(self.steps, warmup, self.steps_per_iter))
+        return built
+
+    def build(self, ctx: TrainerContext) -> Any:
+        """The training loop, ready to `fit()`."""
+        from rankcli.trainers._loop import Loop
+
+        return Loop(self, ctx)
