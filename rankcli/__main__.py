@@ -1,0 +1,7 @@
+"""`python -m rankcli`."""
+
+from __future__ import annotations
+
+from rankcli.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""The command line: one file per command, imported when it is used; one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from rankcli import __version__
+from rankcli.cli._options import debug_option
+from rankcli.errors import RankcliError, StorageError
+from rankcli.log import say
+
+COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "modules", "schema", "doctor")
+STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+
+
+class Commands(click.Group):
+    """A group whose commands are the modules of this package, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order of work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"rankcli.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments start with, or a usage error that lists the commands."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"no command {args[0]!r}{hint} (there are: {', '.join(COMMANDS)})")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that wants no more of its output (`| head`) is no failure."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rankcli")
+@debug_option
+def cli() -> None:
+    """Train, evaluate and ship neural rerankers from one YAML file.
+
+    \b
+    Example:
+      rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt
+      rankcli train --config config.yaml
+      rankcli evaluate --qrels qrels.txt --run runs/config/test.run
+
+    Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration, 3 bad input data, 4 something missing,
+    5 training failed, 6 storage or integrity failure, 130 and 143 interrupted after saving.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """The entry point of the `rankcli` script."""
+    sys.exit(run(list(sys.argv[1:] if args is None else args)))
+
+
+def run(args: list[str]) -> int:
+    """Run one command line and return its exit code; what went wrong is said on stderr."""
+    try:
+        code = cli.main(args=args, prog_name="rankcli", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        say("interrupted")
+        return 130
+    except Exception as error:  # the boundary: nothing reaches the user as a traceback unless asked for
+        return _report(error, debug="--debug" in args)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+        place = str(error.filename or "")
+        error = StorageError(str(error.strerror), where=place, fix="free space or choose another place")
+    if isinstance(error, RankcliError):
+        say(f"error: {error}")
+        return error.exit_code
+    again = "" if debug else "; run the same command with --debug for the traceback, and report it"
+    say(f"error: a bug of ours, {type(error).__name__}: {error}{again}")
+    return 1

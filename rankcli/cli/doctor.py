@@ -1,0 +1,122 @@
+"""`rankcli doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from rankcli import __version__
+from rankcli.cli._options import debug_option, json_option, to_json
+
+NEEDED = (
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-ranking",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "bm25s",
+    "PyStemmer",
+    "pytrec-eval-terrier",
+    "pydantic",
+    "PyYAML",
+    "click",
+    "google-crc32c",
+)
+OPTIONAL = {"google-cloud-storage": "for gs:// caches", "ir_datasets": "for ir_datasets:ID collections"}
+SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+SECRETS = ("HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")  # only whether they are set is ever said
+
+
+class Finding(NamedTuple):
+    """One line of the report; `state` is ok, note or missing."""
+
+    state: str
+    name: str
+    detail: str
+
+
+@click.command()
+@click.option("--devices", is_flag=True, help="Import TensorFlow and list its devices.")
+@json_option
+@debug_option
+def command(devices: bool, as_json: bool) -> int:
+    """Check what rankcli needs; exit 4 if something is missing.
+
+    \b
+    Example:
+      rankcli doctor --devices
+    """
+    found = [_python(), *_packages(), _cache(), *_hub(), *(_devices() if devices else ())]
+    if as_json:
+        findings = [each._asdict() for each in found]
+        click.echo(to_json({"schema_version": 1, "rankcli": __version__, "findings": findings}))
+    else:
+        lines = [f"{state:8}{name}: {detail}" for state, name, detail in found]
+        click.echo("\n".join([f"rankcli {__version__}", *lines]))
+    return 4 if any(each.state == "missing" for each in found) else 0
+
+
+def _python() -> Finding:
+    fits = (3, 10) <= sys.version_info[:2] < (3, 14)
+    detail = f"{platform.python_version()}, {platform.machine()} {platform.system()}, {os.cpu_count()} CPUs"
+    return Finding("ok" if fits else "missing", "python", detail if fits else f"{detail}; 3.10 to 3.13 is needed")
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Finding]:
+    for package in NEEDED:
+        known = _installed(package)
+        yield Finding("ok" if known else "missing", package, known or "not installed")
+    for package, purpose in OPTIONAL.items():
+        known = _installed(package)
+        yield Finding("ok" if known else "note", package, known or f"not installed; {purpose}")
+    minors = {package: ".".join((_installed(package) or "").split(".")[:2]) for package in ("tensorflow", "tf-keras")}
+    if all(minors.values()) and len(set(minors.values())) > 1:
+        yield Finding("missing", "tf-keras", f"{minors['tf-keras']} does not fit tensorflow {minors['tensorflow']}")
+
+
+def _cache() -> Finding:
+    root = Path(os.environ.get("RANKCLI_CACHE") or "~/.cache/rankcli").expanduser()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            free = shutil.disk_usage(root).free
+    except OSError as error:
+        return Finding("missing", "cache", f"{root} cannot be written: {error.strerror}; set RANKCLI_CACHE to another")
+    return Finding("ok", "cache", f"{root}, {free / 1e9:.1f} GB free")
+
+
+def _hub() -> Iterator[Finding]:
+    for name in SWITCHES:
+        on = os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+        yield Finding("note", name, "on: nothing is downloaded" if on else "off")
+    for name in SECRETS:
+        yield Finding("note", name, "set" if os.environ.get(name) else "not set")
+
+
+def _devices() -> list[Finding]:
+    if _installed("tensorflow") is None:
+        return []
+    from rankcli.backend import tf
+
+    return [
+        Finding("ok", "device", f"{found.name} ({found.device_type})") for found in tf.config.list_physical_devices()
+    ]

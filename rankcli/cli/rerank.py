@@ -1,0 +1,49 @@
+"""`rankcli rerank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
+
+
+@click.command()
+@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or a hub id.")
+@click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
+@click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
+@click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
+@click.option("--run", type=FILE, help="Candidates, as a TREC run.")
+@click.option("--output", type=OUTPUT, required=True, help="The reranked run.")
+@click.option(
+    "--depth", type=click.IntRange(min=1), help="Candidates scored per query; the rest follow.  [default: all]"
+)
+@click.option(
+    "--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True, help="Of its own data."
+)
+@click.option("--evalbatch", type=click.IntRange(min=0), default=0, help="Pairs per step.  [default: chosen]")
+@click.option("--amp", type=click.Choice(["none", "bf16"]), default="none", show_default=True, help="Precision.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "cpu", "mirrored", "tpu"]),
+    default="auto",
+    show_default=True,
+    help="Devices.",
+)
+@json_option
+@debug_option
+def command(run: Path | None, as_json: bool, **options: Any) -> None:
+    """Rerank a TREC run with a trained model.
+
+    Without --docs, --queries and --run, a run directory reranks the candidates of its own --split.
+
+    \b
+    Example:
+      rankcli rerank --model runs/config --output test.run
+      rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
+    """
+    from rankcli.pipelines.rerank import rerank
+
+    print_result(rerank(run=str(run) if run else None, **options), as_json)

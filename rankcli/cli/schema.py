@@ -1,0 +1,21 @@
+"""`rankcli schema`."""
+
+from __future__ import annotations
+
+import click
+
+from rankcli.cli._options import debug_option, to_json
+
+
+@click.command()
+@debug_option
+def command() -> None:
+    """Print JSON Schema of a configuration, for editors and other tools.
+
+    \b
+    Example:
+      rankcli schema > rankcli.schema.json
+    """
+    from rankcli.config.validate import json_schema
+
+    click.echo(to_json(json_schema()))

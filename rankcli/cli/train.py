@@ -1,0 +1,36 @@
+"""`rankcli train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rankcli.cli._options import OUTPUT, config_options, debug_option, json_option, print_result
+
+
+@click.command()
+@config_options
+@click.option("--out", type=OUTPUT, metavar="DIR", help="Run directory.  [default: runs/<stem of the last config>]")
+@click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
+@click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
+@json_option
+@debug_option
+def command(
+    files: tuple[str, ...], overrides: tuple[str, ...], out: Path | None, overwrite: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Train a reranker and measure it on the test queries.
+
+    The same command goes on where an interrupted run stopped, and prints the result of a finished one.
+
+    \b
+    Example:
+      rankcli train --config config.yaml trainer.niters=2 sampler=triplet --out runs/try
+    """
+    from rankcli.config.load import load_config
+
+    config, _ = load_config(files, overrides)
+    from rankcli.pipelines.train import train
+
+    directory = out or Path("runs") / Path(files[-1]).stem
+    print_result(train(config, out=directory, overwrite=overwrite, dry_run=dry_run), as_json)

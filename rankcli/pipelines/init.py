@@ -1,0 +1,143 @@
+"""Look at a collection and write a configuration for it, with the figures behind each proposal as comments."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankcli.config.render import to_yaml
+from rankcli.data.files import replacing
+from rankcli.data.formats import DOCUMENT_READERS, detect, read_queries
+from rankcli.data.trec import Qrels, read_qrels, read_run
+from rankcli.errors import ConfigError, DataError
+
+MIN_QUERIES = 3  # one to train, one to choose weights, one to test
+FIVE_FOLDS_FROM = 75  # judged queries; below, a fifth is too few to choose weights on
+TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
+ROOM = 256 - 32 - 3  # tokens of a document in a default passage
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is: counts, lengths in words, grades of the judgments, and how the ids join."""
+
+    docs: int
+    doc_words: tuple[int, int]
+    queries: int
+    query_words: tuple[int, int]
+    judged: int
+    grades: Mapping[int, int]
+    run_queries: int | None
+
+    @property
+    def relevance_level(self) -> int:
+        """2 where grades go to 3 or more and 0 is given: then 1 usually means "related"; else 1."""
+        return 2 if max(self.grades) >= 3 and 0 in self.grades else 1
+
+    @property
+    def folds(self) -> int:
+        """How many folds the judged queries are enough for."""
+        return 5 if self.judged >= FIVE_FOLDS_FROM else 3
+
+    @property
+    def fits(self) -> bool:
+        """Whether 19 of 20 documents fit into one passage."""
+        return self.doc_words[1] * TOKENS_PER_WORD <= ROOM
+
+
+def init(*, docs: Path, queries: Path, qrels: Path, run: Path | None, output: Path) -> str:
+    """Write a configuration to `output`, which must not exist, and return what was found and what to do next."""
+    if output.exists():
+        raise ConfigError("this file exists and is not overwritten", where=str(output), fix="give another --output")
+    found = look(docs, queries, qrels, run)
+    paths = {"docs": docs, "queries": queries, "qrels": qrels, **({"run": run} if run else {})}
+    with replacing(output) as stream:
+        stream.write(configuration(found, {key: _relative(path, output) for key, path in paths.items()}))
+    return f"{summary(found)}\nwrote {output}; next: rankcli train --config {output} --dry-run"
+
+
+def look(docs: Path, queries: Path, qrels: Path, run: Path | None) -> Findings:
+    """Read all files once and count; DataError where the ids do not join."""
+    texts, judgments = read_queries(queries), read_qrels(qrels)
+    judged = [qid for qid in judgments if qid in texts]
+    if len(judged) < MIN_QUERIES:
+        raise DataError(
+            f"{len(judged)} of {len(judgments)} judged queries have a text in {queries}, {MIN_QUERIES} are needed",
+            where=str(qrels),
+            fix="check that both files use the same query ids",
+        )
+    lengths = _document_lengths(docs, judgments)
+    return Findings(
+        docs=len(lengths),
+        doc_words=_median_and_95th(lengths),
+        queries=len(texts),
+        query_words=_median_and_95th(len(text.split()) for text in texts.values()),
+        judged=len(judged),
+        grades=Counter(grade for qid in judged for grade in judgments[qid].values()),
+        run_queries=sum(qid in texts for qid in read_run(run)) if run else None,
+    )
+
+
+def _document_lengths(docs: Path, judgments: Qrels) -> list[int]:
+    """The words of each document; DataError if no judged document is among them."""
+    wanted = {docid for grades in judgments.values() for docid in grades}
+    lengths, seen = [], False
+    for _, docid, text in DOCUMENT_READERS[detect(docs)](docs):
+        seen = seen or docid in wanted
+        lengths.append(len(text.split()))
+    if not seen:
+        raise DataError(f"none of the {len(wanted)} judged documents is there", where=str(docs), fix="check the ids")
+    return lengths
+
+
+def _median_and_95th(lengths: Iterable[int]) -> tuple[int, int]:
+    known = sorted(lengths)
+    return int(statistics.median_low(known)), known[(len(known) * 95 - 1) // 100]
+
+
+def _relative(path: Path, output: Path) -> str:
+    """`path` as it is written in a file at `output`: relative where it lies below that file's folder, else absolute."""
+    target, folder = Path(os.path.abspath(path)), Path(os.path.abspath(output)).parent
+    return str(target.relative_to(folder)) if target.is_relative_to(folder) else str(target)
+
+
+def summary(found: Findings) -> str:
+    """The findings as a few lines."""
+    lines = [
+        f"{found.docs} documents, {found.doc_words[0]} words (median), {found.doc_words[1]} (19 of 20 are no longer)",
+        f"{found.queries} queries, {found.query_words[0]} words (median); {found.judged} of them judged",
+        "grades: " + ", ".join(f"{grade}: {count}" for grade, count in sorted(found.grades.items())),
+    ]
+    if found.run_queries is not None:
+        lines.append(f"candidates for {found.run_queries} queries")
+    return "\n".join(lines)
+
+
+def configuration(found: Findings, paths: Mapping[str, str]) -> str:
+    """The configuration as YAML with comments. Said is what depends on the collection; the rest is the defaults."""
+    files = to_yaml({"data": {**paths, "relevance_level": found.relevance_level}})
+    notes = "".join(f"# {line}\n" for line in summary(found).split("\n"))
+    first_stage = "" if "run" in paths else "  # run: first.run      # a TREC run; BM25 is searched otherwise\n"
+    return (
+        f"{notes}\n{files}{first_stage}"
+        f"  folds: {{k: {found.folds}, fold: 0, seed: 7}}  # `fold: all` trains every fold in turn\n\n"
+        f"reranker: {{name: crossencoder, pretrained: cross-encoder/ms-marco-MiniLM-L6-v2}}\n"
+        f"# reranker: TFKNRM        # word embeddings: nothing to download, minutes on a CPU\n\n"
+        f"{_extractor(found)}\n"
+        f"# Every other option has a default: rankcli modules trainers tensorflow\n"
+        f"# trainer: {{niters: 10, itersize: 512, batch: 4}}\n"
+    )
+
+
+def _extractor(found: Findings) -> str:
+    if found.fits:
+        return "# Documents fit into one passage of 256 tokens, the default of the extractor.\n"
+    return (
+        "# Documents are longer than a passage of 256 tokens, and cut there. To read several passages of each:\n"
+        "# reranker: {name: TFBERTMaxP, pretrained: cross-encoder/ms-marco-MiniLM-L6-v2}\n"
+        "# extractor: {name: pooledpassage, numpassages: 4}\n"
+    )

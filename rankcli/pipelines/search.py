@@ -1,0 +1,132 @@
+"""First stages: searching files into a run, and the candidates that a run's configuration asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rankcli.config.registry import SEARCHERS
+from rankcli.data import formats, irds
+from rankcli.data.dataset import Dataset, canonical_hash
+from rankcli.data.files import replacing, sha256_file
+from rankcli.data.joins import join_queries, join_run
+from rankcli.data.store import DocStore, open_store
+from rankcli.data.trec import Qrels, Run, read_qrels, read_run, write_run
+from rankcli.errors import StorageError
+from rankcli.evaluation import trec
+from rankcli.log import say, warn
+from rankcli.searchers._base import SearcherContext
+from rankcli.searchers._tune import GRID, Tuned, tune
+from rankcli.searchers.bm25 import BM25
+
+_PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of a cached run's name
+
+
+def search(
+    docs: str,
+    queries: str,
+    output: str,
+    options: Any,
+    scratch: Path,
+    *,
+    format: formats.Format | None = None,
+    tag: str = "rankcli",
+    tune_qrels: str | None = None,
+    metric: str = "ndcg_cut_10",
+    relevance_level: int = 1,
+) -> dict[str, Any]:
+    """Search every query of a file and write the run.
+
+    With `tune_qrels`, the k1 and b that are best for `metric` on those judgments replace those of `options`, which must
+    then be BM25's. Returns what was done: documents, queries, answered (queries with a result), lines, seconds and,
+    where it tuned, k1, b and the table of all that was tried.
+    """
+    start = time.monotonic()
+    if tune_qrels is not None:
+        trec.check_metrics([metric])
+    store = open_store(docs, format, scratch)
+    topics = irds.read_queries(queries) if queries.startswith(irds.PREFIX) else formats.read_queries(queries, format)
+    done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}
+    if tune_qrels is not None:
+        tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)
+        options = dataclasses.replace(options, k1=tuned.k1, b=tuned.b)
+        done |= {
+            "k1": tuned.k1,
+            "b": tuned.b,
+            "table": [{"k1": k1, "b": b, metric: v} for (k1, b), v in tuned.table.items()],
+        }
+    run = options.build(SearcherContext(store)).search(topics)
+    write_run(output, run, tag)
+    _warn_unanswered(run, topics)
+    answered = sum(bool(found) for found in run.values())
+    return done | {"answered": answered, "lines": sum(map(len, run.values())), "seconds": time.monotonic() - start}
+
+
+def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> Run:
+    """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
+
+    A searched run is kept in `scratch` under a hash of collection, queries and options, and read from there next time.
+    """
+    topics = dataset.topics()
+    if isinstance(run_option, (str, Path)):
+        found = join_run(read_run(run_option), dataset.queries, dataset.docs, str(run_option))
+        run = {qid: found[qid] for qid in topics if qid in found}
+    else:
+        run = _cached(_cache_path(dataset, topics, run_option, scratch), dataset, topics, run_option)
+    _warn_unanswered(run, topics)
+    return run
+
+
+def _tuned(
+    store: DocStore, topics: dict[str, str], path: str, options: BM25, metric: str, relevance_level: int
+) -> Tuned:
+    def value(qrels: Qrels, run: Run) -> float:
+        return trec.means(trec.evaluate(qrels, run, [metric], relevance_level))[metric]
+
+    qrels = read_qrels(path)
+    judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
+    say(f"tuning k1 and b: {len(GRID)} settings on {len(judged)} judged queries")
+    warn("the tuned settings have seen these judgments: figures on the same queries are too good")
+    return tune(store, topics, judged, value, options=options)
+
+
+def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Path:
+    made_of = {
+        "collection": dataset.docs.fingerprint,
+        "topics": topics,
+        "searcher": [SEARCHERS.name_of(options), options.version, dataclasses.asdict(options)],
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+    return scratch / f"first-stage-{canonical_hash(made_of)[:32]}.run"
+
+
+def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> Run:
+    """The run kept at `path`, made if it is not there. Its SHA-256 is written last: without it there is no run."""
+    seal = path.with_suffix(".sha256")
+    if not seal.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
+        _keep(path, seal, run)
+        return run
+    if not path.exists() or sha256_file(path) != seal.read_text(encoding="utf-8").strip():
+        raise StorageError(
+            "the kept first-stage run is damaged", where=str(path), fix=f"delete {seal.name} beside it: it is made anew"
+        )
+    return {**{qid: {} for qid in topics}, **(read_run(path) if path.stat().st_size else {})}
+
+
+def _keep(path: Path, seal: Path, run: Run) -> None:
+    """Publish a run and then its hash. Others that make the same run at once write the same bytes."""
+    write_run(path, run)
+    with replacing(seal) as stream:
+        stream.write(sha256_file(path))
+
+
+def _warn_unanswered(run: Run, topics: Iterable[str]) -> None:
+    missing = [qid for qid in topics if not run.get(qid)]
+    if missing:
+        warn(f"{len(missing)} queries have no candidates, e.g. {min(missing)!r}; they count as zero")

@@ -1,0 +1,147 @@
+"""Train one run, or one per fold, and measure it on the test queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rankcli.config.registry import EXTRACTORS, RERANKERS
+from rankcli.config.render import resolved, section, to_yaml
+from rankcli.config.schema import RunConfig
+from rankcli.data.trec import read_run, write_run
+from rankcli.evaluation.report import split_table
+from rankcli.log import say
+from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
+from rankcli.pipelines._plan import plan
+from rankcli.pipelines._prepare import Prepared, prepare
+from rankcli.pipelines._rundir import RunDirectory, write_json
+from rankcli.trainers._base import Scores, TrainerContext, Validation
+
+RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
+
+
+def train(config: RunConfig, *, out: Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
+    """Run the config into `out`; returns `text` for people and `result`, the content of `result.json` (or the plan)."""
+    folds = config.data.folds
+    if folds is not None and folds.fold == "all":
+        return _all_folds(config, out, overwrite, dry_run)
+    prepared = prepare(config)
+    if dry_run:
+        return plan(prepared)
+    result = _one_run(prepared, out, overwrite)
+    return {"result": result, "text": _text(result, out)}
+
+
+def _text(result: Mapping[str, Any], out: Path) -> str:
+    parts = [f"{split}\n{split_table(found)}" for split, found in result["splits"].items()]
+    parts.append(
+        f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n"
+        f"trained {result['train_seconds']:.0f} s at {result['pairs_per_second']:.1f} pairs/s; run directory: {out}"
+    )
+    return "\n\n".join(parts)
+
+
+def _one_run(prepared: Prepared, out: Path, overwrite: bool) -> dict[str, Any]:
+    config, directory = prepared.config, RunDirectory(out)
+    finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward, overwrite)
+    if finished is not None:
+        say(f"{out}: this run is finished; its result follows (--overwrite trains anew)")
+        return finished
+    directory.describe(to_yaml(resolved(config)), prepared.run_id, prepared.run_identity, prepared.cache_ids)
+    loop = config.trainer.build(_context(prepared, out))
+    state = loop.fit()
+    result = _measure(prepared, loop, state, out)
+    write_json(out / "result.json", result)
+    return result
+
+
+def _context(prepared: Prepared, out: Path) -> TrainerContext:
+    config = prepared.config
+    return TrainerContext(
+        reranker=config.reranker,
+        extractor=prepared.extractor,
+        pretrained=prepared.pretrained,
+        sections={
+            "reranker": section(RERANKERS, config.reranker),
+            "extractor": section(EXTRACTORS, config.extractor),
+        },
+        train=prepared.records("train"),
+        dev=Validation(
+            prepared.records("dev"),
+            prepared.dataset.judgments("dev"),
+            prepared.candidates("dev"),
+            config.data.relevance_level,
+            config.metrics,
+        ),
+        out=out,
+        run_id=prepared.run_id,
+    )
+
+
+def _measure(prepared: Prepared, loop: Any, state: Any, out: Path) -> dict[str, Any]:
+    """Rerank dev and test with the best weights, choose alpha on dev, compare with the first stage."""
+    config, trainer = prepared.config, prepared.config.trainer
+    depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
+    predictor = loop.best_predictor(state)
+    scores = {split: predictor.scores(prepared.records(split), f"reranking {split}") for split in depths}
+    judgments = {split: _judgments(prepared, split) for split in depths}
+    first = {split: prepared.candidates(split) for split in depths}
+    alpha = choose_alpha(judgments["dev"], first["dev"], scores["dev"], depths["dev"])
+    runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
+    write_run(out / "dev.run", runs["dev"]["reranked"], tag="rankcli")
+    for stage, name in RUNS.items():
+        write_run(out / name, runs["test"][stage], tag=f"rankcli-{stage}")
+    pairs = trainer.samples * config.sampler.group_size
+    return {
+        "schema_version": 1,
+        "run_id": prepared.run_id,
+        "splits": {split: summary(judgments[split], runs[split]) for split in depths},
+        "alpha": alpha,
+        "best": state.best,
+        "train_seconds": state.seconds,
+        "pairs_per_second": pairs / max(state.seconds, 1e-9),
+    }
+
+
+def _judgments(prepared: Prepared, split: str) -> Judgments:
+    config = prepared.config
+    return Judgments(prepared.dataset.judgments(split), config.metrics.all, config.data.relevance_level)
+
+
+def _fold(config: RunConfig, number: int) -> RunConfig:
+    assert config.data.folds is not None
+    folds = dataclasses.replace(config.data.folds, fold=number)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
+
+
+def _all_folds(config: RunConfig, out: Path, overwrite: bool, dry_run: bool) -> dict[str, Any]:
+    """Every fold in turn, each in `OUT/fold-N`; then the test runs of all folds pooled into one."""
+    assert config.data.folds is not None and config.data.folds.k is not None
+    numbers = range(config.data.folds.k)
+    if dry_run:
+        return plan(prepare(_fold(config, 0)), folds=len(numbers))
+    results, qrels = [], {}
+    for number in numbers:
+        say(f"fold {number} of {len(numbers)}")
+        prepared = prepare(_fold(config, number))
+        results.append(_one_run(prepared, out / f"fold-{number}", overwrite))
+        qrels.update(prepared.dataset.judgments("test"))
+    runs: dict[str, Scores] = {stage: {} for stage in RUNS}
+    for stage, name in RUNS.items():
+        for number in numbers:
+            runs[stage].update(read_run(out / f"fold-{number}" / name))
+        write_run(out / name, runs[stage], tag=f"rankcli-{stage}")
+    judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
+    pooled = {
+        "schema_version": 1,
+        "run_id": None,
+        "splits": {"test": summary(judgments, runs)},
+        "alpha": [result["alpha"] for result in results],
+        "folds": [{"run_id": result["run_id"], "best": result["best"]} for result in results],
+        "train_seconds": sum(result["train_seconds"] for result in results),
+        "pairs_per_second": sum(result["pairs_per_second"] for result in results) / len(results),
+    }
+    write_json(out / "result.json", pooled)
+    return {"result": pooled, "text": _text(pooled, out)}

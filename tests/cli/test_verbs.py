@@ -1,0 +1,99 @@
+"""The thin commands: their options reach the pipelines, their results reach stdout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankcli.cli import run
+from rankcli.pipelines import convert, rerank, train
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    docs = {"d1": "red apples", "d2": "green apples and pears", "d3": "blue sky"}
+    Path("docs.jsonl").write_text("".join(json.dumps({"_id": k, "text": v}) + "\n" for k, v in docs.items()))
+    Path("queries.jsonl").write_text('{"_id": "q1", "text": "green pears"}\n{"_id": "q2", "text": "sky"}\n')
+    Path("qrels.txt").write_text("q1 0 d2 1\nq2 0 d3 1\n")
+    Path("a.yaml").write_text("data: {builtin: stdlib-docs}\nreranker: TFKNRM\n")
+    return tmp_path
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the pipelines that need TensorFlow are called with."""
+    calls: list[dict[str, Any]] = []
+
+    def record(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        calls.append({"args": args, **kwargs})
+        return {"result": {"n": 1}, "text": "done"}
+
+    for module, name in ((train, "train"), (convert, "convert"), (rerank, "rerank")):
+        monkeypatch.setattr(module, name, record)
+    return calls
+
+
+def test_search_and_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--docs", "docs.jsonl", "--queries", "queries.jsonl"]
+    assert run(["search", *files, "--output", "bm25.run", "--k", "2"]) == 0
+    assert capsys.readouterr().out.startswith("bm25.run: 2 lines for 2 of 2 queries, 3 documents")
+    assert run(["evaluate", "--qrels", "qrels.txt", "--run", "bm25.run", "--metric", "map", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "schema_version": 1,
+        "queries": 2,
+        "metrics": {"map": {"mean": 1.0}},
+    }
+    assert run(["evaluate", "--qrels", "qrels.txt", "--run", "bm25.run"]) == 0
+    assert "ndcg_cut_10" in capsys.readouterr().out
+
+
+def test_search_options_are_validated_like_a_configuration(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output", "x.run"]
+    assert run(["search", *files, "--b", "1.5", "--stopwords", "french"]) == 2
+    err = capsys.readouterr().err
+    assert "b: expected a number of at least 0 of at most 1, got 1.5" in err
+    assert "stopwords: expected `english` or `none`" in err
+    assert not Path("x.run").exists()
+
+
+def test_train_gets_the_configuration_and_a_directory_named_after_it(
+    folder: Path, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--config", "a.yaml", "trainer.niters=2", "--dry-run"]) == 0
+    assert called[0]["args"][0].trainer.niters == 2
+    assert (called[0]["out"], called[0]["overwrite"], called[0]["dry_run"]) == (Path("runs/a"), False, True)
+    assert capsys.readouterr().out == "done\n"
+    assert run(["train", "--config", "a.yaml", "--out", "o", "--overwrite", "--json"]) == 0
+    assert (called[1]["out"], called[1]["overwrite"], called[1]["dry_run"]) == (Path("o"), True, False)
+    assert json.loads(capsys.readouterr().out) == {"n": 1}
+
+
+def test_convert_gets_the_split(folder: Path, called: list[dict[str, Any]]) -> None:
+    assert run(["convert", "--config", "a.yaml", "--split", "dev"]) == 0
+    assert called[0]["split"] == "dev" and called[0]["args"][0].sampler.nneg == 7
+    assert run(["convert", "--config", "a.yaml", "--split", "half"]) == 2
+
+
+def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> None:
+    assert run(["rerank", "--model", "runs/a", "--output", "out.run", "--weights", "iter:3", "--depth", "5"]) == 0
+    assert called[0] == {
+        "args": (),
+        "model": "runs/a",
+        "weights": "iter:3",
+        "docs": None,
+        "queries": None,
+        "run": None,
+        "output": Path("out.run"),
+        "depth": 5,
+        "split": "test",
+        "evalbatch": 0,
+        "amp": "none",
+        "strategy": "auto",
+    }
+    assert run(["rerank", "--model", "m", "--output", "o", "--docs", "ir_datasets:vaswani", "--run", "none.run"]) == 2
+    assert run(["rerank", "--model", "m", "--output", "o", "--docs", "none.jsonl"]) == 2
