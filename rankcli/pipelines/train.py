@@ -18,6 +18,7 @@ from rankcli.pipelines._plan import plan
 from rankcli.pipelines._prepare import Prepared, prepare
 from rankcli.pipelines._rundir import RunDirectory, write_json
 from rankcli.trainers._base import Scores, TrainerContext, Validation
+from rankcli.trainers._runs import top
 
 RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
@@ -81,16 +82,15 @@ def _context(prepared: Prepared, out: Path) -> TrainerContext:
 
 
 def _measure(prepared: Prepared, loop: Any, state: Any, out: Path) -> dict[str, Any]:
-    """Rerank dev and test with the best weights, choose alpha on dev, compare with the first stage."""
+    """Rerank test with the best weights, choose alpha on dev, compare with the first stage."""
     config, trainer = prepared.config, prepared.config.trainer
     depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
-    predictor = loop.best_predictor(state)
-    scores = {split: predictor.scores(prepared.records(split), f"reranking {split}") for split in depths}
+    found = loop.best_predictor(state).scores(prepared.records("test"), "reranking test")
+    scores = {"dev": _dev_scores(prepared, out), "test": found}
     judgments = {split: _judgments(prepared, split) for split in depths}
     first = {split: prepared.candidates(split) for split in depths}
     alpha = choose_alpha(judgments["dev"], first["dev"], scores["dev"], depths["dev"])
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
-    write_run(out / "dev.run", runs["dev"]["reranked"], tag="rankcli")
     for stage, name in RUNS.items():
         write_run(out / name, runs["test"][stage], tag=f"rankcli-{stage}")
     pairs = trainer.samples * config.sampler.group_size
@@ -103,6 +103,13 @@ def _measure(prepared: Prepared, loop: Any, state: Any, out: Path) -> dict[str, 
         "train_seconds": state.seconds,
         "pairs_per_second": pairs / max(state.seconds, 1e-9),
     }
+
+
+def _dev_scores(prepared: Prepared, out: Path) -> Scores:
+    """What the best weights gave the dev candidates, from the run that validation wrote."""
+    run, depth = read_run(out / "dev.run"), prepared.config.trainer.threshold
+    kept = top(prepared.candidates("dev"), depth)
+    return {qid: {docid: run[qid][docid] for docid in scores} for qid, scores in kept.items()}
 
 
 def _judgments(prepared: Prepared, split: str) -> Judgments:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.backend import tf
+from rankcli.data.trec import write_run
 from rankcli.errors import TrainingError
 from rankcli.evaluation.trec import evaluate
 from rankcli.log import Progress, say
@@ -21,7 +22,7 @@ from rankcli.records.reader import training_batches
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker, save_reranker
 from rankcli.shapes import Batch
-from rankcli.trainers._base import State, TrainerContext
+from rankcli.trainers._base import Scores, State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._groups import groups_for, optimizer
 from rankcli.trainers._history import History
@@ -79,7 +80,7 @@ class Loop:
         return state
 
     def best_predictor(self, state: State) -> Predictor:
-        """A predictor with the weights that were best on dev by `metrics.optimize`."""
+        """A predictor with the weights that were best by `metrics.optimize`; `dev.run` is what they made of dev."""
         best = self.ctx.out / state.best[self.ctx.dev.metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
@@ -150,14 +151,16 @@ class Loop:
         run = rerank(dev.first_stage, scores)
         per_query = evaluate(dev.qrels, run, dev.metrics.all, dev.relevance_level)
         means = {metric: math.fsum(values.values()) / len(values) for metric, values in per_query.items()}
-        self._keep_best(iteration, means, state)
+        self._keep_best(iteration, means, run, state)
         state.history.append({"iter": iteration, "dev": means})
         self.history.append({"iter": iteration, "step": state.step, "dev": means})
         say(f"iteration {iteration}: dev " + ", ".join(f"{metric} {value:.4f}" for metric, value in means.items()))
 
-    def _keep_best(self, iteration: int, means: Mapping[str, float], state: State) -> None:
+    def _keep_best(self, iteration: int, means: Mapping[str, float], run: Scores, state: State) -> None:
         for metric, value in means.items():
             if metric not in state.best or value > state.best[metric]["value"]:
                 path = Path("best") / metric
                 save_reranker(self.reranker, self.ctx.extractor, dict(self.ctx.sections), self.ctx.out / path)
                 state.best[metric] = {"iter": iteration, "value": value, "path": str(path)}
+                if metric == self.ctx.dev.metrics.optimize:
+                    write_run(self.ctx.out / "dev.run", run)
