@@ -154,6 +154,21 @@ def test_a_run_killed_at_the_end_of_an_iteration_repeats_only_what_is_missing(
     assert (tmp_path / "whole/dev.run").read_bytes() == (tmp_path / "parts/dev.run").read_bytes()
 
 
+def test_defect_06_bfloat16_trains_float32_variables_and_reports_the_unscaled_loss(tiny, tmp_path: Path) -> None:
+    for amp in ("none", "bf16"):
+        train(tiny("crossencoder", f"trainer.amp={amp}", "trainer.niters=1"), out=tmp_path / amp)
+    full, half = (lines(tmp_path / amp)[1]["loss"] for amp in ("none", "bf16"))
+    assert half != full and half == pytest.approx(full, rel=0.02)
+    reader = tf.train.load_checkpoint(str(tmp_path / "bf16/checkpoints/iter-00001/ckpt"))
+    dtypes = {key: dtype for key, dtype in reader.get_variable_to_dtype_map().items() if key.startswith("model/")}
+    assert set(dtypes.values()) == {tf.float32}
+    slots = [
+        key for key, shape in reader.get_variable_to_shape_map().items() if key.startswith("optimizers/") and shape
+    ]
+    for group in ("optimizers/0", "optimizers/1"):
+        assert any(np.abs(reader.get_tensor(key)).max() > 0 for key in slots if key.startswith(group))
+
+
 @pytest.mark.parametrize("decaytype", ["linear", "cosine"])
 def test_defect_07_both_groups_use_the_scheduled_learning_rate_at_every_step(
     tiny, tmp_path: Path, monkeypatch, decaytype

@@ -1,0 +1,96 @@
+"""What every registered component promises, whatever it computes; rerankers and extractors have more suites."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from rankcli.backend import tf
+from rankcli.config.registry import KINDS, LOSSES, SAMPLERS, SCHEDULES, SEARCHERS
+from rankcli.config.render import section
+from rankcli.config.validate import component_from
+from rankcli.data.store import store_of
+from rankcli.samplers._base import SamplerContext
+from rankcli.schedules._base import ScheduleContext
+from rankcli.searchers._base import SearcherContext
+from rankcli.shapes import Batch, Judged
+
+NEEDED = {
+    ("losses", "tfr"): {"key": "softmax_loss"},
+    ("schedules", "exponential"): {"decay": 0.5},
+    ("schedules", "inverse_time"): {"decay": 0.5},
+    ("schedules", "step"): {"step_size": 2},
+}
+EVERY = [(kind, name) for kind, registry in KINDS.items() for name in registry.builtins()]
+
+
+def options(kind: str, name: str) -> object:
+    return component_from(KINDS[kind], {"name": name, **NEEDED.get((kind, name), {})})
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_options_explain_themselves_and_survive_a_round_trip(kind: str, name: str) -> None:
+    made = options(kind, name)
+    assert KINDS[kind].name_of(made) == name
+    assert all(option.metadata.get("help") for option in dataclasses.fields(made))
+    saved = section(KINDS[kind], made)
+    assert saved["name"] == name and component_from(KINDS[kind], saved) == made
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.version = 2  # type: ignore[attr-defined]
+
+
+def test_every_kind_has_components() -> None:
+    assert {kind for kind, _ in EVERY} == set(KINDS) and len(EVERY) >= 23
+
+
+@pytest.mark.parametrize("name", SAMPLERS.names())
+def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name: str) -> None:
+    judged = Judged(
+        qids=("a", "b"),
+        qrels={"a": {"r": 1}, "b": {"s": 2, "t": 1}},
+        run={qid: tuple(f"{qid}{n}" for n in range(12)) for qid in ("a", "b")},
+    )
+    made = options("samplers", name)
+    sampler = made.build(SamplerContext(judged=judged, seed=3))  # type: ignore[attr-defined]
+    forward = [sampler(n) for n in range(10)]
+    again = pickle.loads(pickle.dumps(sampler))
+    assert [again(n) for n in reversed(range(10))] == forward[::-1]
+    for sample in forward:
+        assert len(sample.docids) == len(sample.labels) == made.group_size  # type: ignore[attr-defined]
+        relevant = judged.qrels[sample.qid]
+        assert [docid in relevant for docid in sample.docids] == [label > 0 for label in sample.labels]
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_a_loss_is_one_finite_value_per_group_that_padding_does_not_change(name: str) -> None:
+    loss = options("losses", name).build()  # type: ignore[attr-defined]
+
+    def value(width: int) -> np.ndarray:
+        labels, scores = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
+        labels[:, 0], scores[:, :3] = 1, [[0.5, -1, 2], [3, 2.5, 0.1]]
+        mask = np.arange(4)[None, :] < np.full((2, 1), 3)
+        part = [tf.constant(x[:, :width]) for x in (labels, np.ones((2, 4), np.float32), mask)]
+        return loss(Batch(*part, fields={}, extras={}), tf.constant(scores[:, :width])).numpy()
+
+    assert value(3).shape == (2,) and np.isfinite(value(3)).all() and (value(3) > 0).all()
+    np.testing.assert_allclose(value(4), value(3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES.names())
+def test_a_schedule_stays_above_0_and_never_above_1_and_does_not_rise_after_warm_up(name: str) -> None:
+    factor = options("schedules", name).build(ScheduleContext(steps=40, warmup=5, steps_per_iter=10))  # type: ignore[attr-defined]
+    values = [factor(step) for step in range(40)]
+    assert all(0 < value <= 1 for value in values)
+    assert values[:5] == sorted(values[:5]) and values[4:] == sorted(values[4:], reverse=True)
+
+
+@pytest.mark.parametrize("name", SEARCHERS.names())
+def test_a_searcher_ranks_the_documents_that_answer(name: str, tmp_path) -> None:
+    docs = {"d1": "the fox jumps", "d2": "a lazy dog sleeps", "d3": "foxes and dogs and foxes"}
+    searcher = options("searchers", name).build(SearcherContext(store_of(docs, "docs", tmp_path)))  # type: ignore[attr-defined]
+    run = searcher.search({"q1": "fox", "q2": "zebra"})
+    assert sorted(run["q1"]) == ["d1", "d3"] and all(score > 0 for score in run["q1"].values())
+    assert not run.get("q2")
