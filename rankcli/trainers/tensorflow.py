@@ -20,8 +20,8 @@ class TensorflowTrainer:
 
     version: ClassVar[int] = 1
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
-    niters: PositiveInt = option(10, "iterations")
-    itersize: PositiveInt = option(512, "samples (groups) per iteration")
+    niters: PositiveInt = option(4, "iterations")
+    itersize: PositiveInt = option(80, "samples (groups) per iteration")
     bertlr: NonNegativeFloat = option(2e-5, "learning rate of the encoder")
     lr: NonNegativeFloat = option(1e-3, "learning rate of everything else")
     loss: Any = component(LOSSES, "lce", "what is minimised: `lce`, `pairwise_hinge`, `crossentropy` or `tfr:KEY`")
