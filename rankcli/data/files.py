@@ -1,16 +1,16 @@
-"""Writing a local file whole or not at all, and hashing one."""
+"""Writing a text file that the user named, whole or not at all, and hashing one."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
 from rankcli.errors import ConfigError, StorageError
+from rankcli.storage.atomic import replacing_file
 
 _BLOCK = 1 << 20
 
@@ -30,23 +30,6 @@ def sha256_file(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that no other process chooses."""
-    return path.with_name(f"{path.name}.tmp.{os.getpid()}.{uuid.uuid4().hex}")
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its name: fsync, rename, fsync of the folder. An older file of that name is replaced."""
-    with open(temporary, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text stream that becomes the file `path` when the block ends without an error.
@@ -55,19 +38,15 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
     """
     target = Path(os.path.realpath(path))
     direct = target.exists() and not target.is_file()
-    temporary = target if direct else temporary_beside(target)
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        with (
+            nullcontext(target) if direct else replacing_file(target) as place,
+            open(place, "w", encoding="utf-8", newline="\n") as stream,
+        ):
             yield stream
-        if not direct:
-            publish(temporary, target)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ConfigError(
             f"cannot be written: {error.strerror}", where=str(path), fix="name a file in an existing folder"
         ) from error
     except OSError as error:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(path)) from error
-    finally:
-        if not direct:
-            with suppress(OSError):
-                temporary.unlink()

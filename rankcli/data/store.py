@@ -12,16 +12,18 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from rankcli.data import irds
-from rankcli.data.files import publish, sha256_file, temporary_beside
+from rankcli.data.files import sha256_file
 from rankcli.data.formats import DOCUMENT_READERS, Format, detect
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
+from rankcli.storage.atomic import publish
+from rankcli.storage.scratch import scratch as building
 
 VERSION = 1
 _CHUNK = 500  # ids per statement; older SQLite allows 999
@@ -155,8 +157,8 @@ def _open(scratch: Path, made_of: str, rows: Callable[[], Iterator[Row]], source
 
 
 def _build(path: Path, rows: Iterator[Row], source: str) -> None:
-    temporary = temporary_beside(path)
-    try:
+    with building(path.parent, path.name) as place:
+        temporary = place / "docs"
         with closing(sqlite3.connect(temporary)) as db:
             db.execute("PRAGMA journal_mode = OFF")  # a half-made file is thrown away, never rolled back
             db.execute("PRAGMA synchronous = OFF")  # publish() calls fsync once, at the end
@@ -167,9 +169,6 @@ def _build(path: Path, rows: Iterator[Row], source: str) -> None:
             _fill(db, rows, source)
             db.commit()
         publish(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:

@@ -31,8 +31,8 @@ from rankcli.records.tokens import (
 )
 from rankcli.records.workers import Workers, workers
 from rankcli.shapes import Sample
+from rankcli.storage.atomic import write_file
 from rankcli.storage.base import Storage, guard
-from rankcli.storage.local import write_file
 
 TEXTS_PER_PROCESS = 4096  # with fewer a process takes longer to start than it saves
 

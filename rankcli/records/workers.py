@@ -21,6 +21,11 @@ Result = TypeVar("Result")
 _state: Any = None  # what the tasks of this process share: large, so it is sent once and not with every task
 
 
+def available_cpus() -> int:
+    """CPUs that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Workers:
     """Runs functions `f(state, task)`, in spawned processes: forking is unsafe once TensorFlow has threads."""
 

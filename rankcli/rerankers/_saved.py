@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from rankcli.extractors._base import Extractor, ExtractorContext
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._plain import options_for
 from rankcli.storage.base import guard
-from rankcli.storage.local import sync
+from rankcli.storage.scratch import replacing_directory
 from rankcli.text.weights import read_tensors, write_tensors
 
 FILE = "rankcli.json"
@@ -33,23 +31,16 @@ def sections_of(reranker: Any, extractor: Any) -> dict[str, Any]:
 def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[str, Any], directory: Path) -> None:
     """Write a model directory: weights, configuration and tokenizer as Hugging Face has them, and `rankcli.json`.
 
-    `sections` is what `sections_of` returns, and anything else worth keeping beside it. The directory is built under
-    another name and renamed when it is whole and on disk; one that is there already is replaced.
+    `sections` is what `sections_of` returns, and anything else worth keeping beside it. The directory appears when it
+    is whole and on disk; one that is there already is replaced.
     """
-    building = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    with guard(directory):
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        try:
-            reranker.save_config(building)
-            extractor.save(building)
-            write_tensors(building, reranker.tensors())
-            content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections}
-            (building / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            _sync_all(building)
-            _replace(building, directory)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+    with guard(directory), replacing_directory(directory) as building:
+        reranker.save_config(building)
+        extractor.save(building)
+        _write_length(building, extractor)
+        write_tensors(building, reranker.tensors())
+        content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections}
+        (building / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Extractor, dict[str, Any]]:
@@ -70,6 +61,15 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     return reranker, extractor, sections
 
 
+def _write_length(directory: Path, extractor: Extractor) -> None:
+    """Write the longest sequence into the tokenizer's settings, by which other tools cut."""
+    file = directory / "tokenizer_config.json"
+    if (directory / "tokenizer.json").exists():
+        settings = json.loads(file.read_bytes()) if file.exists() else {}
+        settings["model_max_length"] = max(spec.max_length for spec in extractor.fields.values())
+        file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
@@ -87,24 +87,3 @@ def _read(file: Path) -> dict[str, Any]:
             fix="update rankcli",
         )
     return {key: value for key, value in content.items() if key not in ("schema_version", "rankcli")}
-
-
-def _sync_all(directory: Path) -> None:
-    for path in sorted(directory.rglob("*")):
-        if path.is_dir():
-            sync(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    sync(directory)
-
-
-def _replace(built: Path, directory: Path) -> None:
-    """Rename `built` to `directory`. A directory cannot be renamed over another: the old one steps aside first."""
-    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if directory.exists():
-        directory.rename(old)
-    built.rename(directory)
-    sync(directory.parent)
-    shutil.rmtree(old, ignore_errors=True)

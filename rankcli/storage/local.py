@@ -1,18 +1,18 @@
-"""Storage on a local file system: temporary name, fsync, rename, fsync of the directory."""
+"""Storage on a local file system."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
-import uuid
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rankcli.errors import StorageError
+from rankcli.storage.atomic import TEMPORARY, sync, write_file
 from rankcli.storage.base import check_name, guard, is_name
-from rankcli.storage.scratch import TEMPORARY, scratch
+from rankcli.storage.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -93,34 +93,3 @@ class LocalStorage:
 
 def _being_built(entry: str) -> bool:
     return entry.startswith(TEMPORARY) or f".{TEMPORARY}" in entry
-
-
-def write_file(path: Path, data: bytes, *, replace: bool = True) -> bool:
-    """Write `path` so that it holds all of `data` or is as it was; False if it exists and `replace` is not set."""
-    temporary = path.with_name(f"{path.name}.{TEMPORARY}{os.getpid()}.{uuid.uuid4().hex}")
-    with guard(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                temporary.replace(path)
-            else:
-                os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)
-    return True
-
-
-def sync(directory: Path) -> None:
-    """Make the names in `directory` survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rankcli.errors import MissingError, StorageError
+from rankcli.storage.atomic import replacing_file
 from rankcli.text import _h5, _safetensors
 
 WEIGHTS_FILE = "model.safetensors"
@@ -37,16 +37,11 @@ def read_tensors(directory: Path) -> Arrays:
 
 def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}) -> None:
     """Write `model.safetensors`, marked so that transformers opens it; the file appears whole or not at all."""
-    final, partial = directory / WEIGHTS_FILE, directory / f".{WEIGHTS_FILE}.{os.getpid()}.tmp"
+    final = directory / WEIGHTS_FILE
     try:
-        with open(partial, "wb") as file:
+        with replacing_file(final) as partial, open(partial, "wb") as file:
             _safetensors.write(file, tensors, {"format": "pt", **metadata})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, final)
-        _sync_directory(directory)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise StorageError(f"weights cannot be written: {error.strerror}", where=str(final)) from error
 
 
@@ -83,11 +78,3 @@ def _nothing_readable(directory: Path) -> MissingError:
         where=str(directory),
         fix=f'if you trust where they come from, convert them with transformers and torch:\n     python -c "{command}"',
     )
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,6 +83,17 @@ def test_a_failure_while_saving_leaves_the_directory_as_it_was(tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     monkeypatch.undo()
     load_reranker(tmp_path / "model")
+
+
+@pytest.mark.faults
+def test_what_a_killed_save_left_is_gone_after_the_next_one(tmp_path, capsys):
+    if not (child := os.fork()):  # TensorFlow does not work in a forked process: the stand-in for a reranker is killed
+        save_reranker(SimpleNamespace(save_config=lambda _: os.kill(os.getpid(), 9)), None, {}, tmp_path / "model")
+    os.waitpid(child, 0)
+    assert [path.name.startswith("model.tmp.") for path in tmp_path.iterdir()] == [True]
+    saved("TFKNRM", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert "removed what an interrupted run had left" in capsys.readouterr().err
 
 
 def test_options_not_at_their_defaults_are_kept(tmp_path):
