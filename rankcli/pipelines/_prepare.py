@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from rankcli.log import say
 from rankcli.pipelines.search import first_stage
 from rankcli.records.convert import ConversionJob, convert
 from rankcli.records.manifest import Manifest, find
+from rankcli.records.workers import available_cpus
 from rankcli.samplers._base import SamplerContext
 from rankcli.samplers._candidates import Candidates
 from rankcli.storage.base import Storage, open_storage
@@ -37,8 +39,8 @@ def cache_root(storage: str | None) -> Path:
 
 def weights_fingerprint(directory: Path) -> str:
     """Hash of a model directory's configuration and weights."""
-    kinds = (".safetensors", ".h5", ".json")
-    return digest({path.name: sha256_file(path) for path in directory.iterdir() if path.suffix in kinds})
+    wanted = re.compile(r"config\.json|model.*\.safetensors(\.index\.json)?|tf_model\.h5")
+    return digest({path.name: sha256_file(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,16 @@ class Prepared:
         """How many samples a run needs of a split."""
         return int(self.config.trainer.samples) if split == "train" else len(self.samplers[split])
 
+    @cached_property
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """Per split, what its records are made of, readable; `cache_id` is its digest."""
+        return {split: self._identity(split) for split in SPLITS}
+
     def identity(self, split: str) -> dict[str, Any]:
-        """What the records of a split are made of, readable; `cache_id` is its digest."""
+        """What the records of a split are made of."""
+        return self.identities[split]
+
+    def _identity(self, split: str) -> dict[str, Any]:
         config = self.config
         made_by: dict[str, Any] = {
             "depth": config.trainer.threshold if split == "dev" else config.trainer.testthreshold
@@ -83,13 +93,15 @@ class Prepared:
         if split == "train":
             made_by = {**component_identity(SAMPLERS, config.sampler), "seed": config.trainer.seed}
         ranked = {qid: sorted(self.first_stage.get(qid, {}).items()) for qid in self.dataset.split[split]}
+        extractor = component_identity(EXTRACTORS, config.extractor)
+        extractor.pop("tokenizer", None)  # the fingerprint says what it does, wherever it came from
         return {
             "split": split,
             "data": self.dataset.fingerprint(split),
             "run": digest(ranked),
             "relevance_level": config.data.relevance_level,
             "sampler": made_by,
-            "extractor": {**component_identity(EXTRACTORS, config.extractor), "vocabulary": self.extractor.fingerprint},
+            "extractor": {**extractor, "vocabulary": self.extractor.fingerprint},
         }
 
     @cached_property
@@ -101,12 +113,19 @@ class Prepared:
     def run_identity(self) -> dict[str, Any]:
         """What a training's result depends on, readable; `run_id` is its digest."""
         config = self.config
+        reranker, trainer = (
+            component_identity(registry, options)
+            for registry, options in ((RERANKERS, config.reranker), (TRAINERS, config.trainer))
+        )
+        # What the weights are counts, not where they lie; what is computed in, not what was asked for.
+        reranker.pop("pretrained", None)
+        trainer.pop("amp", None)
         return {
             "train": self.identity("train"),
             "dev": self.identity("dev"),
-            "reranker": component_identity(RERANKERS, config.reranker),
+            "reranker": reranker,
             "weights": weights_fingerprint(self.pretrained) if self.pretrained else None,
-            "trainer": component_identity(TRAINERS, config.trainer),
+            "trainer": {**trainer, "dtype": config.trainer.dtype},
             "metrics": list(config.metrics.all),
         }
 
@@ -130,7 +149,7 @@ class Prepared:
         manifest = None if fresh else self.cached(split)
         if manifest is None:
             say(f"converting {self.samples(split)} {split} samples")
-            manifest = convert(self._job(split, fresh), processes=os.cpu_count() or 1)
+            manifest = convert(self._job(split, fresh), processes=available_cpus())
             say(f"{split}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
         return Records(manifest, self.storage)
 

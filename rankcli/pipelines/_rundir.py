@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rankcli import __version__
+from rankcli.backend import tf
 from rankcli.config.identity import differences
 from rankcli.errors import ConfigError, StorageError
 from rankcli.log import say
-from rankcli.storage.local import write_file
+from rankcli.storage.atomic import write_file
 
-NOTED = ("tensorflow", "tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
+TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
+NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -37,12 +39,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def versions() -> dict[str, str]:
     """Versions of what results may depend on."""
     found = {"rankcli": __version__, "python": platform.python_version()}
-    for package in NOTED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    tensorflow = next((package for package in TENSORFLOW if _version(package)), TENSORFLOW[0])
+    return found | {package: _version(package) or "not installed" for package in (tensorflow, *NOTED)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[str]:
+    """The devices that TensorFlow sees here, without opening one."""
+    return sorted(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
 
 
 def set_aside(out: Path) -> None:
@@ -68,8 +78,8 @@ class RunDirectory:
             raise ConfigError("this is a file", where=str(self.out), fix="give another --out")
         if overwrite and self.out.exists():
             set_aside(self.out)
-        if not self.out.exists() or not any(self.out.iterdir()):
-            self.out.mkdir(parents=True, exist_ok=True)
+        if not self.out.exists() or all(".tmp." in path.name for path in self.out.iterdir()):
+            self._make()
             return None
         if not fastforward:
             raise ConfigError(
@@ -77,6 +87,13 @@ class RunDirectory:
             )
         self._check_same(run_id, identity)
         return _read_json(self.out / "result.json")
+
+    def _make(self) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            fix = "give another --out"
+            raise ConfigError(f"cannot be made: {error.strerror}", where=str(self.out), fix=fix) from error
 
     def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
         known = _read_json(self.out / "run.json")
@@ -96,8 +113,7 @@ class RunDirectory:
     def describe(
         self, config_yaml: str, run_id: str, identity: Mapping[str, Any], cache_ids: Mapping[str, str]
     ) -> None:
-        """Write `config.yaml` and `run.json`."""
-        write_file(self.out / "config.yaml", config_yaml.encode())
+        """Write `run.json`, which makes this a run directory, and `config.yaml`."""
         write_json(
             self.out / "run.json",
             {
@@ -106,6 +122,8 @@ class RunDirectory:
                 "cache_ids": dict(cache_ids),
                 "command": sys.argv,
                 "versions": versions(),
+                "devices": _devices(),
                 "identity": dict(identity),
             },
         )
+        write_file(self.out / "config.yaml", config_yaml.encode())

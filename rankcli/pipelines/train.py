@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.config.render import resolved, section, to_yaml
 from rankcli.config.schema import RunConfig
 from rankcli.data.trec import read_run, write_run
+from rankcli.errors import ConfigError
 from rankcli.evaluation.report import split_table
 from rankcli.log import say
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
 from rankcli.pipelines._plan import plan
 from rankcli.pipelines._prepare import Prepared, prepare
-from rankcli.pipelines._rundir import RunDirectory, write_json
+from rankcli.pipelines._rundir import RunDirectory, set_aside, write_json
 from rankcli.trainers._base import Scores, TrainerContext, Validation
 from rankcli.trainers._runs import top
 
@@ -47,15 +49,23 @@ def _text(result: Mapping[str, Any], out: Path) -> str:
 def _one_run(prepared: Prepared, out: Path, overwrite: bool) -> dict[str, Any]:
     config, directory = prepared.config, RunDirectory(out)
     finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward, overwrite)
-    if finished is not None:
+    if finished is not None and _tested_on(out) == prepared.cache_ids["test"]:
         say(f"{out}: this run is finished; its result follows (--overwrite trains anew)")
         return finished
+    if finished is not None:
+        say(f"{out}: this run is finished, but its test was another one: testing anew")
+        (out / "result.json").unlink()
     directory.describe(to_yaml(resolved(config)), prepared.run_id, prepared.run_identity, prepared.cache_ids)
     loop = config.trainer.build(_context(prepared, out))
     state = loop.fit()
     result = _measure(prepared, loop, state, out)
     write_json(out / "result.json", result)
     return result
+
+
+def _tested_on(out: Path) -> Any:
+    """The id of the test records that `result.json` is about; a run's own id leaves them out, as does training."""
+    return json.loads((out / "run.json").read_text())["cache_ids"]["test"]
 
 
 def _context(prepared: Prepared, out: Path) -> TrainerContext:
@@ -123,17 +133,29 @@ def _fold(config: RunConfig, number: int) -> RunConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
 
 
+def _claim_for_folds(out: Path, overwrite: bool) -> None:
+    """Set the directory of all folds aside as one, so that folds of two runs never lie side by side."""
+    if overwrite and out.is_dir():
+        set_aside(out)
+    elif out.is_file() or (out / "run.json").exists():
+        fix = "give another --out, or --overwrite to set a run aside"
+        raise ConfigError("this is not a directory of all folds", where=str(out), fix=fix)
+
+
 def _all_folds(config: RunConfig, out: Path, overwrite: bool, dry_run: bool) -> dict[str, Any]:
     """Every fold in turn, each in `OUT/fold-N`; then the test runs of all folds pooled into one."""
     assert config.data.folds is not None and config.data.folds.k is not None
     numbers = range(config.data.folds.k)
     if dry_run:
         return plan(prepare(_fold(config, 0)), folds=len(numbers))
-    results, qrels = [], {}
+    results: list[dict[str, Any]] = []
+    qrels: dict[str, Mapping[str, int]] = {}
     for number in numbers:
         say(f"fold {number} of {len(numbers)}")
         prepared = prepare(_fold(config, number))
-        results.append(_one_run(prepared, out / f"fold-{number}", overwrite))
+        if not results:
+            _claim_for_folds(out, overwrite)
+        results.append(_one_run(prepared, out / f"fold-{number}", overwrite=False))
         qrels.update(prepared.dataset.judgments("test"))
     runs: dict[str, Scores] = {stage: {} for stage in RUNS}
     for stage, name in RUNS.items():

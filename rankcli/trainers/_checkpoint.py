@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from rankcli.backend import tf
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import warn
 from rankcli.storage.base import guard
-from rankcli.storage.local import sync
+from rankcli.storage.scratch import replacing_directory, sweep
 from rankcli.trainers._base import State
 
 KEEP = 2  # the newest, and one to fall back on
@@ -33,9 +33,10 @@ def _bag(variables: Mapping[str, Any]) -> Any:
 
 
 def _newest_first(directory: Path) -> list[Path]:
-    """`iter-00002` sorts after `iter-00001-step-...`, which it follows."""
+    """By number: `iter-00002` comes after `iter-00001-step-...`, and step 1000000 after step 999999."""
     found = directory.glob("iter-*") if directory.is_dir() else []
-    return sorted((path for path in found if ".tmp." not in path.name), key=lambda path: path.name, reverse=True)
+    complete = (path for path in found if ".tmp." not in path.name)
+    return sorted(complete, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)], reverse=True)
 
 
 def read_weights(directory: Path, iteration: int | None, variables: Mapping[str, Any]) -> None:
@@ -61,22 +62,13 @@ class Checkpoints:
         """Write a checkpoint of `state`, then remove all but the newest `KEEP`."""
         iteration, between = divmod(state.step, steps_per_iter)
         name = f"iter-{iteration:05d}" + (f"-step-{state.step:06d}" if between else "")
-        building = self.directory / f"{name}.tmp.{os.getpid()}"
-        with guard(building):
-            building.mkdir(parents=True)
+        with guard(self.directory / name), replacing_directory(self.directory / name) as building:
             self._write(building)
             content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
             (building / "state.json").write_text(json.dumps(content, indent=1))
-            for path in building.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            sync(building)
-            if (self.directory / name).exists():  # left by a run that was then resumed from before it
-                shutil.rmtree(self.directory / name)
-            building.rename(self.directory / name)
-            sync(self.directory)
-        for old in _newest_first(self.directory)[KEEP:]:
-            shutil.rmtree(old)
+        with guard(self.directory):
+            for old in _newest_first(self.directory)[KEEP:]:
+                shutil.rmtree(old)
 
     def _write(self, building: Path) -> None:
         try:
@@ -88,8 +80,8 @@ class Checkpoints:
 
     def restore(self) -> State | None:
         """Load the newest checkpoint that loads; None when there is none. Those that fail are reported and kept."""
-        for leftover in self.directory.glob("*.tmp.*"):
-            shutil.rmtree(leftover)
+        if self.directory.is_dir():
+            sweep(self.directory, "iter-")
         existing = _newest_first(self.directory)
         for candidate in existing:
             try:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rankcli.storage.local import write_file
+from rankcli.storage.atomic import write_file
+from rankcli.storage.base import guard
 from rankcli.trainers._base import State
 
 
@@ -33,5 +34,5 @@ class History:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line."""
-        with self.path.open("a") as out:
+        with guard(self.path), self.path.open("a") as out:
             out.write(json.dumps(entry) + "\n")

@@ -15,7 +15,7 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.data.trec import write_run
-from rankcli.errors import TrainingError
+from rankcli.errors import ConfigError, TrainingError
 from rankcli.evaluation.trec import evaluate
 from rankcli.log import Progress, say
 from rankcli.records.reader import training_batches
@@ -41,6 +41,13 @@ class Loop:
         self.options, self.ctx = options, ctx
         make_runtime_deterministic(options.seed)
         self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+        replicas = self.strategy.num_replicas_in_sync
+        if options.batch % replicas:
+            raise ConfigError(
+                f"{options.batch} groups cannot be dealt evenly to {replicas} devices",
+                where="trainer.batch",
+                fix=f"use a multiple of {replicas}",
+            )
         with self.strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
                 RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
@@ -75,7 +82,7 @@ class Loop:
                 if state.step % self.options.steps_per_iter == 0:
                     self._end_of_iteration(state)
                 if self.stop.signum:
-                    self.checkpoints.save(state, self.options.steps_per_iter)
+                    self._save(state)
                     self.stop.raise_if_asked()
         return state
 
@@ -112,11 +119,7 @@ class Loop:
         groups = tf.constant(float(self.options.batch))
         loss = float(self.step(per_replica(self.strategy, batches), tf.constant(state.step), groups))
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss of step {state.step + 1} is {loss}",
-                where=str(self.ctx.out),
-                fix="lower bertlr and lr; the last checkpoint and the best weights are kept",
-            )
+            raise _diverged(f"the loss of step {state.step + 1} is {loss}", self.ctx.out)
         state.step += 1
         state.loss_sum += loss
         state.seconds += time.monotonic() - started
@@ -138,10 +141,18 @@ class Loop:
                 }
             )
             state.loss_sum = 0.0
-            self.checkpoints.save(state, per_iter)
+            self._save(state)
         due = iteration % self.options.validatefreq == 0 or iteration == self.options.niters
         if not between and due and not state.validated(iteration):
             self._validate(iteration, state)
+
+    def _save(self, state: State) -> None:
+        """Write a checkpoint, unless the last update spoiled the weights: nothing could be resumed from it."""
+        for group in self.groups:
+            for path, variable in group.variables.items():
+                if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+                    raise _diverged(f"after step {state.step}, {path} holds a number that is not finite", self.ctx.out)
+        self.checkpoints.save(state, self.options.steps_per_iter)
 
     def _validate(self, iteration: int, state: State) -> None:
         """Rerank the dev queries, note the metrics, keep the weights that are best by any of them."""
@@ -164,3 +175,8 @@ class Loop:
                 state.best[metric] = {"iter": iteration, "value": value, "path": str(path)}
                 if metric == self.ctx.dev.metrics.optimize:
                     write_run(self.ctx.out / "dev.run", run)
+
+
+def _diverged(what: str, out: Path) -> TrainingError:
+    fix = "lower bertlr and lr; the last checkpoint and the best weights are kept"
+    return TrainingError(what, where=str(out), fix=fix)

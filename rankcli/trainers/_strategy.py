@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +23,7 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
 
         return tpu_strategy(tpuname or "local", tpuzone)
     if name == "multiworker":
-        if "TF_CONFIG" not in os.environ:
-            raise MissingError("strategy `multiworker` needs TF_CONFIG", fix="set it on every host, or use `mirrored`")
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        raise MissingError("strategy `multiworker` is not supported by this version", fix="use one host: `mirrored`")
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored":
         devices = gpus or tf.config.list_logical_devices("CPU")

@@ -20,8 +20,8 @@ class TensorflowTrainer:
 
     version: ClassVar[int] = 1
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
-    niters: PositiveInt = option(4, "iterations")
-    itersize: PositiveInt = option(80, "samples (groups) per iteration")
+    niters: PositiveInt = option(2, "iterations")
+    itersize: PositiveInt = option(160, "samples (groups) per iteration")
     bertlr: NonNegativeFloat = option(2e-5, "learning rate of the encoder")
     lr: NonNegativeFloat = option(1e-3, "learning rate of everything else")
     loss: Any = component(LOSSES, "lce", "what is minimised: `lce`, `pairwise_hinge`, `crossentropy` or `tfr:KEY`")
@@ -62,10 +62,16 @@ class TensorflowTrainer:
             raise ValueError(f"warmupiters = {self.warmup_iterations:g} leaves nothing of niters = {self.niters}")
         if self.decaytype == "linear" and self.decay is not None:
             raise ValueError("decaytype `linear` falls to 0 and takes no decay; Capreolus' linear is `inverse_time`")
+        if self.decaytype in ("constant", "cosine") and self.decay is not None:
+            raise ValueError(f"decaytype `{self.decaytype}` takes no decay")
+        if self.schedule is not None and (self.decaytype != "linear" or self.decay is not None):
+            raise ValueError("give either `schedule` or `decaytype` and `decay`: they say the same thing twice")
         if self.decaytype in ("exponential", "inverse_time") and self.decay is None:
             raise ValueError(f"decaytype `{self.decaytype}` needs decay")
         if self.decaytype == "exponential" and self.decay is not None and self.decay >= 1:
             raise ValueError("decay must be below 1 for `exponential`")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError("seed must be from 0 to 4294967295, what NumPy takes")
         if self.strategy == "tpu" and not self.tpuname:
             raise ValueError("strategy `tpu` needs tpuname (`local` on a TPU VM)")
         if self.tpuname and self.tpuname != "local" and not self.tpuzone:

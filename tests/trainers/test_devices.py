@@ -21,12 +21,19 @@ from rankcli.rerankers._base import RerankerContext
 from rankcli.trainers._step import gradients_of
 from rankcli.trainers._strategy import make_strategy, per_replica
 
-TRAIN = """ import json, sys from pathlib import Path from rankcli.backend import tf cpus = int(sys.argv[3])
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-[tf.config.LogicalDeviceConfiguration()] * cpus) from rankcli.config.load import load_config from
-rankcli.pipelines.train import train strategy = "mirrored" if cpus > 1 else "cpu" size = "{layers: 1, hidden: 16, heads:
-2, intermediate: 32, dropout: 0.0}" overrides = ["trainer.strategy=" + strategy, "reranker.dropout=0.0",
-"reranker.encoder=" + size, "trainer.niters=2"] train(load_config([sys.argv[1]], overrides)[0], out=Path(sys.argv[2]))
+TRAIN = """
+import sys
+from pathlib import Path
+from rankcli.backend import tf
+cpus = int(sys.argv[3])
+device = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * cpus)
+from rankcli.config.load import load_config
+from rankcli.pipelines.train import train
+strategy = "mirrored" if cpus > 1 else "cpu"
+size = "{layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
+overrides = ["trainer.strategy=" + strategy, "reranker.dropout=0.0", "reranker.encoder=" + size, "trainer.niters=2"]
+train(load_config([sys.argv[1]], overrides)[0], out=Path(sys.argv[2]))
 """
 
 
@@ -116,7 +123,7 @@ def test_a_tpu_that_is_not_there_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> N
     assert missing.value.exit_code == 4
 
 
-def test_multiworker_without_a_cluster_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(MissingError, match="TF_CONFIG"):
+def test_many_hosts_are_refused_rather_than_trained_wrongly() -> None:
+    with pytest.raises(MissingError, match="multiworker") as missing:
         make_strategy("multiworker")
+    assert missing.value.exit_code == 4

@@ -1,0 +1,120 @@
+"""A run directory that is used again: another test, all folds, other options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rankcli.backend import tf
+from rankcli.errors import ConfigError, TrainingError
+from rankcli.pipelines.train import train
+from rankcli.trainers import _loop
+from rankcli.trainers._checkpoint import Checkpoints, _newest_first
+from rankcli.trainers._loop import Loop
+
+QUICK = ("trainer.niters=1", "trainer.itersize=2")
+
+
+def weights(out: Path) -> dict[str, bytes]:
+    reader = tf.train.load_checkpoint(str(out / "checkpoints/iter-00001/ckpt"))
+    keys = [key for key in reader.get_variable_to_shape_map() if key != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    return {key: np.asarray(reader.get_tensor(key)).tobytes() for key in keys}
+
+
+def test_a_finished_run_asked_for_another_test_is_tested_anew_and_not_trained(
+    tiny, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def run(testthreshold: int) -> dict:
+        found = train(tiny("TFKNRM", *QUICK, f"trainer.testthreshold={testthreshold}"), out=tmp_path / "run")["result"]
+        assert found == json.loads((tmp_path / "run/result.json").read_text())
+        return found
+
+    first = run(20)
+    monkeypatch.setattr(Loop, "_train_on", lambda *_: pytest.fail("it trained"))
+    second = run(1)
+    assert "testing anew" in capsys.readouterr().err
+    assert second["run_id"] == first["run_id"] and second["best"] == first["best"]
+    assert second["splits"]["dev"] == first["splits"]["dev"]
+    # with one candidate there is nothing to reorder
+    assert second["splits"]["test"]["reranked"] == second["splits"]["test"]["first_stage"]
+    monkeypatch.setattr(Loop, "fit", lambda _: pytest.fail("it tested again"))
+    assert run(1) == second
+
+
+def test_a_fold_trained_among_all_equals_the_fold_trained_alone(tiny, tmp_path: Path) -> None:
+    train(tiny("crossencoder", *QUICK, "data.folds.fold=all"), out=tmp_path / "all")
+    train(tiny("crossencoder", *QUICK, "data.folds.fold=1"), out=tmp_path / "alone")
+    assert weights(tmp_path / "all/fold-1") == weights(tmp_path / "alone")
+    assert (tmp_path / "all/fold-1/test.run").read_bytes() == (tmp_path / "alone/test.run").read_bytes()
+
+
+def test_the_directory_of_one_run_is_refused_to_all_folds_and_overwrite_sets_it_aside_whole(
+    tiny, tmp_path: Path
+) -> None:
+    every = tiny("TFKNRM", *QUICK, "data.folds.fold=all")
+    for run in ("one", "all/fold-0"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="not a directory of all folds"):
+        train(every, out=tmp_path / "one")
+    train(every, out=tmp_path / "all", overwrite=True)
+    assert (tmp_path / "all.old-1/fold-0/run.json").read_text() == "{}"
+    assert sorted(path.name for path in (tmp_path / "all").glob("fold-*")) == ["fold-0", "fold-1", "fold-2"]
+
+
+def test_the_newest_checkpoint_is_known_by_its_numbers(tiny, tmp_path: Path) -> None:
+    names = ["iter-00001", "iter-00001-step-999999", "iter-00001-step-1000000", "iter-00002", "iter-100000"]
+    for name in [*names, "iter-00003.tmp.1.ab"]:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in _newest_first(tmp_path)] == names[::-1]
+
+
+def test_weights_spoiled_by_the_last_update_of_an_iteration_are_not_saved(tiny, tmp_path: Path, monkeypatch) -> None:
+    """The loss of that step is finite; its update is not."""
+    rates = Loop.learning_rates
+    spoiled = {"bertlr": float("inf"), "lr": float("inf")}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Loop,
+            "learning_rates",
+            lambda self, step: {name: spoiled[name] if step == 1 else rate for name, rate in rates(self, step).items()},
+        )
+        with pytest.raises(TrainingError, match="after step 2, .* not finite") as failed:
+            train(tiny("TFKNRM", "trainer.niters=3", "trainer.itersize=4"), out=tmp_path / "run")
+    assert failed.value.exit_code == 5
+    saved: list[int] = []
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, state, n: (saved.append(state.step), save(self, state, n)))
+    train(tiny("TFKNRM", "trainer.niters=3", "trainer.itersize=4"), out=tmp_path / "run")
+    assert saved == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.decaytype=cosine", "trainer.decay=0.5"], "takes no decay"),
+        (["trainer.decaytype=constant", "trainer.decay=0.5"], "takes no decay"),
+        (["trainer.schedule=cosine", "trainer.decaytype=constant"], "either `schedule` or `decaytype`"),
+        (["trainer.schedule={name: step, step_size: 3}", "trainer.decay=0.5"], "takes no decay"),
+        (["trainer.seed=-1"], "seed must be from 0"),
+        (["trainer.seed=4294967296"], "seed must be from 0"),
+    ],
+)
+def test_options_that_would_be_ignored_or_crash_are_refused(tiny, overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tiny("TFKNRM", *overrides)
+
+
+def test_a_schedule_of_its_own_and_the_largest_seed_are_taken(tiny, tmp_path: Path) -> None:
+    train(tiny("TFKNRM", *QUICK, "trainer.schedule=cosine", "trainer.seed=4294967295"), out=tmp_path / "run")
+
+
+def test_a_batch_that_cannot_be_dealt_to_the_devices_is_a_usage_error(tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(_loop, "make_strategy", lambda *_: SimpleNamespace(num_replicas_in_sync=2))
+    with pytest.raises(ConfigError, match="dealt evenly") as refused:
+        train(tiny("TFKNRM", "trainer.batch=3"), out=tmp_path / "run")
+    assert refused.value.exit_code == 2
