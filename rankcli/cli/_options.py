@@ -10,7 +10,23 @@ from typing import Any
 import click
 
 FILE = click.Path(exists=True, path_type=Path)
-OUTPUT = click.Path(path_type=Path)
+DIRECTORY = click.Path(path_type=Path)
+
+
+class OutputFile(click.Path):
+    """A file to write, refused before the work begins where it could not be written after it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a usage error if it is a folder or its folder is not there."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.is_dir():
+            self.fail(f"{path} is a folder, a file is needed.", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"There is no folder {path.parent}.", param, ctx)
+        return path
+
+
+OUTPUT = OutputFile()
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,8 +53,8 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_result(found: Mapping[str, Any], as_json: bool) -> None:
-    """Print what a pipeline returned: its `text`, or its `result` as JSON."""
-    click.echo(to_json(found["result"]) if as_json else found["text"])
+    """Print what a pipeline returned: its `text`, or its `result` as JSON, with the version of its schema."""
+    click.echo(to_json({"schema_version": 1, **found["result"]}) if as_json else found["text"])
 
 
 def to_json(value: Any) -> str:

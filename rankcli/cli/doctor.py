@@ -17,8 +17,8 @@ import click
 from rankcli import __version__
 from rankcli.cli._options import debug_option, json_option, to_json
 
+TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
 NEEDED = (
-    "tensorflow",
     "tf-keras",
     "tensorflow-ranking",
     "transformers",
@@ -82,15 +82,16 @@ def _installed(package: str) -> str | None:
 
 
 def _packages() -> Iterator[Finding]:
-    for package in NEEDED:
+    tensorflow = next((package for package in TENSORFLOW if _installed(package)), TENSORFLOW[0])
+    for package in (tensorflow, *NEEDED):
         known = _installed(package)
         yield Finding("ok" if known else "missing", package, known or "not installed")
     for package, purpose in OPTIONAL.items():
         known = _installed(package)
         yield Finding("ok" if known else "note", package, known or f"not installed; {purpose}")
-    minors = {package: ".".join((_installed(package) or "").split(".")[:2]) for package in ("tensorflow", "tf-keras")}
+    minors = {package: ".".join((_installed(package) or "").split(".")[:2]) for package in (tensorflow, "tf-keras")}
     if all(minors.values()) and len(set(minors.values())) > 1:
-        yield Finding("missing", "tf-keras", f"{minors['tf-keras']} does not fit tensorflow {minors['tensorflow']}")
+        yield Finding("missing", "tf-keras", f"{minors['tf-keras']} does not fit {tensorflow} {minors[tensorflow]}")
 
 
 def _cache() -> Finding:
@@ -113,7 +114,7 @@ def _hub() -> Iterator[Finding]:
 
 
 def _devices() -> list[Finding]:
-    if _installed("tensorflow") is None:
+    if not any(_installed(package) for package in TENSORFLOW):
         return []
     from rankcli.backend import tf
 

@@ -32,6 +32,7 @@ def command(
     \b
     Example:
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output bm25.run --k 1000
+      rankcli search --docs corpus.jsonl --queries dev.jsonl --output dev.run --tune dev.txt
     """
     from rankcli.config.registry import SEARCHERS
     from rankcli.config.validate import component_from
@@ -48,7 +49,7 @@ def command(
 
 
 def _text(done: Mapping[str, Any], output: Path) -> str:
-    tuned = f"k1 {done['k1']}, b {done['b']}\n" if "k1" in done else ""
+    tuned = f"k1 {done['k1']}, b {done['b']} (best of {len(done['table'])} settings)\n" if "k1" in done else ""
     return (
         f"{tuned}{output}: {done['lines']} lines for {done['answered']} of {done['queries']} queries, "
         f"{done['documents']} documents, {done['seconds']:.1f} s"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from rankcli.cli._options import OUTPUT, config_options, debug_option, json_option, print_result
+from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result
 
 
 @click.command()
 @config_options
-@click.option("--out", type=OUTPUT, metavar="DIR", help="Run directory.  [default: runs/<stem of the last config>]")
+@click.option("--out", type=DIRECTORY, metavar="DIR", help="Run directory.  [default: runs/<stem of the last config>]")
 @click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
 @json_option
@@ -30,6 +30,9 @@ def command(
     from rankcli.config.load import load_config
 
     config, _ = load_config(files, overrides)
+    from rankcli.evaluation.trec import check_metrics
+
+    check_metrics(config.metrics.all, where="metrics")
     from rankcli.pipelines.train import train
 
     directory = out or Path("runs") / Path(files[-1]).stem

@@ -21,7 +21,7 @@ class Apart(SubwordOptions):
     version: ClassVar[int] = 1
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     maxqlen: PositiveInt = option(32, "tokens of the query's sequence, special tokens included")
-    maxdoclen: PositiveInt = option(256, "tokens of a document's sequence, special tokens included")
+    maxdoclen: PositiveInt = option(128, "tokens of a document's sequence, special tokens included")
 
     def __post_init__(self) -> None:
         for name, length in (("maxqlen", self.maxqlen), ("maxdoclen", self.maxdoclen)):

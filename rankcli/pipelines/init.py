@@ -18,7 +18,7 @@ from rankcli.errors import ConfigError, DataError
 MIN_QUERIES = 3  # one to train, one to choose weights, one to test
 FIVE_FOLDS_FROM = 75  # judged queries; below, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
-ROOM = 256 - 32 - 3  # tokens of a document in a default passage
+READ = 128  # tokens of a document that are read by default, two special ones included
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Findings:
 
     @property
     def fits(self) -> bool:
-        """Whether 19 of 20 documents fit into one passage."""
-        return self.doc_words[1] * TOKENS_PER_WORD <= ROOM
+        """Whether 19 of 20 documents are read to their end."""
+        return self.doc_words[1] * TOKENS_PER_WORD <= READ - 2
 
 
 def init(*, docs: Path, queries: Path, qrels: Path, run: Path | None, output: Path) -> str:
@@ -125,19 +125,22 @@ def configuration(found: Findings, paths: Mapping[str, str]) -> str:
     return (
         f"{notes}\n{files}{first_stage}"
         f"  folds: {{k: {found.folds}, fold: 0, seed: 7}}  # `fold: all` trains every fold in turn\n\n"
-        f"reranker: {{name: crossencoder, pretrained: cross-encoder/ms-marco-MiniLM-L6-v2}}\n"
-        f"# reranker: TFKNRM        # word embeddings: nothing to download, minutes on a CPU\n\n"
+        f"# A directory, or a hub id that is downloaded once. `rankcli modules rerankers` lists the others.\n"
+        f"reranker: {{name: biencoder, pretrained: sentence-transformers/all-MiniLM-L6-v2}}\n"
+        f"# reranker: TFKNRM        # word embeddings: nothing to download\n\n"
         f"{_extractor(found)}\n"
-        f"# Every other option has a default: rankcli modules trainers tensorflow\n"
-        f"# trainer: {{niters: 10, itersize: 512, batch: 4}}\n"
+        f"# Every other option has a default: rankcli modules trainers tensorflow. To train for longer:\n"
+        f"# trainer: {{niters: 10}}\n"
     )
 
 
 def _extractor(found: Findings) -> str:
     if found.fits:
-        return "# Documents fit into one passage of 256 tokens, the default of the extractor.\n"
+        return f"# Documents are read to their end: they fit into {READ} tokens, the default of the extractor.\n"
     return (
-        "# Documents are longer than a passage of 256 tokens, and cut there. To read several passages of each:\n"
+        f"# Some documents are longer than the {READ} tokens that are read by default. To read more of them:\n"
+        "# extractor: {name: apart, maxdoclen: 256}\n"
+        "# or several passages of each:\n"
         "# reranker: {name: TFBERTMaxP, pretrained: cross-encoder/ms-marco-MiniLM-L6-v2}\n"
         "# extractor: {name: pooledpassage, numpassages: 4}\n"
     )

@@ -49,7 +49,7 @@ def search(
     if tune_qrels is not None:
         trec.check_metrics([metric])
     store = open_store(docs, format, scratch)
-    topics = irds.read_queries(queries) if queries.startswith(irds.PREFIX) else formats.read_queries(queries, format)
+    topics = read_topics(queries, format)
     done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}
     if tune_qrels is not None:
         tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)
@@ -64,6 +64,11 @@ def search(
     _warn_unanswered(run, topics)
     answered = sum(bool(found) for found in run.values())
     return done | {"answered": answered, "lines": sum(map(len, run.values())), "seconds": time.monotonic() - start}
+
+
+def read_topics(source: str, format: formats.Format | None = None) -> dict[str, str]:
+    """The queries of a file or of `ir_datasets:ID`, by id."""
+    return irds.read_queries(source) if source.startswith(irds.PREFIX) else formats.read_queries(source, format)
 
 
 def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> Run:

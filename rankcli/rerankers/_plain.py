@@ -9,28 +9,36 @@ from typing import Any
 
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.errors import MissingError
+from rankcli.log import warn
 
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 LONGEST = 512  # tokens, where a directory does not say less
 
 
 def options_for(directory: Path) -> tuple[Any, Any]:
-    """Options of the reranker and of the extractor: a bi-encoder where `modules.json` lies, else a cross-encoder."""
-    if (directory / "modules.json").is_file():
-        return _biencoder(directory)
-    architectures = _json(directory / "config.json").get("architectures") or [""]
-    if not architectures[0].endswith("ForSequenceClassification"):
-        raise _unknown(
-            directory, "neither a classifier nor a model of sentence-transformers nor one that rankcli saved"
-        )
+    """Options of the reranker and of the extractor: a cross-encoder for a classifier, a bi-encoder where vectors are
+    pooled.
+    """
+    listed = _json(directory / "modules.json") or []
+    modules = {module["type"].rpartition(".")[2]: module["path"] for module in listed}
+    architecture = (_json(directory / "config.json").get("architectures") or [""])[0]
+    _warn_of_prompts(directory)
+    if architecture.endswith("ForSequenceClassification") and modules.keys() <= {"Transformer"}:
+        return _crossencoder(directory)
+    if modules:
+        return _biencoder(directory, modules)
+    raise _unknown(directory, "neither a classifier nor a model of sentence-transformers nor one that rankcli saved")
+
+
+def _crossencoder(directory: Path) -> tuple[Any, Any]:
+    """A classifier; sentence-transformers lists its transformer as the only module, or lists nothing."""
     maxseqlen = _longest(directory)
     extractor = EXTRACTORS.get("passage")(maxseqlen=maxseqlen, maxqlen=max(1, maxseqlen // 2 - 4))
     return RERANKERS.get("crossencoder")(), extractor
 
 
-def _biencoder(directory: Path) -> tuple[Any, Any]:
+def _biencoder(directory: Path, modules: Mapping[str, str]) -> tuple[Any, Any]:
     """A transformer, pooling and perhaps normalisation; a bi-encoder here computes nothing beyond that."""
-    modules = {module["type"].rpartition(".")[2]: module["path"] for module in _json(directory / "modules.json")}
     if (
         not {"Transformer", "Pooling"} <= modules.keys() <= {"Transformer", "Pooling", "Normalize"}
         or modules["Transformer"]
@@ -59,6 +67,13 @@ def _pooling(directory: Path, content: Mapping[str, Any]) -> str:
     if len(names) != 1 or names[0] not in _POOLINGS.values():
         raise _unknown(directory, f"pooling by {' and '.join(names) or 'nothing'}; supported: mean, cls")
     return names[0]
+
+
+def _warn_of_prompts(directory: Path) -> None:
+    """sentence-transformers puts these before texts; an extractor does not."""
+    prompts = _json(directory / "config_sentence_transformers.json").get("prompts") or {}
+    if named := sorted(name for name, text in prompts.items() if text):
+        warn(f"{directory}: its prompts ({', '.join(named)}) are not put before the texts")
 
 
 def _longest(directory: Path) -> int:

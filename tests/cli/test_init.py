@@ -9,7 +9,8 @@ import pytest
 
 from rankcli.cli import run
 from rankcli.config.load import load_config
-from rankcli.pipelines.init import look
+from rankcli.config.registry import EXTRACTORS
+from rankcli.pipelines.init import READ, look
 
 
 def collection(folder: Path, *, queries: int = 6, words: int = 4, grades: tuple[int, ...] = (0, 1)) -> None:
@@ -67,13 +68,16 @@ def test_more_queries_make_more_folds(tmp_path: Path, queries: int, folds: int) 
 
 
 def test_long_documents_are_told_of(tmp_path: Path) -> None:
-    collection(tmp_path, words=157)
+    assert EXTRACTORS.get("apart")().maxdoclen == READ  # what the biencoder of the configuration reads
+    collection(tmp_path, words=90)
     assert init(tmp_path) == 0
-    assert "fit into one passage" in (tmp_path / "config.yaml").read_text()
-    collection(tmp_path, words=158)  # 158 x 1.4 > 221
+    assert "are read to their end" in (tmp_path / "config.yaml").read_text()
+    collection(tmp_path, words=91)  # 91 x 1.4 > 126
     (tmp_path / "config.yaml").unlink()
     assert init(tmp_path) == 0
-    assert "pooledpassage" in (tmp_path / "config.yaml").read_text()
+    text = (tmp_path / "config.yaml").read_text()
+    assert "longer than the 128 tokens" in text and "pooledpassage" in text
+    assert load_config([tmp_path / "config.yaml"], ["extractor={name: apart, maxdoclen: 256}"])
     config, _ = load_config(
         [tmp_path / "config.yaml"], ["reranker=TFBERTMaxP", "extractor={name: pooledpassage, numpassages: 4}"]
     )

@@ -70,7 +70,7 @@ def test_train_gets_the_configuration_and_a_directory_named_after_it(
     assert capsys.readouterr().out == "done\n"
     assert run(["train", "--config", "a.yaml", "--out", "o", "--overwrite", "--json"]) == 0
     assert (called[1]["out"], called[1]["overwrite"], called[1]["dry_run"]) == (Path("o"), True, False)
-    assert json.loads(capsys.readouterr().out) == {"n": 1}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "n": 1}
 
 
 def test_convert_gets_the_split(folder: Path, called: list[dict[str, Any]]) -> None:

@@ -94,7 +94,7 @@ def test_what_is_not_the_default_is_marked_with_the_default_and_its_origin() -> 
         [], [*BASE, "reranker=TFKNRM", "trainer.niters=3", "trainer.batch=4", "sampler=triplet"]
     )
     lines = marked(config, provenance)
-    assert "*   niters: 3  # default: 10, from command line" in lines
+    assert "*   niters: 3  # default: 2, from command line" in lines
     assert "    batch: 4  # from command line" in lines
     assert "    itersize: 512" in lines
     assert "*   name: triplet  # default: LCE" in lines
