@@ -23,6 +23,7 @@ pytestmark = pytest.mark.peers
 ROOT = Path(__file__).parents[2]
 SIDE = Path(__file__).with_name("peer_side.py")
 TOLERANCE = 1e-4
+SCALE = {"crossencoder": 1, "biencoder": 20}  # of rankcli's scores to logits and cosines
 EXTRACTORS = {
     "crossencoder": "{name: passage, maxseqlen: %d, maxqlen: %d}",
     "biencoder": "{name: apart, maxdoclen: %d, maxqlen: %d}",
@@ -135,7 +136,7 @@ def compare(peer: str, kind: str, where: Candidates, model: Path, weights: Path)
     found: dict[str, Any] = json.loads((where.folder / "scores.json").read_text())
     scores = run_in(where.folder, "reranked.run")
     assert scores.keys() == where.texts.keys()
-    ours, theirs = np.array([scores[pair] for pair in where.texts]), np.array(found["scores"])
+    ours, theirs = np.array([scores[pair] for pair in where.texts]), SCALE[kind] * np.array(found["scores"])
     largest = np.abs(ours - theirs).max()
     about = f"{len(ours)} pairs from {ours.min():.3f} to {ours.max():.3f}, largest difference {largest:.1e}"
     print(f"{kind} {weights.name}: {about}, {found['versions']}")
