@@ -110,7 +110,9 @@ def test_options_that_would_be_ignored_or_crash_are_refused(tiny, overrides: lis
 
 
 def test_a_schedule_of_its_own_and_the_largest_seed_are_taken(tiny, tmp_path: Path) -> None:
-    train(tiny("TFKNRM", *QUICK, "trainer.schedule=cosine", "trainer.seed=4294967295"), out=tmp_path / "run")
+    config = tiny("TFKNRM", *QUICK, "trainer.itersize=8", "trainer.schedule=cosine", "trainer.seed=4294967295")
+    assert config.trainer.factor()(0) == 1.0 and config.trainer.factor()(config.trainer.steps - 1) < 1.0
+    assert train(config, out=tmp_path / "run")["result"]["best"]["ndcg_cut_10"]["path"] == "best/ndcg_cut_10"
 
 
 def test_a_batch_that_cannot_be_dealt_to_the_devices_is_a_usage_error(tiny, tmp_path: Path, monkeypatch) -> None:
