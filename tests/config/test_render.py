@@ -96,11 +96,11 @@ def test_what_is_not_the_default_is_marked_with_the_default_and_its_origin() -> 
     lines = marked(config, provenance)
     assert "*   niters: 3  # default: 2, from command line" in lines
     assert "    batch: 4  # from command line" in lines
-    assert "    itersize: 512" in lines
+    assert "    itersize: 160" in lines
     assert "*   name: triplet  # default: LCE" in lines
     assert "    name: TFKNRM" in lines
     assert [line for line in marked(config) if line.startswith("*")] == [
         "*   builtin: stdlib-docs  # default: null",
         "*   name: triplet  # default: LCE",
-        "*   niters: 3  # default: 10",
+        "*   niters: 3  # default: 2",
     ]
