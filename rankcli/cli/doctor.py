@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option, json_option, to_json
+from rankcli.pipelines._rundir import TENSORFLOW, installed
 
-TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
 NEEDED = (
     "tf-keras",
     "tensorflow-ranking",
@@ -74,22 +73,15 @@ def _python() -> Finding:
     return Finding("ok" if fits else "missing", "python", detail if fits else f"{detail}; 3.10 to 3.13 is needed")
 
 
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _packages() -> Iterator[Finding]:
-    tensorflow = next((package for package in TENSORFLOW if _installed(package)), TENSORFLOW[0])
+    tensorflow = next((package for package in TENSORFLOW if installed(package)), TENSORFLOW[0])
     for package in (tensorflow, *NEEDED):
-        known = _installed(package)
+        known = installed(package)
         yield Finding("ok" if known else "missing", package, known or "not installed")
     for package, purpose in OPTIONAL.items():
-        known = _installed(package)
+        known = installed(package)
         yield Finding("ok" if known else "note", package, known or f"not installed; {purpose}")
-    minors = {package: ".".join((_installed(package) or "").split(".")[:2]) for package in (tensorflow, "tf-keras")}
+    minors = {package: ".".join((installed(package) or "").split(".")[:2]) for package in (tensorflow, "tf-keras")}
     if all(minors.values()) and len(set(minors.values())) > 1:
         yield Finding("missing", "tf-keras", f"{minors['tf-keras']} does not fit {tensorflow} {minors[tensorflow]}")
 
@@ -114,7 +106,7 @@ def _hub() -> Iterator[Finding]:
 
 
 def _devices() -> list[Finding]:
-    if not any(_installed(package) for package in TENSORFLOW):
+    if not any(installed(package) for package in TENSORFLOW):
         return []
     from rankcli.backend import tf
 

@@ -39,11 +39,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def versions() -> dict[str, str]:
     """Versions of what results may depend on."""
     found = {"rankcli": __version__, "python": platform.python_version()}
-    tensorflow = next((package for package in TENSORFLOW if _version(package)), TENSORFLOW[0])
-    return found | {package: _version(package) or "not installed" for package in (tensorflow, *NOTED)}
+    tensorflow = next((package for package in TENSORFLOW if installed(package)), TENSORFLOW[0])
+    return found | {package: installed(package) or "not installed" for package in (tensorflow, *NOTED)}
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """The version of an installed package, None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

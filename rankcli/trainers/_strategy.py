@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.errors import MissingError
 from rankcli.shapes import Batch
 
 
@@ -22,8 +21,6 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
         from rankcli.trainers._tpu import tpu_strategy
 
         return tpu_strategy(tpuname or "local", tpuzone)
-    if name == "multiworker":
-        raise MissingError("strategy `multiworker` is not supported by this version", fix="use one host: `mirrored`")
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored":
         devices = gpus or tf.config.list_logical_devices("CPU")

@@ -14,7 +14,7 @@ from rankcli.trainers._base import TrainerContext
 @TRAINERS.register("tensorflow")
 @dataclass(frozen=True, kw_only=True)
 class TensorflowTrainer:
-    """Trains on one CPU, one or many GPUs, many hosts or a TPU with tf.distribute, with a learning rate of its own for
+    """Trains on one CPU, one or many GPUs or a TPU with tf.distribute, with a learning rate of its own for
     the encoder.
     """
 
@@ -72,6 +72,8 @@ class TensorflowTrainer:
             raise ValueError("decay must be below 1 for `exponential`")
         if not 0 <= self.seed < 2**32:
             raise ValueError("seed must be from 0 to 4294967295, what NumPy takes")
+        if self.strategy == "multiworker":
+            raise ValueError("strategy `multiworker` is not supported by this version; use one host: `mirrored`")
         if self.strategy == "tpu" and not self.tpuname:
             raise ValueError("strategy `tpu` needs tpuname (`local` on a TPU VM)")
         if self.tpuname and self.tpuname != "local" and not self.tpuzone:

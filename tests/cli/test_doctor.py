@@ -40,7 +40,7 @@ def test_a_missing_optional_package_is_only_noted(
 
 def test_minor_versions_of_keras_and_tensorflow_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"tensorflow": "2.20.0", "tf-keras": "2.19.1"}
-    monkeypatch.setattr(doctor, "_installed", lambda package: versions.get(package, "1.0"))
+    monkeypatch.setattr(doctor, "installed", lambda package: versions.get(package, "1.0"))
     assert doctor.Finding("missing", "tf-keras", "2.19 does not fit tensorflow 2.20") in list(doctor._packages())
     versions["tf-keras"] = "2.20.1"
     assert all(each.state != "missing" for each in doctor._packages())
@@ -49,15 +49,15 @@ def test_minor_versions_of_keras_and_tensorflow_must_agree(monkeypatch: pytest.M
 @pytest.mark.parametrize("distribution", ["tensorflow", "tensorflow-cpu", "tensorflow-tpu"])
 def test_each_distribution_of_tensorflow_is_tensorflow(distribution: str, monkeypatch: pytest.MonkeyPatch) -> None:
     others = {"tensorflow", "tensorflow-cpu", "tensorflow-tpu"} - {distribution}
-    monkeypatch.setattr(doctor, "_installed", lambda package: None if package in others else "2.20.0")
+    monkeypatch.setattr(doctor, "installed", lambda package: None if package in others else "2.20.0")
     assert doctor.Finding("ok", distribution, "2.20.0") == next(doctor._packages())
     assert all(each.state != "missing" for each in doctor._packages())
-    monkeypatch.setattr(_rundir, "_version", lambda package: None if package in others else "2.20.0")
+    monkeypatch.setattr(_rundir, "installed", lambda package: None if package in others else "2.20.0")
     assert _rundir.versions()[distribution] == "2.20.0" and not others & _rundir.versions().keys()
 
 
 def test_no_tensorflow_at_all_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda package: None if package.startswith("tensorflow") else "2.20.0")
+    monkeypatch.setattr(doctor, "installed", lambda package: None if package.startswith("tensorflow") else "2.20.0")
     assert doctor.Finding("missing", "tensorflow", "not installed") in list(doctor._packages())
     assert doctor._devices() == []
 

@@ -14,7 +14,7 @@ import pytest
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS
 from rankcli.encoders.dropout import Dropout
-from rankcli.errors import MissingError
+from rankcli.errors import ConfigError, MissingError
 from rankcli.pipelines._prepare import prepare
 from rankcli.records.reader import prediction_batches, training_batches
 from rankcli.rerankers._base import RerankerContext
@@ -123,7 +123,7 @@ def test_a_tpu_that_is_not_there_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> N
     assert missing.value.exit_code == 4
 
 
-def test_many_hosts_are_refused_rather_than_trained_wrongly() -> None:
-    with pytest.raises(MissingError, match="multiworker") as missing:
-        make_strategy("multiworker")
-    assert missing.value.exit_code == 4
+def test_many_hosts_are_refused_before_anything_is_read(tiny) -> None:
+    with pytest.raises(ConfigError, match="multiworker") as refused:
+        tiny("crossencoder", "trainer.strategy=multiworker")
+    assert refused.value.exit_code == 2
