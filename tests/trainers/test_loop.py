@@ -15,8 +15,10 @@ import pytest
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, Interrupted, StorageError, TrainingError
 from rankcli.pipelines.train import train
+from rankcli.trainers._base import State
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
+from rankcli.trainers._strategy import per_replica
 
 
 def tensors(out: Path, name: str = "iter-00004") -> dict[str, bytes]:
@@ -272,3 +274,26 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(tiny, tmp_path: Path) -> Non
     after = train(tiny(), out=tmp_path / "run", dry_run=True)["result"]
     assert after["cache"]["train"]["hit"] and after["cache"]["train"]["bytes"] > 0
     assert json.loads((tmp_path / "run/run.json").read_text())["run_id"] == plan["result"]["run_id"] == after["run_id"]
+
+
+def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step(tiny, tmp_path: Path, monkeypatch) -> None:
+    losses: dict[int, list[float]] = {}
+
+    def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
+        for adam in self.optimizers:
+            adam.learning_rate.assign(0.0)
+        for number in (3, 4, 3, 4):
+            loss = self.step(per_replica(self.strategy, batches), tf.constant(number), tf.constant(2.0))
+            losses.setdefault(number, []).append(float(loss))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "_train_on", train_on)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), out=tmp_path / "run")
+    assert losses[3][0] == losses[3][1] != losses[4][0] == losses[4][1]
+
+
+def test_of_equally_good_weights_the_earlier_ones_are_kept() -> None:
+    state = State(best={"map": {"iter": 1, "value": 0.5, "path": "best/map"}})
+    Loop._keep_best(None, 2, {"map": 0.5}, {}, state)  # type: ignore[arg-type]
+    assert state.best["map"]["iter"] == 1
