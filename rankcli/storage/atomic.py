@@ -40,14 +40,22 @@ def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
 
 def write_file(path: Path, data: bytes, *, replace: bool = True) -> bool:
     """Write `path` so that it holds all of `data` or is as it was; False if it exists and `replace` is not set."""
-    with guard(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with guard(path, len(data)):
+        make_directory(path.parent)
         try:
             with replacing_file(path, replace=replace) as temporary:
                 temporary.write_bytes(data)
         except FileExistsError:
             return False
     return True
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, so that their names survive a power cut."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync(place.parent)
 
 
 def unique() -> str:

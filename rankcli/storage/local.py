@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -9,10 +10,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
+
 from rankcli.errors import StorageError
-from rankcli.storage.atomic import TEMPORARY, sync, write_file
-from rankcli.storage.base import check_name, guard, is_name
-from rankcli.storage.scratch import scratch
+from rankcli.storage import locks
+from rankcli.storage.atomic import TEMPORARY, make_directory, publish
+from rankcli.storage.base import Stat, check_name, guard, is_name
+from rankcli.storage.scratch import scratch_file
+
+LOCK, HOLD = "lock", "hold"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,55 @@ class LocalStorage:
         """The root as the user would write it."""
         return str(self.root)
 
+    def read_bytes(self, name: str) -> bytes:
+        """All of `name`; StorageError where it is missing or something else than a plain file."""
+        path = self.fetch(name)
+        with guard(path):
+            return path.read_bytes()
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Make `name` hold `data`, whatever it held."""
+        target = self._path(name)
+        with guard(target, len(data)):
+            make_directory(target.parent)
+            with scratch_file(self.root) as temporary:
+                temporary.write_bytes(data)
+                publish(temporary, target)
+
+    def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
+        """Make `name` hold `new` if it holds `old`, under a lock that all swaps of this storage take in turn."""
+        check_name(name)
+        with locks.exclusive(self.root / LOCK):
+            held = self.read_bytes(name) if self.size(name) is not None else None
+            if held == old:
+                self.write_bytes(name, new)
+            return held in (old, new)
+
+    def put(self, path: Path, name: str, *, replace: bool = False) -> bool:
+        """Move `path` to `name`, or copy it where it is on another file system."""
+        target = self._path(name)
+        with guard(target):
+            make_directory(target.parent)
+            try:
+                self._move(path, target, replace=replace)
+            except FileExistsError:
+                return False
+        return True
+
+    def _move(self, path: Path, target: Path, *, replace: bool) -> None:
+        """Give a file another name; what is on another file system is copied."""
+        try:
+            publish(path, target, replace=replace)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with scratch_file(self.root) as temporary:
+                shutil.copyfile(path, temporary)
+                publish(temporary, target, replace=replace)
+
     def fetch(self, name: str) -> Path:
-        """The file `name`; StorageError where it is missing or something else than a plain file."""
+        """The file `name` itself; StorageError where it is missing or something else than a plain file."""
         path = self._path(name)
         with guard(path):
             mode = path.lstat().st_mode
@@ -35,28 +89,28 @@ class LocalStorage:
             raise StorageError("not a regular file", where=str(path), fix="remove it")
         return path
 
-    def read_bytes(self, name: str) -> bytes:
-        """All of `name`."""
-        path = self.fetch(name)
-        with guard(path):
-            return path.read_bytes()
-
-    def write_bytes(self, name: str, data: bytes, *, replace: bool = True) -> bool:
-        """Make `name` hold `data`, at once; False, and nothing done, if it exists and `replace` is not set."""
-        return write_file(self._path(name), data, replace=replace)
-
-    def list(self, name: str = "") -> list[str]:
-        """The names directly in the directory `name`, sorted."""
-        path = self._path(name) if name else self.root
-        if not path.is_dir():
-            return []
-        with guard(path):
-            return sorted(entry for entry in os.listdir(path) if is_name(entry) and not _being_built(entry))
+    def stat(self, name: str) -> Stat | None:
+        """Size, checksum and time of the file `name`, which is read for it; None when there is none."""
+        if self.size(name) is None:
+            return None
+        path, size, crc = self.fetch(name), 0, 0
+        with guard(path), path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                size, crc = size + len(block), google_crc32c.extend(crc, block)
+            return Stat(size, crc, os.fstat(file.fileno()).st_mtime)
 
     def size(self, name: str) -> int | None:
         """Bytes of the file `name`, None when there is none."""
-        path = self._path(name)
-        return path.lstat().st_size if path.is_file() else None
+        path = self.root / check_name(name)
+        return path.lstat().st_size if path.is_file() and not self._linked(path) else None
+
+    def list(self, name: str = "") -> list[str]:
+        """The names directly in the directory `name`, sorted."""
+        path = self.root / check_name(name) if name else self.root
+        if not path.is_dir() or (name and self._linked(path / LOCK)):
+            return []
+        with guard(path):
+            return sorted(entry for entry in os.listdir(path) if is_name(entry) and not _ours(entry))
 
     def delete(self, name: str) -> None:
         """Remove the file or directory `name`, if it exists."""
@@ -67,29 +121,31 @@ class LocalStorage:
             else:
                 path.unlink(missing_ok=True)
 
-    def scratch(self) -> AbstractContextManager[Path]:
-        """A new directory below the root, so that publishing is a rename."""
-        return scratch(self.root)
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Be the only one that has the lock `name`."""
+        return locks.exclusive(self._path(f"{name}/{LOCK}"))
 
-    def publish(self, directory: Path, name: str) -> bool:
-        """Rename `directory` to `name`; False where `name` exists already. Its files must have been synced before."""
-        target = self._path(name)
-        with guard(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync(directory)
-            try:
-                directory.rename(target)  # fails where there is something, unless that is an empty directory
-            except OSError:
-                if target.exists():
-                    return False
-                raise
-            sync(target.parent)
-            sync(self.root)
-        return True
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Be one of any number that use the directory `name`."""
+        return locks.shared(self._path(f"{name}/{HOLD}"))
+
+    def held(self, name: str) -> bool:
+        """Whether anybody has the lock `name` or holds the directory `name` now."""
+        return any(locks.taken(self._path(f"{name}/{file}")) for file in (LOCK, HOLD))
 
     def _path(self, name: str) -> Path:
-        return self.root / check_name(name)
+        """Where `name` lies; StorageError where a link on the way could lead out of the storage."""
+        path = self.root / check_name(name)
+        if link := self._linked(path):
+            raise StorageError("a link to a directory, which is not followed", where=str(link), fix="remove it")
+        return path
+
+    def _linked(self, path: Path) -> Path | None:
+        """The first directory between the root and `path` that is a link, if one is."""
+        between = reversed(path.relative_to(self.root).parents[:-1])
+        return next((self.root / parent for parent in between if (self.root / parent).is_symlink()), None)
 
 
-def _being_built(entry: str) -> bool:
-    return entry.startswith(TEMPORARY) or f".{TEMPORARY}" in entry
+def _ours(entry: str) -> bool:
+    """Locks, and what is still being built."""
+    return entry in (LOCK, HOLD) or entry.startswith(TEMPORARY) or f".{TEMPORARY}" in entry

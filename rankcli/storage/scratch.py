@@ -1,21 +1,24 @@
-"""Directories to build in, and the removal of those whose builder died.
+"""Directories to build in and files to write before they get their name, and the removal of those whose builder died.
 
-A builder holds a lock on the file `lock` of its directory; the system releases it however the builder ends, so there is
-no process id to mistake for another's and no clock to trust.
+A builder holds a lock on its file, or on the file `lock` of its directory; the system releases it however the builder
+ends, so there is no process id to mistake for another's and no clock to trust.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rankcli import log
 from rankcli.storage.atomic import TEMPORARY, sync, sync_tree, unique
 from rankcli.storage.base import guard
+
+_OURS = re.compile(rf".*{TEMPORARY}[0-9]+\.[0-9a-f]{{32}}")
 
 
 @contextmanager
@@ -28,11 +31,25 @@ def scratch(root: Path, name: str = "") -> Iterator[Path]:
     with guard(root):
         root.mkdir(parents=True, exist_ok=True)
         sweep(root, prefix)
-        path, lock = _claim(root, prefix)
+        path, lock = _claim(root, prefix, directory=True)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
+        os.close(lock)
+
+
+@contextmanager
+def scratch_file(root: Path) -> Iterator[Path]:
+    """A file in `root` to write and then to give its name; first what nobody builds any more is removed."""
+    with guard(root):
+        root.mkdir(parents=True, exist_ok=True)
+        sweep(root)
+        path, lock = _claim(root, TEMPORARY, directory=False)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
         os.close(lock)
 
 
@@ -59,34 +76,56 @@ def replacing_directory(directory: Path) -> Iterator[Path]:
 
 
 def sweep(root: Path, prefix: str = TEMPORARY) -> None:
-    """Remove the directories of dead builders, and say how many bytes that freed; one without a lock is not ours."""
+    """Remove what dead builders have left, and say how many bytes that freed.
+
+    A directory without a lock is not ours, unless it is empty and named like ours.
+    """
     for path in sorted(path for path in root.iterdir() if path.name.startswith(prefix)):
-        if path.is_symlink() or not (path / "lock").is_file():
-            continue
-        lock = _try_lock(path)
-        if lock is None:
-            continue
-        freed = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
-        shutil.rmtree(path, ignore_errors=True)
+        if not path.is_symlink() and (path.is_dir() or _OURS.fullmatch(path.name)):
+            _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    name = path / "lock" if path.is_dir() else path
+    lock = _try_lock(name, os.O_RDWR) if name.is_file() else None
+    if lock is not None:
+        freed = sum(file.lstat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+        _remove(path)
         os.close(lock)
         log.say(f"removed what an interrupted run had left: {path.name}, {freed:,} bytes")
+    elif path.is_dir() and _OURS.fullmatch(path.name):
+        with suppress(OSError):  # it is not empty, or gone; a builder that has just made it makes another
+            path.rmdir()
 
 
-def _claim(root: Path, prefix: str) -> tuple[Path, int]:
-    """A new directory and the lock on it; another one if a sweep takes it before it is locked."""
+def _remove(path: Path) -> None:
+    """Remove a file or a directory, its lock last: whoever is killed here leaves something to be swept."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != "lock":
+            entry.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _claim(root: Path, prefix: str, *, directory: bool) -> tuple[Path, int]:
+    """A new directory or file and the lock on it; another one if a sweep takes it before it is locked."""
     while True:
         path = root / f"{prefix}{unique()}"
-        path.mkdir()
-        lock = _try_lock(path)
+        if directory:
+            path.mkdir()
+        lock = _try_lock(path / "lock" if directory else path, os.O_RDWR | os.O_CREAT)
         if lock is not None:
             return path, lock
 
 
-def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock of `path`; None while another process does, or when the directory is gone."""
-    name = path / "lock"
+def _try_lock(name: Path, how: int) -> int | None:
+    """A descriptor that holds the lock file; None while another process does, or when it is gone."""
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        lock = os.open(name, how | os.O_NOFOLLOW, 0o666)
     except FileNotFoundError:
         return None
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from rankcli.errors import StorageError
-from rankcli.storage.atomic import replacing_file, sync_tree, write_file
-from rankcli.storage.scratch import replacing_directory, scratch
+from rankcli.storage.atomic import make_directory, replacing_file, sync_tree, write_file
+from rankcli.storage.scratch import replacing_directory, scratch, scratch_file
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -98,3 +100,66 @@ def test_a_killed_builder_is_cleaned_up_by_the_next_of_the_same_name_only(tmp_pa
         (building / "whole").write_text("whole")
         assert living.exists()
     assert sorted(tmp_path.iterdir()) == sorted([*theirs, tmp_path / "made"])
+
+
+@pytest.mark.faults
+def test_what_a_killed_writer_left_goes_with_the_next_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files and empty directories that are named like ours; not links, pipes, or what only looks alike."""
+    dead, empty = (tmp_path / f"tmp.12.{digit * 32}" for digit in "ab")
+    dead.write_bytes(b"12345")
+    empty.mkdir()
+    theirs = [tmp_path / name for name in ("tmp.notes", "tmp.12.abc", "tmp.folder", f"tmp.12.{'c' * 32}")]
+    for path in theirs[:2]:
+        path.write_text("kept")
+    theirs[2].mkdir()
+    os.mkfifo(theirs[3])
+    link = tmp_path / f"tmp.12.{'d' * 32}"
+    link.symlink_to(theirs[0])
+    with scratch_file(tmp_path) as living:
+        living.write_bytes(b"half")
+        with scratch_file(tmp_path) as other:
+            assert living.read_bytes() == b"half" and other != living
+    assert sorted(tmp_path.iterdir()) == sorted([*theirs, link])
+    assert capsys.readouterr().err == f"removed what an interrupted run had left: {dead.name}, 5 bytes\n"
+
+
+def test_a_file_that_has_got_its_name_stays_when_its_writer_ends(tmp_path: Path) -> None:
+    with scratch_file(tmp_path / "root") as path:
+        path.write_bytes(b"whole")
+        path.rename(tmp_path / "root" / "file")
+    assert tree(tmp_path) == {"root/file": b"whole"}
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert (tmp_path / "root" / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_new_directory_is_synced_into_those_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: seen.append(os.readlink(f"/proc/self/fd/{number}")))
+    make_directory(tmp_path / "a" / "b")
+    make_directory(tmp_path / "a" / "b")
+    assert sorted(seen) == [str(tmp_path), str(tmp_path / "a")]
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` says, as far as it is asked."""
+
+    free: int
+
+
+@pytest.mark.parametrize("data", [b"", b"12345"])
+def test_a_full_disk_is_said_with_the_bytes_that_were_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(free=1235))
+    with pytest.raises(StorageError) as caught:
+        write_file(tmp_path / "file", data)
+    wanted = f"No space left on device: {len(data)} bytes were to be written, 1,235 bytes are free"
+    assert (caught.value.what, caught.value.where) == (wanted, str(tmp_path / "file"))
+    assert caught.value.exit_code == 6 and tree(tmp_path) == {}

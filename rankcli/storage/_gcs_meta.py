@@ -1,0 +1,47 @@
+"""What tells an object's content from another."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, BinaryIO, NamedTuple
+
+import google_crc32c
+
+ABSENT = 0  # the generation of what does not exist
+_BLOCK = 1 << 20
+
+
+class Meta(NamedTuple):
+    """An object of one generation, whose content never changes; `modified` in seconds since 1970."""
+
+    generation: int
+    bytes: int
+    crc32c: int
+    modified: float
+
+    def holds(self, content: Content) -> bool:
+        """Whether this is the object's content."""
+        return (self.bytes, self.crc32c) == (content.bytes, content.crc32c)
+
+
+class Content(NamedTuple):
+    """What an object holds or is to hold. `file` is read from its beginning, more than once if need be."""
+
+    file: BinaryIO
+    bytes: int
+    crc32c: int
+
+
+def content_of(file: BinaryIO) -> Content:
+    """A file with its size and the CRC32C of all of it."""
+    file.seek(0)
+    size, crc = 0, 0
+    while block := file.read(_BLOCK):
+        size, crc = size + len(block), google_crc32c.extend(crc, block)
+    return Content(file, size, crc)
+
+
+def meta_of(blob: Any) -> Meta:
+    """What the service said of an object."""
+    crc = int.from_bytes(base64.b64decode(blob.crc32c), "big")
+    return Meta(int(blob.generation), int(blob.size), crc, blob.updated.timestamp())

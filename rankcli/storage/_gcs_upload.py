@@ -1,0 +1,108 @@
+"""How an object is written: small ones in one request, large ones in pieces that can be gone on with."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rankcli.storage import _gcs_client as client
+from rankcli.storage._gcs_client import Missing, Refused
+from rankcli.storage._gcs_meta import Content, Meta, meta_of
+from rankcli.storage._retry import Failure
+
+if TYPE_CHECKING:
+    from rankcli.storage._gcs_objects import Bucket
+
+ONE_REQUEST = 8 << 20  # bytes; what is larger is uploaded in pieces
+PIECE = 8 << 20  # bytes, a multiple of 256 KiB; one has to be sent in the time for an answer
+_STORED, _UNFINISHED = (200, 201), 308
+
+
+@dataclass
+class Upload:
+    """The object `name`, to be written where the generation that is there is `expected`."""
+
+    bucket: Bucket
+    name: str
+    content: Content
+    expected: int
+
+    def attempt(self, answer_s: float) -> Meta:
+        """Write it; a Failure where what is there then is something else. Errors as those of `explained`."""
+        meta = self._at_once(answer_s) if self.content.bytes <= ONE_REQUEST else self._in_pieces(answer_s)
+        if not meta.holds(self.content):
+            self.expected = meta.generation  # written by this attempt
+            raise Failure("what arrived has another checksum than what was sent")
+        return meta
+
+    def _at_once(self, answer_s: float) -> Meta:
+        blob = self._blob()
+        self.content.file.seek(0)
+        blob.upload_from_file(
+            self.content.file,
+            size=self.content.bytes,
+            if_generation_match=self.expected,
+            checksum=None,  # the client's way with a wrong one is to delete the object, whoever wrote it
+            timeout=answer_s,
+            retry=None,
+        )
+        return meta_of(blob)
+
+    def _in_pieces(self, answer_s: float) -> Meta:
+        """Begin a resumable upload and send all pieces, each tried again by itself."""
+        url = self._blob().create_resumable_upload_session(
+            size=self.content.bytes, if_generation_match=self.expected, checksum=None, timeout=answer_s, retry=None
+        )
+        pieces = _Pieces(self, url)
+        try:
+            while pieces.stored is None:
+                self.bucket.attempted(pieces.send, "an upload", self.name)
+        except (Missing, _Spoiled) as error:
+            raise Failure("the upload has to begin anew") from error
+        return meta_of(pieces.stored)
+
+    def _blob(self) -> Any:
+        blob = self.bucket.blob(self.name)
+        # Part of the object's metadata: the service refuses content that has another checksum.
+        blob.crc32c = base64.b64encode(self.content.crc32c.to_bytes(4, "big")).decode()
+        return blob
+
+
+class _Spoiled(Exception):
+    """The pieces that arrived are not the content."""
+
+
+class _Pieces:
+    """A resumable upload at `url`: how many bytes have `arrived`, and the object when all have."""
+
+    def __init__(self, whole: Upload, url: str) -> None:
+        self.whole, self.url = whole, url
+        self.arrived: int | None = 0  # None: to be asked for
+        self.stored: Any = None
+
+    def send(self, answer_s: float) -> None:
+        """Send the next piece; after one whose answer was lost, ask first how much has arrived."""
+        total = self.whole.content.bytes
+        if self.arrived is None:
+            self._put(b"", f"bytes */{total}", answer_s)
+        if self.arrived is not None:
+            start, self.arrived = self.arrived, None
+            self.whole.content.file.seek(start)
+            piece = self.whole.content.file.read(PIECE)
+            self._put(piece, f"bytes {start}-{start + len(piece) - 1}/{total}", answer_s)
+
+    def _put(self, piece: bytes, part: str, answer_s: float) -> None:
+        session = client.bucket(self.whole.bucket.name).client._http
+        answer = session.put(self.url, data=piece, headers={"Content-Range": part}, timeout=answer_s)
+        if answer.status_code in _STORED:
+            blob = self.whole.bucket.blob(self.whole.name)
+            blob._set_properties(answer.json())
+            self.stored = blob
+        elif answer.status_code == _UNFINISHED:
+            last = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
+            self.arrived = int(last[1]) + 1 if last else 0
+        else:
+            error = client.of_answer(answer, self.whole.bucket.uri(self.whole.name))
+            raise _Spoiled if isinstance(error, Refused) else error

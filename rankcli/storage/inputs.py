@@ -1,0 +1,140 @@
+"""Files and directories that the user named: local ones as they are, those of a bucket as verified local copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rankcli.errors import ConfigError, StorageError
+from rankcli.storage import locks
+from rankcli.storage._gcs_client import Changed, Missing
+from rankcli.storage._gcs_meta import Meta, content_of
+from rankcli.storage._gcs_objects import Bucket
+from rankcli.storage.base import guard, is_remote
+from rankcli.storage.gcs import GcsStorage, fetch_uri
+from rankcli.storage.places import local_root
+from rankcli.storage.scratch import replacing_directory
+
+ATTEMPTS = 5  # to find a directory that does not change while it is copied
+_HEX = 16
+
+Tree = dict[str, Meta]
+
+_in_use = ExitStack()  # the copies of directories that this process reads, until it ends
+
+
+def local_copy(uri: str | Path) -> Path:
+    """A local path as it is; of an object in a bucket, a local copy with the content that it has now.
+
+    ConfigError where there is no such object, MissingError without credentials.
+    """
+    return fetch_uri(str(uri)) if is_remote(uri) else Path(uri)
+
+
+def exists(uri: str) -> bool:
+    """Whether there is an object of this name."""
+    bucket, name = located(uri)
+    return bucket.meta(name) is not None
+
+
+def tree(uri: str) -> Tree:
+    """The objects below `uri`, by their names relative to it; MissingError where there is no such bucket."""
+    bucket, name = located(uri)
+    prefix = below(name, "")
+    found = {full[len(prefix) :]: meta for full, meta in bucket.below(prefix)}
+    for each in found:
+        if not each.endswith("/") and not _is_path(each):
+            raise StorageError(f"the object {each!r} cannot be a file", where=uri, fix="delete or rename it")
+    return {each: meta for each, meta in found.items() if not each.endswith("/")}  # what consoles make for a "folder"
+
+
+def local_tree(uri: str, patterns: Sequence[str] = ("*",)) -> Path:
+    """A local directory with the objects below `uri` that match a pattern, all as they were at one time.
+
+    Only what has changed since the last time is downloaded. ConfigError where nothing matches; StorageError where
+    objects are replaced again and again meanwhile. The directory stays until this process ends; it is only read.
+    """
+    for _ in range(ATTEMPTS):
+        found = {name: meta for name, meta in tree(uri).items() if any(fnmatchcase(name, each) for each in patterns)}
+        if not found:
+            raise ConfigError("there is no such directory", where=uri, fix="check the bucket and the name")
+        try:
+            return _copied(uri, found)
+        except (Changed, Missing):
+            continue  # somebody is writing: look again
+    raise StorageError("objects there change while they are read", where=uri, fix="run again when they are complete")
+
+
+def located(uri: str) -> tuple[Bucket, str]:
+    """The bucket of a gs:// URI, and the name in it, empty for the bucket itself; ConfigError where it is none."""
+    bucket, _, name = GcsStorage(uri).uri.removeprefix("gs://").partition("/")
+    return Bucket(bucket), name
+
+
+def below(root: str, name: str) -> str:
+    """The name of the object `name` in the directory `root`; an empty one is the bucket itself."""
+    return f"{root}/{name}" if root else name
+
+
+def download(bucket: Bucket, name: str, meta: Meta, path: Path) -> None:
+    """Write the object `name`, of that generation, to the new file `path`."""
+    with guard(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w+b") as file:
+            bucket.download(name, meta, file)
+
+
+def is_copy(path: Path, meta: Meta) -> bool:
+    """Whether a local file has the content of an object."""
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != meta.bytes:
+        return False
+    with guard(path), open(path, "rb") as file:
+        return content_of(file).crc32c == meta.crc32c
+
+
+def _is_path(name: str) -> bool:
+    """Whether an object's name can be that of a file below a directory."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _copied(uri: str, found: Tree) -> Path:
+    """The copy of this state of a directory, made where it is missing; older ones that nobody reads are removed."""
+    home = local_root() / "trees" / _digest(uri)
+    state = _digest(json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items())))
+    directory = home / state
+    with locks.exclusive(home / "lock"), guard(home):
+        if not directory.is_dir():
+            older = [path for path in home.iterdir() if path.is_dir()]
+            with replacing_directory(directory) as building:
+                _fill(uri, found, building, older)
+        _in_use.enter_context(locks.shared(home / f"{state}.hold"))
+        _remove_unused(home)
+    return directory
+
+
+def _fill(uri: str, found: Tree, building: Path, older: Iterable[Path]) -> None:
+    bucket, root = located(uri)
+    for name, meta in found.items():
+        kept = next((path / name for path in older if is_copy(path / name, meta)), None)
+        if kept is None:
+            download(bucket, below(root, name), meta, building / name)
+        else:
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(kept, building / name)
+
+
+def _remove_unused(home: Path) -> None:
+    for hold in home.glob("*.hold"):
+        if not locks.taken(hold):
+            shutil.rmtree(home / hold.stem, ignore_errors=True)
+            hold.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HEX]

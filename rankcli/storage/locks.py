@@ -1,0 +1,99 @@
+"""Locks between processes of one machine (and of one network file system that has `flock`).
+
+The system releases a lock however its owner ends, so there is no process id to mistake for another's and no clock to
+trust: the next one has it at once, and a living owner is never robbed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rankcli.log import say
+from rankcli.storage.atomic import make_directory
+from rankcli.storage.base import guard
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Have the lock file `path` alone; waits, and says for whom, while another process has it."""
+    with guard(path):
+        descriptor = _claimed(path, fcntl.LOCK_EX)
+    try:
+        _sign(descriptor, f"process {os.getpid()} of {socket.gethostname()}")
+        yield
+    finally:
+        _sign(descriptor, "")
+        os.close(descriptor)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Have the lock file `path` together with others of this kind."""
+    with guard(path):
+        descriptor = _claimed(path, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def taken(path: Path) -> bool:
+    """Whether any process has the lock file `path`, alone or with others."""
+    if not path.is_file():
+        return False
+    with guard(path):
+        descriptor = _open(path)
+    try:
+        return not _take(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _claimed(path: Path, kind: int) -> int:
+    """A descriptor that has the lock; of a new file where the old one went, with its folder, while it waited."""
+    while True:
+        with suppress(FileNotFoundError):
+            make_directory(path.parent)
+            descriptor = _open(path)
+            try:
+                _wait(descriptor, kind, path)
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+
+def _wait(descriptor: int, kind: int, path: Path) -> None:
+    if not _take(descriptor, kind):
+        say(f"waiting for {_owner(descriptor)}, which has {path}")
+        fcntl.flock(descriptor, kind)
+
+
+def _sign(descriptor: int, name: str) -> None:
+    """Say in the lock file who has it, for messages only: on a full disk it stays unsaid."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, name.encode(), 0)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"

@@ -1,0 +1,228 @@
+"""A run directory in a bucket and the local folder that stands for it while it is worked in.
+
+Whoever reads the bucket finds a directory complete or without its marker: `state.json` of a checkpoint, `rankcli.json`
+of weights, `result.json` of the whole run. Markers are uploaded after what they vouch for, and deleted before it is
+replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rankcli.errors import ConfigError, StorageError
+from rankcli.storage._gcs_lease import lease
+from rankcli.storage._gcs_meta import ABSENT, Meta, content_of
+from rankcli.storage.atomic import TEMPORARY, replacing_file
+from rankcli.storage.base import guard, is_remote
+from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.inputs import below, download, is_copy, located, tree
+
+RUN = "run.json"  # says whose directory it is: there from the first to the last
+RESULT = "result.json"
+MARKERS = ("state.json", "rankcli.json", RESULT)
+_MARKED = re.compile(r"(?P<directory>(?:.*/)?(?:(?P<checkpoint>checkpoints)|best)/[^/]+)/.*")
+
+
+class Look(NamedTuple):
+    """What tells, without reading it, that a file has changed."""
+
+    bytes: int
+    mtime_ns: int
+    inode: int
+
+
+class Mirror:
+    """The directory `uri`: `path` is where it is worked in, itself or, for one in a bucket, a folder in `root`/runs.
+
+    For a local directory `pull` and `push` do nothing.
+    """
+
+    def __init__(self, uri: str | Path, root: Path) -> None:
+        self.root, self.remote = root, is_remote(uri)
+        self.uri = str(uri).rstrip("/") if self.remote else str(Path(uri))
+        self._objects: dict[str, Meta] = {}  # what the bucket holds
+        self._looks: dict[str, Look] = {}  # the local files as they were when they equalled the objects
+        if not self.remote:
+            self.path = Path(uri)
+            return
+        self.bucket, self.name = located(self.uri)
+        self.path = root / "runs" / hashlib.sha256(self.bucket.uri(self.name).encode()).hexdigest()[:32]
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder and have the directory alone; of one in a bucket, the content is pulled.
+
+        ConfigError where it cannot be made, or another process of this machine has it; one of another machine is waited
+        for.
+        """
+        self._make()
+        with claimed(self.path, self.uri):
+            if not self.remote:
+                yield
+                return
+            with lease(self.bucket, below(self.name, LOCK)):
+                self.pull()
+                yield
+
+    def pull(self) -> None:
+        """Make the local folder equal to what is complete in the bucket."""
+        if not self.remote:
+            return
+        self._objects = {name: meta for name, meta in tree(self.uri).items() if not _is_temporary(name)}
+        wanted = {name: meta for name, meta in self._objects.items() if _is_complete(name, self._objects)}
+        with guard(self.path):
+            self._tidy(wanted)
+            for name, meta in wanted.items():
+                self._fetch(name, meta)
+            files = self._files()
+        self._looks = {name: files[name] for name in wanted}
+
+    def push(self) -> None:
+        """Upload what has changed since the last time, and delete what is not there any more."""
+        if not self.remote:
+            return
+        files = self._files()
+        changed = {name for name, look in files.items() if self._looks.get(name) != look}
+        gone = self._objects.keys() - files.keys()
+        stale = self._outdated(changed, gone)
+        for name in sorted(stale, key=_last_first):
+            self._delete(name)
+        for name in sorted(changed | (stale - gone), key=_first_first):
+            self._upload(name, files[name])
+        for name in sorted(gone - stale, key=_last_first):
+            self._delete(name)
+
+    def set_aside(self) -> str:
+        """Move the directory to the first free `URI.old-N`, which is returned."""
+        number = 1
+        while self._sibling(number).exists():
+            number += 1
+        old = self._sibling(number)
+        with self.claimed():
+            if old.path.exists():  # what a former life of this name has left here
+                shutil.rmtree(old.path)
+            self.path.rename(old.path)
+            (old.path / LOCK).unlink()
+            old.push()
+            self.push()
+            if old.remote:
+                shutil.rmtree(old.path)
+        return old.uri
+
+    def check(self) -> None:
+        """MissingError, before any work is done, where a bucket is not there or not open to us."""
+        if self.remote:
+            self.exists()
+
+    def exists(self) -> bool:
+        """Whether there is anything of this name."""
+        return not all(map(_is_temporary, tree(self.uri))) if self.remote else self.path.exists()
+
+    def _sibling(self, number: int) -> Mirror:
+        return Mirror(f"{self.uri}.old-{number}", self.root)
+
+    def _outdated(self, changed: set[str], gone: set[str]) -> set[str]:
+        """The markers in the bucket of directories in which something else is about to be replaced.
+
+        One that goes together with all of its directory is deleted when that is: what replaces it is uploaded first.
+        """
+        markers = [name for name in self._objects if Path(name).name in MARKERS]
+        return {
+            marker
+            for marker in markers
+            if any(_vouches(marker, name) for name in changed)
+            or (marker not in gone and any(_vouches(marker, name) for name in gone))
+        }
+
+    def _files(self) -> dict[str, Look]:
+        """The files of the local folder; not what is still being built."""
+        found = {}
+        with guard(self.path):
+            for path in self.path.rglob("*") if self.path.is_dir() else ():
+                name = path.relative_to(self.path).as_posix()
+                if path.is_file() and not _is_temporary(name):
+                    status = path.stat()
+                    found[name] = Look(status.st_size, status.st_mtime_ns, status.st_ino)
+        return found
+
+    def _fetch(self, name: str, meta: Meta) -> None:
+        path = self.path / name
+        if not is_copy(path, meta):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing_file(path) as temporary:
+                download(self.bucket, below(self.name, name), meta, temporary)
+
+    def _upload(self, name: str, look: Look) -> None:
+        known, path = self._objects.get(name), self.path / name
+        with guard(path), path.open("rb") as file:
+            meta = self.bucket.upload(below(self.name, name), content_of(file), known.generation if known else ABSENT)
+        if meta is None:
+            raise self._foreign(name)
+        self._objects[name], self._looks[name] = meta, look
+
+    def _delete(self, name: str) -> None:
+        if not self.bucket.remove(below(self.name, name), self._objects[name].generation):
+            raise self._foreign(name)
+        del self._objects[name]
+        self._looks.pop(name, None)
+
+    def _foreign(self, name: str) -> StorageError:
+        return StorageError(
+            "another process has written this object",
+            where=f"{self.uri}/{name}",
+            fix="let one training at a time use a run directory, and start this one again",
+        )
+
+    def _make(self) -> None:
+        try:
+            with guard(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+        except StorageError as error:
+            if not isinstance(error.__cause__, (FileExistsError, NotADirectoryError)):
+                raise
+            what = "this is a file" if self.path.exists() else f"cannot be made: {error.what}"
+            raise ConfigError(what, where=self.uri, fix="give another --out") from error
+
+    def _tidy(self, wanted: Iterable[str]) -> None:
+        """Remove all but the wanted files from the local folder, and what is empty then."""
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.relative_to(self.path).as_posix() not in wanted and path.name != LOCK:
+                path.unlink()
+
+
+def _is_temporary(name: str) -> bool:
+    return f".{TEMPORARY}" in name
+
+
+def _is_complete(name: str, names: Iterable[str]) -> bool:
+    """Whether the checkpoint or the weights that an object belongs to, if it does, are all there."""
+    match = _MARKED.fullmatch(name)
+    return match is None or f"{match['directory']}/{'state.json' if match['checkpoint'] else 'rankcli.json'}" in names
+
+
+def _vouches(marker: str, name: str) -> bool:
+    """Whether `marker` says that the file `name` is complete."""
+    folder = marker.rpartition("/")[0]
+    return marker != name and (not folder or name.startswith(f"{folder}/"))
+
+
+def _first_first(name: str) -> tuple[int, int, str]:
+    """The order of uploads: `run.json`, files, the markers of directories, the results of runs, inner ones first."""
+    last = Path(name).name
+    rank = 0 if last == RUN else 3 if last == RESULT else 2 if last in MARKERS else 1
+    return rank, -name.count("/"), name
+
+
+def _last_first(name: str) -> tuple[int, int, str]:
+    """The order of deletions: results, outer ones first, the markers of directories, files, `run.json`."""
+    rank, depth, _ = _first_first(name)
+    return -rank, -depth, name

@@ -1,0 +1,183 @@
+"""Local copies of objects: verified, shared by the processes of this machine, and bounded in size.
+
+A copy is used under a shared lock on its file (`flock`), which the process keeps for what it fetched last. Copies that
+were used longest ago make room for new ones, never those that a living process has locked: these may exceed the limit,
+and so may one object that is larger than it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import google_crc32c
+
+from rankcli.storage.atomic import TEMPORARY, sync, unique
+from rankcli.storage.base import guard
+
+LIMIT_BYTES = 20 * 10**9
+LIMIT_OF_FREE = 4  # at most 1 / LIMIT_OF_FREE of the disk that is free or taken by copies
+LAST = 16  # copies that a process keeps locked
+_BLOCK = 1 << 20
+_LOCK = "lock"
+_ENTRY = re.compile(rf"[0-9a-f]{{32}}(?:\.{re.escape(TEMPORARY)}([0-9]+)\..*)?")
+_DOWNLOADS = "downloads"
+
+
+class _Kept:
+    """The descriptors by which this process keeps copies: `fixed` for good, `last` until others follow."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+        self.fixed: dict[Path, int] = {}
+        self.last: OrderedDict[Path, int] = OrderedDict()
+
+    def add(self, path: Path, descriptor: int, *, fixed: bool) -> None:
+        """Keep a locked copy; one that is kept already is kept by the new descriptor."""
+        with self.mutex:
+            fixed = fixed or path in self.fixed
+            for kept in (self.fixed, self.last):
+                if path in kept:
+                    os.close(kept.pop(path))
+            (self.fixed if fixed else self.last)[path] = descriptor
+            if len(self.last) > LAST:
+                os.close(self.last.popitem(last=False)[1])
+
+
+_kept = _Kept()
+
+
+class _Entry(NamedTuple):
+    """A file in the stage, in the order of removal; `bytes` it has or, of an unfinished one, is to have."""
+
+    whole: bool
+    used_ns: int
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The copies in the folder `root`; `limit` bytes, or by default what LIMIT_BYTES and LIMIT_OF_FREE say."""
+
+    root: Path
+    limit: int | None = None
+
+    def get(
+        self, key: str, size: int, crc32c: int, download: Callable[[BinaryIO], None], *, fixed: bool = False
+    ) -> Path:
+        """A local file of this size and checksum: the copy called `key`, else what `download` writes.
+
+        It is there until this process has fetched LAST others, or until it ends if the copy is `fixed`. What
+        `download` raises is passed on.
+        """
+        path = self.root / hashlib.sha256(key.encode()).hexdigest()[:32]
+        with guard(self.root):
+            (self.root / _DOWNLOADS).mkdir(parents=True, exist_ok=True)
+            with _alone(self.root / _DOWNLOADS / path.name[:3]):  # one of several that want the same copy downloads it
+                descriptor = self._open(path, size, crc32c)
+                if descriptor is None:
+                    descriptor = self._download(path, size, download)
+            _kept.add(path, descriptor, fixed=fixed)
+        return path
+
+    def _open(self, path: Path, size: int, crc32c: int) -> int | None:
+        """A locked descriptor of the copy; None if there is none, or it is damaged."""
+        with _alone(self.root / _LOCK):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            os.utime(descriptor)
+        if _sum(descriptor) == (size, crc32c):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _download(self, path: Path, size: int, download: Callable[[BinaryIO], None]) -> int:
+        """Download the copy; a locked descriptor of it."""
+        temporary = path.with_name(f"{path.name}.{TEMPORARY}{size}.{unique()}")
+        with _alone(self.root / _LOCK):
+            self._make_room(size)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            with os.fdopen(os.dup(descriptor), "r+b") as file:
+                download(file)
+            os.fsync(descriptor)
+            with _alone(self.root / _LOCK):
+                temporary.replace(path)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            sync(self.root)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _make_room(self, bytes_: int) -> None:
+        """Remove what dead processes left, and copies that nobody keeps, oldest use first."""
+        entries = sorted(self._entries())
+        taken = sum(entry.bytes for entry in entries)
+        limit = self._limit(taken)
+        for entry in entries:
+            if (not entry.whole or taken + bytes_ > limit) and _removed(entry.path):
+                taken -= entry.bytes
+
+    def _entries(self) -> Iterator[_Entry]:
+        for entry in os.scandir(self.root):
+            match = _ENTRY.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                yield _Entry(match[1] is None, status.st_mtime_ns, Path(entry.path), int(match[1] or status.st_size))
+
+    def _limit(self, taken: int) -> int:
+        if self.limit is not None:
+            return self.limit
+        return min(LIMIT_BYTES, (shutil.disk_usage(self.root).free + taken) // LIMIT_OF_FREE)
+
+
+def _removed(path: Path) -> bool:
+    """Remove a copy, unless a process keeps it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        path.unlink()
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _sum(descriptor: int) -> tuple[int, int]:
+    """Size and CRC32C of an open file."""
+    size, crc = 0, 0
+    while block := os.pread(descriptor, _BLOCK, size):
+        size, crc = size + len(block), google_crc32c.extend(crc, block)
+    return size, crc
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have the lock file `path`; another thread or process that has it has it for a short time."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not release it if the process was forked meanwhile
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""Processes that hold something until they are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+
+@contextmanager
+def child_in(context: AbstractContextManager[object]) -> Iterator[int]:
+    """The id of a forked process that is inside of `context`, and is killed at the end if it still lives."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with context:
+                os.write(writing, b".")
+                time.sleep(60)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    try:
+        assert os.read(reading, 1) == b".", "the child failed"
+        yield child
+    finally:
+        os.close(reading)
+        kill(child)
+
+
+def kill(child: int) -> None:
+    """Kill a child, if it lives, so that it can do nothing any more."""
+    try:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
