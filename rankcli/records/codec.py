@@ -6,6 +6,8 @@ manifest names), `labels`, `weights` and, where there are any, `teacher_scores` 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,12 @@ import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from rankcli.errors import StorageError
+from rankcli.records.damage import damaged
 from rankcli.shapes import Example, Floats, Ints
 
 TOKEN_DTYPES = ("uint8", "uint16", "uint32")
 _FLOATS = np.dtype("<f4")
+_FIRST, _SECOND = 0x0A, 0x12  # protobuf's tags of the fields 1 and 2, their content preceded by its length
 _PER_DOCUMENT = ("labels", "weights", "teacher_scores")
 
 
@@ -28,26 +31,46 @@ def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
 
 def encode(example: Example, dtype: npt.DTypeLike) -> bytes:
     """The bytes of `example` with token ids as `dtype`; equal examples give equal bytes."""
-    message = _Example()
-    _set(message, "qid", [example.qid.encode()])
-    _set(message, "docids", [docid.encode() for docid in example.docids])
-    _set(message, "query", [_bytes(example.query, dtype)])
-    _set(message, "docs", [_bytes(tokens, dtype) for tokens in example.docs])
-    for name in _PER_DOCUMENT:
-        values = getattr(example, name)
-        if values is not None:
-            _set(message, name, [_bytes(values, _FLOATS)])
-    return bytes(message.SerializeToString(deterministic=True))
+    tokens, teacher = _little_endian(np.dtype(dtype)), example.teacher_scores
+    return encode_parts(
+        qid=example.qid.encode(),
+        docids=[docid.encode() for docid in example.docids],
+        query=_bytes(example.query, tokens),
+        docs=[_bytes(document, tokens) for document in example.docs],
+        labels=_bytes(example.labels, _FLOATS),
+        weights=_bytes(example.weights, _FLOATS),
+        teacher_scores=None if teacher is None else _bytes(teacher, _FLOATS),
+    )
+
+
+def encode_parts(
+    *,
+    qid: bytes,
+    docids: Sequence[bytes],
+    query: bytes,
+    docs: Sequence[bytes],
+    labels: bytes,
+    weights: bytes,
+    teacher_scores: bytes | None = None,
+) -> bytes:
+    """`encode` of an example whose parts are bytes already, as they are stored."""
+    one = {"qid": qid, "query": query, "labels": labels, "weights": weights}
+    if teacher_scores is not None:
+        one["teacher_scores"] = teacher_scores
+    return message({"docids": docids, "docs": docs, **{name: (value,) for name, value in one.items()}})
+
+
+def message(features: Mapping[str, Sequence[bytes]]) -> bytes:
+    """A `tf.train.Example` of bytes lists, as protobuf's deterministic serialisation writes it: names in order."""
+    return _field(_FIRST, b"".join([_feature(name, features[name]) for name in sorted(features)]))
 
 
 def decode(data: bytes, dtype: npt.DTypeLike, where: str = "") -> Example:
     """The example that `encode` made `data` from, its tokens as int32; StorageError at `where` if `data` is none."""
     try:
-        return _decode(_Example.FromString(data).features.feature, np.dtype(dtype))
+        return _decode(_Example.FromString(data).features.feature, _little_endian(np.dtype(dtype)))
     except (DecodeError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise StorageError(
-            f"not an example of this version: {error}", where=where, fix="delete the cache; the next run converts anew"
-        ) from error
+        raise damaged(f"not an example of this version: {error}", where) from error
 
 
 def _decode(features: Any, dtype: np.dtype[Any]) -> Example:
@@ -69,17 +92,44 @@ def _decode(features: Any, dtype: np.dtype[Any]) -> Example:
     return example
 
 
-def _set(message: Any, name: str, values: list[bytes]) -> None:
-    message.features.feature[name].bytes_list.value.extend(values)
+def _feature(name: str, values: Sequence[bytes]) -> bytes:
+    """One entry of the map of features: its name, and a message that holds the list of `values`."""
+    listed = b"".join([_head(_FIRST, len(value)) + value for value in values])
+    return _field(_FIRST, _key(name) + _field(_SECOND, _field(_FIRST, listed)))
 
 
-def _bytes(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> bytes:
-    return np.asarray(values).astype(np.dtype(dtype).newbyteorder("<")).tobytes()
+def _field(tag: int, content: bytes) -> bytes:
+    return _head(tag, len(content)) + content
+
+
+@functools.lru_cache(maxsize=1 << 14)  # the same few lengths come again and again
+def _head(tag: int, length: int) -> bytes:
+    """What stands before a field of `length` bytes: its tag, and the length as a varint."""
+    head = bytearray([tag])
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head)
+
+
+@functools.cache
+def _key(name: str) -> bytes:
+    return _field(_FIRST, name.encode())
+
+
+@functools.cache
+def _little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("<")
+
+
+def _bytes(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
+    return values.tobytes() if values.dtype == dtype else values.astype(dtype).tobytes()
 
 
 def _ints(data: bytes, dtype: np.dtype[Any]) -> Ints:
     # Sums and comparisons of unsigned 8- and 16-bit numbers wrap around; whoever reads tokens should not have to know.
-    return np.frombuffer(data, dtype.newbyteorder("<")).astype(np.int32)
+    return np.frombuffer(data, dtype).astype(np.int32)
 
 
 def _message_class() -> Any:

@@ -1,7 +1,8 @@
 """The manifest of a cache: what it was made of, and what each shard must be.
 
-A cache lies at `CACHE_ID/SAMPLES` in storage (`CACHE_ID/SAMPLES-2`, ... when converted anew): its shards and, written
-last, `manifest.json`. Without that it is not a cache.
+A cache lies at `CACHE_ID/GENERATION` in storage: its shards and, written last, `manifest.json`. Without that it is not
+a cache. Shards never change; a cache that is extended gets more of them, and then a longer manifest. Converting anew
+makes the next generation.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,30 +23,50 @@ import rankcli
 from rankcli import log
 from rankcli.errors import StorageError
 from rankcli.records.codec import TOKEN_DTYPES
+from rankcli.records.damage import damaged
+from rankcli.records.stripes import STRIPES, Range, positions
 from rankcli.storage.base import Storage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NAME = "manifest.json"
-_FOLDER = re.compile(r"(\d+)(?:-(\d+))?")
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file of a cache: its name, its samples, its size in bytes, the CRC32C of all of it."""
+    """One file of a cache: which samples it holds, its size in bytes and the CRC32C of all of it.
 
-    name: str
-    samples: int
+    `documents` counts the documents of its samples, each as often as it occurs, `tokens_total` their tokens before they
+    were cut to what is read of them, `tokens_kept` those after.
+    """
+
+    stripe: int
+    first: int
+    end: int
     bytes: int
     crc32c: int
+    documents: int
+    tokens_total: int
+    tokens_kept: int
+
+    @property
+    def range(self) -> Range:
+        """Which samples it holds."""
+        return Range(self.stripe, self.first, self.end)
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.range.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a cache holds.
 
-    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. `documents` counts the
-    documents of all samples, each as often as it occurs, `tokens_total` their tokens before they were cut to what is
-    read of them, `tokens_kept` those after. `location` is where it was found in storage, and not part of the file.
+    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. `location` is where it was
+    found in storage, and not part of the file.
     """
 
     cache_id: str
@@ -54,9 +75,6 @@ class Manifest:
     samples: int
     samples_per_shard: int
     shards: tuple[Shard, ...]
-    documents: int
-    tokens_total: int
-    tokens_kept: int
     versions: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
     location: str = ""
 
@@ -66,44 +84,59 @@ class Manifest:
         return sum(shard.bytes for shard in self.shards)
 
     @property
+    def documents(self) -> int:
+        """The documents of all samples, each as often as it occurs."""
+        return sum(shard.documents for shard in self.shards)
+
+    @property
+    def tokens_total(self) -> int:
+        """The tokens of those documents."""
+        return sum(shard.tokens_total for shard in self.shards)
+
+    @property
+    def tokens_kept(self) -> int:
+        """The tokens that are stored of them."""
+        return sum(shard.tokens_kept for shard in self.shards)
+
+    @property
     def share_cut(self) -> float:
         """The share of document tokens that is not read."""
         return 1 - self.tokens_kept / self.tokens_total if self.tokens_total else 0.0
 
     def dump(self) -> bytes:
         """The content of the file: JSON with a checksum of itself."""
-        content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        content = {"schema_version": SCHEMA_VERSION, "stripes": STRIPES, **dataclasses.asdict(self)}
         del content["location"]
-        return _json({**content, "checksum": _checksum(content)}) + b"\n"
+        content["shards"] = [
+            {"name": shard.name, **entry} for shard, entry in zip(self.shards, content["shards"], strict=True)
+        ]
+        return sealed(content)
 
     @classmethod
-    def parse(cls, data: bytes, location: str) -> Manifest:
-        """The manifest in `data`; StorageError if it is damaged or of another version."""
+    def parse(cls, data: bytes, where: str, location: str) -> Manifest:
+        """The manifest in `data`; StorageError at `where` if it is damaged or of another version."""
         try:
-            content = json.loads(data)
-            if content["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"it has schema version {content['schema_version']}, not {SCHEMA_VERSION}")
-            if content.pop("checksum") != _checksum(content):
-                raise ValueError("its checksum does not match")
-            del content["schema_version"]
-            shards = tuple(Shard(**shard) for shard in content.pop("shards"))
-            manifest = cls(**content, shards=shards, location=location)
-            if not manifest._consistent():
+            content = unsealed(data)
+            if (content.pop("schema_version"), content.pop("stripes")) != (SCHEMA_VERSION, STRIPES):
+                raise ValueError("it is of another version")
+            shards = content.pop("shards")
+            names = [shard.pop("name") for shard in shards]
+            manifest = cls(**content, shards=tuple(Shard(**shard) for shard in shards), location=location)
+            if names != [shard.name for shard in manifest.shards] or not manifest._consistent():
                 raise ValueError("its counts or names do not fit together")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise _unusable(location, str(error)) from error
+            raise damaged(f"unusable manifest: {error}", where) from error
         return manifest
 
     def _consistent(self) -> bool:
-        counted = sum(shard.samples for shard in self.shards) == self.samples
-        full = all(shard.samples == self.samples_per_shard for shard in self.shards[:-1])
-        named = all(shard.name == shard_name(number) for number, shard in enumerate(self.shards))
-        return counted and full and named and self.token_dtype in TOKEN_DTYPES
-
-
-def shard_name(number: int) -> str:
-    """The file name of a shard, counted from 0."""
-    return f"shard-{number:05d}.tfrecord"
+        """Whether the shards of every stripe follow each other and hold all of its samples."""
+        ends = [0] * STRIPES
+        for shard in self.shards:
+            if not 0 <= shard.stripe < STRIPES or shard.first != ends[shard.stripe] or shard.end <= shard.first:
+                return False
+            ends[shard.stripe] = shard.end
+        full = ends == [positions(self.samples, stripe) for stripe in range(STRIPES)]
+        return full and self.samples_per_shard > 0 and self.token_dtype in TOKEN_DTYPES
 
 
 def versions() -> dict[str, str]:
@@ -116,64 +149,71 @@ def versions() -> dict[str, str]:
     }
 
 
+def location(cache_id: str, generation: int) -> str:
+    """The name of a cache in storage."""
+    return f"{cache_id}/{generation}"
+
+
+def generations(storage: Storage, cache_id: str) -> list[int]:
+    """The generations of a cache that were begun, the newest first."""
+    return sorted((int(entry) for entry in storage.list(cache_id) if _GENERATION.fullmatch(entry)), reverse=True)
+
+
 def load(storage: Storage, location: str) -> Manifest | None:
     """The manifest of the cache at `location`; None where there is none, StorageError where it is damaged."""
     name = f"{location}/{NAME}"
     if storage.size(name) is None:
         return None
-    return Manifest.parse(storage.read_bytes(name), location)
+    return Manifest.parse(storage.read_bytes(name), f"{storage.uri}/{name}", location)
 
 
-def load_or_warn(storage: Storage, place: str) -> Manifest | None:
-    """As `load`, but a damaged manifest is passed over, and said."""
-    try:
-        return load(storage, place)
-    except StorageError as error:
-        log.warn(f"{error.where}: passed over: {error.what}")
-        return None
+def published(storage: Storage, cache_id: str) -> Iterator[Manifest]:
+    """The caches of an id, the newest first; a damaged manifest is passed over, and said."""
+    for generation in generations(storage, cache_id):
+        try:
+            manifest = load(storage, location(cache_id, generation))
+        except StorageError as error:
+            log.warn(f"{error.where}: passed over: {error.what}")
+            continue
+        if manifest is not None and manifest.cache_id == cache_id:
+            yield manifest
 
 
 def find(storage: Storage, cache_id: str, samples: int) -> Manifest | None:
-    """The smallest cache of `cache_id` with at least `samples` samples, of equal ones the last; None if there is none.
+    """The newest cache of `cache_id` with at least `samples` samples; None if there is none.
 
-    Since sample n is a pure function, the first m samples of a cache are what a cache of m samples holds. A damaged
-    manifest is passed over, and said.
+    Since sample n is a pure function, the first m samples of a cache are what a cache of m samples holds.
     """
-    serving = [folder for folder in _folders(storage, cache_id) if folder[0] >= samples]
-    for count, generation in sorted(serving, key=lambda folder: (folder[0], -folder[1])):
-        manifest = load_or_warn(storage, location(cache_id, count, generation))
-        if manifest is not None and manifest.cache_id == cache_id and manifest.samples == count:
-            return manifest
-    return None
+    return next((found for found in published(storage, cache_id) if found.samples >= samples), None)
 
 
-def location(cache_id: str, samples: int, generation: int = 1) -> str:
-    """The name of a cache in storage."""
-    return f"{cache_id}/{samples}" + (f"-{generation}" if generation > 1 else "")
+def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Complete = dict) -> str:
+    """The cache most like `identity` and how it differs, as one line; empty when there is no cache at all.
 
-
-def explain_miss(storage: Storage, identity: Mapping[str, Any]) -> str:
-    """The cache most like `identity` and the keys in which it differs, as one line; empty when there is no cache."""
-    wanted, nearest = _flat(identity), ""
-    fewest = None
+    Identities leave out options that have their default; `complete` writes them out.
+    """
+    nearest: tuple[int, str] | None = None
     for cache_id in storage.list():
-        folders = _folders(storage, cache_id)
-        manifest = load_or_warn(storage, location(cache_id, *max(folders))) if folders else None
-        if manifest is None:
-            continue
-        other = _flat(manifest.identity)
-        differing = sorted(key for key in wanted.keys() | other.keys() if wanted.get(key) != other.get(key))
-        if fewest is None or len(differing) < fewest:
-            fewest, nearest = (
-                len(differing),
-                f"nearest cache: {manifest.location} differs in {', '.join(differing) or 'nothing'}",
-            )
-    return nearest
+        manifest = next(published(storage, cache_id), None)
+        if manifest is not None:
+            differing = list(_differences(complete(manifest.identity), complete(identity)))
+            said = f"cache {cache_id} differs in {'; '.join(differing) or 'nothing but its number of samples'}"
+            nearest = min(nearest or (len(differing), said), (len(differing), said))
+    return nearest[1] if nearest else ""
 
 
-def _folders(storage: Storage, cache_id: str) -> list[tuple[int, int]]:
-    matches = (_FOLDER.fullmatch(entry) for entry in storage.list(cache_id))
-    return [(int(match[1]), int(match[2] or 1)) for match in matches if match]
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Per key that differs: its value there and the one wanted."""
+    there, here = _flat(found), _flat(wanted)
+    for key in sorted(there.keys() | here.keys()):
+        if there.get(key) != here.get(key):
+            yield f"{key} ({_short(there.get(key))}, wanted {_short(here.get(key))})"
+
+
+def _short(value: Any) -> str:
+    """A value as it is said: the start of a hash tells as much as all of it."""
+    said = "nothing" if value is None else str(value)
+    return said if len(said) <= 24 else f"{said[:8]}..."
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -186,15 +226,22 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """JSON with a checksum of itself; the same bytes for the same content."""
+    return _json({**content, "checksum": _checksum(content)}) + b"\n"
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """The content of what `sealed` made; ValueError or KeyError if it is not that any more."""
+    content: dict[str, Any] = json.loads(data)
+    if content.pop("checksum") != _checksum(content):
+        raise ValueError("its checksum does not match")
+    return content
+
+
 def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
     return f"{google_crc32c.value(_json(content)):08x}"
-
-
-def _unusable(place: str, why: str) -> StorageError:
-    return StorageError(
-        f"unusable manifest: {why}", where=f"{place}/{NAME}", fix="delete the cache; the next run converts anew"
-    )

@@ -1,65 +1,23 @@
-"""Caches read back: examples from any sample on, training batches from any step on, and batches for prediction.
-
-A shard is compared with the manifest before its first record is used. Batches are made ahead in a thread.
-"""
+"""Batches: of training from any step on, and of prediction. They are made ahead in a thread."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
 
-from rankcli.errors import StorageError
 from rankcli.extractors._base import Extractor
-from rankcli.records.codec import decode
 from rankcli.records.collate import Shape, collate
-from rankcli.records.manifest import Manifest, Shard
+from rankcli.records.interleave import Records, read_examples
 from rankcli.records.prefetch import prefetch
-from rankcli.records.tfrecord import checksum, read_records
 from rankcli.shapes import Batch, Example
-from rankcli.storage.base import Storage
 
 SORT_PAIRS = 20_000  # sorting more at once by length would save hardly any more padding
 
 Rows = list[list[tuple[str, str]]]
 
 
-def read_examples(manifest: Manifest, storage: Storage, start: int = 0, stop: int | None = None) -> Iterator[Example]:
-    """The examples of samples `start`..`stop` - 1 (None: to the end); StorageError names a shard that has changed."""
-    stop = manifest.samples if stop is None else stop
-    if not 0 <= start <= stop <= manifest.samples:
-        raise ValueError(f"samples {start}..{stop} asked of a cache of {manifest.samples}")
-    first = 0
-    for shard in manifest.shards:
-        begin, end = max(start - first, 0), min(stop - first, shard.samples)
-        if begin < end:
-            yield from _read_shard(manifest, storage, shard, begin, end)
-        first += shard.samples
-
-
-def verify_shard(manifest: Manifest, storage: Storage, shard: Shard) -> None:
-    """StorageError unless the shard has the size and the checksum of the manifest."""
-    name = f"{manifest.location}/{shard.name}"
-    size, crc = checksum(storage.fetch(name))
-    if (size, crc) != (shard.bytes, shard.crc32c):
-        found = f"{size} bytes instead of {shard.bytes}" if size != shard.bytes else "another checksum"
-        raise StorageError(
-            f"damaged cache: the shard has {found}",
-            where=f"{storage.uri}/{name}",
-            fix=f"delete {storage.uri}/{manifest.location}; the next run converts anew",
-        )
-
-
-def _read_shard(manifest: Manifest, storage: Storage, shard: Shard, begin: int, end: int) -> Iterator[Example]:
-    verify_shard(manifest, storage, shard)
-    path = storage.fetch(f"{manifest.location}/{shard.name}")
-    records = itertools.islice(read_records(path, begin), end - begin)
-    for number, data in enumerate(records, begin):
-        yield decode(data, manifest.token_dtype, f"{path}:{number}")
-
-
 def training_batches(
-    manifest: Manifest,
-    storage: Storage,
+    records: Records,
     extractor: Extractor,
     *,
     batch: int,
@@ -75,9 +33,9 @@ def training_batches(
     """
     if batch % replicas:
         raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
-    if steps * batch > manifest.samples:
-        raise ValueError(f"{steps} steps of {batch} samples asked of a cache of {manifest.samples}")
-    examples = read_examples(manifest, storage, start_step * batch, steps * batch)
+    if steps * batch > records.manifest.samples:
+        raise ValueError(f"{steps} steps of {batch} samples asked of a cache of {records.manifest.samples}")
+    examples = read_examples(records, start_step * batch, steps * batch)
     return prefetch(_training(examples, extractor, batch // replicas, replicas, static))
 
 
@@ -90,8 +48,7 @@ def _training(
 
 
 def prediction_batches(
-    manifest: Manifest,
-    storage: Storage,
+    records: Records,
     extractor: Extractor,
     *,
     evalbatch: int,
@@ -105,7 +62,7 @@ def prediction_batches(
     of all replicas and is rounded up to a multiple of them; with `static` the last batch is as large as the others.
     """
     per_replica = -(-evalbatch // replicas)
-    return prefetch(_prediction(read_examples(manifest, storage), extractor, per_replica, replicas, static))
+    return prefetch(_prediction(read_examples(records), extractor, per_replica, replicas, static))
 
 
 def _prediction(

@@ -1,69 +1,123 @@
-"""The second half of a conversion: the shards, each written by one process from the mapped files of the first half."""
+"""The third step of a conversion: the shards, each written by one process from the files of the first two steps.
+
+A shard is put into storage as soon as it is complete, and then its receipt: what the manifest will say of it. A
+conversion that starts again skips what has a receipt; several machines find each other's shards by them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from rankcli.extractors._base import Extractor
-from rankcli.records.codec import encode, token_dtype
+from rankcli import log
+from rankcli.records.codec import encode_parts, token_dtype
 from rankcli.records.flat import Flat
-from rankcli.records.manifest import Shard
+from rankcli.records.manifest import Manifest, Shard, sealed, unsealed
+from rankcli.records.numbering import groups_file, labels_file
+from rankcli.records.stripes import Range
 from rankcli.records.tfrecord import write_records
 from rankcli.records.tokens import Tools
-from rankcli.shapes import Example
+from rankcli.storage.base import Storage
+
+PARTS = "parts"
+_ONE = np.ones(1, "<f4").tobytes()
 
 
-class WrittenShard(NamedTuple):
-    """A shard, its documents (places, not different ones), and their tokens before and after they were cut."""
-
-    shard: Shard
-    documents: int
-    tokens_total: int
-    tokens_kept: int
-
-
-def write_shard(tools: Tools, task: tuple[Path, range]) -> WrittenShard:
-    """Write the samples of a range to a path; a task of a conversion process."""
-    path, samples = task
-    maker = _ExampleMaker(tools.build, tools.extractor)
-    dtype = token_dtype(tools.extractor.vocab_size)
-    written = write_records(path, (encode(example, dtype) for example in maker.examples(samples)))
-    shard = Shard(name=path.name, samples=written.records, bytes=written.bytes, crc32c=written.crc32c)
-    return WrittenShard(shard, maker.documents, maker.tokens_total, maker.tokens_kept)
+def write_shard(tools: Tools, shard: Range) -> Shard:
+    """Write one shard, put it into storage and then its receipt; a task of a conversion process."""
+    built = build_shard(tools, shard)
+    path, name = tools.work / built.name, f"{tools.location}/{built.name}"
+    if not tools.storage.put(path, name):  # a killed conversion got as far as this, or another machine
+        if not is_complete(tools.storage, tools.location, built):
+            tools.storage.put(path, name, replace=True)
+        path.unlink(missing_ok=True)
+    tools.storage.write_bytes(receipt_name(tools.location, shard), sealed(dataclasses.asdict(built)))
+    return built
 
 
-class _ExampleMaker:
-    """Puts examples together from the build folder, and counts their documents' tokens."""
+def build_shard(tools: Tools, shard: Range) -> Shard:
+    """Write one shard into the work folder; a task of a conversion process."""
+    records = _Records(tools)
+    path = tools.work / shard.name
+    path.unlink(missing_ok=True)
+    written = write_records(path, records.of(shard))
+    return Shard(
+        **shard._asdict(),
+        bytes=written.bytes,
+        crc32c=written.crc32c,
+        documents=records.documents,
+        tokens_total=records.tokens_total,
+        tokens_kept=records.tokens_kept,
+    )
 
-    def __init__(self, build: Path, extractor: Extractor) -> None:
-        dtype = token_dtype(extractor.vocab_size)
-        self._extractor = extractor
-        self._groups, self._labels = Flat(build / "groups", np.int64), Flat(build / "labels", np.float32)
-        self._qids, self._docids = Flat(build / "qids", np.uint8), Flat(build / "docids", np.uint8)
-        self._queries, self._docs = Flat(build / "query", dtype), Flat(build / "doc", dtype)
-        self._lengths = Flat(build / "doc.lengths", np.int64).values
+
+def read_receipt(storage: Storage, location: str, shard: Range) -> Shard | None:
+    """What a finished shard must be, by its receipt; None where there is none, or a damaged one."""
+    name = receipt_name(location, shard)
+    if storage.size(name) is None:
+        return None
+    try:
+        done = Shard(**unsealed(storage.read_bytes(name)))
+    except (ValueError, KeyError, TypeError):
+        log.warn(f"{storage.uri}/{name}: damaged; the shard is written again")
+        return None
+    return done if done.range == shard else None
+
+
+def is_complete(storage: Storage, location: str, shard: Shard) -> bool:
+    """Whether a shard in storage has the size and the checksum that are said of it."""
+    found = storage.stat(f"{location}/{shard.name}")
+    return found is not None and (found.bytes, found.crc32c) == (shard.bytes, shard.crc32c)
+
+
+def receipt_name(location: str, shard: Range) -> str:
+    """Where the receipt of a shard lies."""
+    return f"{location}/{PARTS}/{shard.name}.json"
+
+
+def remove_receipts(storage: Storage, manifest: Manifest) -> None:
+    """Remove the receipts of the shards of a cache; those of an extension that is being written stay."""
+    folder = f"{manifest.location}/{PARTS}"
+    found = storage.list(folder)
+    done = {f"{shard.name}.json" for shard in manifest.shards}
+    if done.issuperset(found):
+        storage.delete(folder)
+        return
+    for name in done.intersection(found):
+        storage.delete(f"{folder}/{name}")
+
+
+class _Records:
+    """Puts records together from the work folder, bytes as they lie there, and counts their documents' tokens."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools, self._pages = tools, tools.pages
+        self._token_bytes = token_dtype(tools.extractor.vocab_size).itemsize
         self.documents = self.tokens_total = self.tokens_kept = 0
 
-    def examples(self, samples: range) -> Iterator[Example]:
-        return (self._example(n) for n in samples)
+    def of(self, shard: Range) -> Iterator[bytes]:
+        """The records of a shard, in order."""
+        groups = Flat(groups_file(self._tools.numbers, shard), np.int32)
+        labels = Flat(labels_file(self._tools.numbers, shard), np.float32)
+        for n in range(len(groups)):
+            query, *documents = groups[n].tolist()
+            yield self._record(query, documents, labels[n].tobytes())
 
-    def _example(self, n: int) -> Example:
-        number, *documents = self._groups[n].tolist()
-        query, labels = self._queries[number], self._labels[n]
-        budget = self._extractor.doc_budget(len(query))
-        docs = tuple(self._docs[document][:budget] for document in documents)
+    def _record(self, number: int, documents: list[int], labels: bytes) -> bytes:
+        pages = self._pages
+        query = pages.queries[number]
+        most = self._tools.extractor.doc_budget(len(query) // self._token_bytes) * self._token_bytes
+        docs = [pages.docs[document][:most] for document in documents]
         self.documents += len(docs)
-        self.tokens_total += sum(int(self._lengths[document]) for document in documents)
-        self.tokens_kept += sum(map(len, docs))
-        return Example(
-            qid=self._qids[number].tobytes().decode(),
-            docids=tuple(self._docids[document].tobytes().decode() for document in documents),
+        self.tokens_total += sum([pages.lengths[document] for document in documents])
+        self.tokens_kept += sum(map(len, docs)) // self._token_bytes
+        return encode_parts(
+            qid=pages.qids[number],
+            docids=[pages.docids[document] for document in documents],
             query=query,
             docs=docs,
             labels=labels,
-            weights=np.ones(len(labels), np.float32),
+            weights=_ONE * len(documents),
         )

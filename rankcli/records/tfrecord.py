@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
-from rankcli.errors import StorageError
+from rankcli.records.damage import damaged
 from rankcli.storage.base import guard
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
@@ -44,60 +46,73 @@ def frame(data: bytes) -> bytes:
 
 def write_records(path: Path, records: Iterable[bytes]) -> Written:
     """Write `records` to the new file `path` and sync it; StorageError when that fails."""
-    count = size = crc = 0
-    with guard(path), path.open("xb") as file:
-        for data in records:
-            framed = frame(data)
-            file.write(framed)
-            count, size, crc = count + 1, size + len(framed), google_crc32c.extend(crc, framed)
+    framed = [frame(data) for data in records]
+    content = b"".join(framed)
+    with guard(path, len(content)), path.open("xb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return Written(count, size, crc)
+    return Written(len(framed), len(content), google_crc32c.value(content))
 
 
-def checksum(path: Path) -> tuple[int, int]:
-    """The size in bytes and the CRC32C of a file."""
+@dataclass
+class OpenShard:
+    """An open TFRecord file, with its size and the CRC32C of all of it; `where` is what messages call it."""
+
+    file: BinaryIO
+    where: str
+    size: int
+    crc32c: int
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """The records from number `start` on; StorageError naming record and byte where one is damaged."""
+        self.file.seek(0)
+        for number in range(self.size):
+            offset = self.file.tell()
+            if offset == self.size:
+                return
+            where = f"{self.where}:{number} (byte {offset})"
+            length = _length(self.file, self.size - offset, where)
+            if number < start:
+                self.file.seek(length + _FOOTER.size, os.SEEK_CUR)
+            else:
+                yield _data(self.file, length, where)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def open_shard(path: Path, where: str = "") -> OpenShard:
+    """Open a file and read it once for its checksum; it stays what it was even if its name is given to another."""
     size = crc = 0
-    with guard(path), path.open("rb") as file:
+    with guard(path):
+        file = path.open("rb")
         while block := file.read(_BLOCK):
             size, crc = size + len(block), google_crc32c.extend(crc, block)
-    return size, crc
+    return OpenShard(file, where or str(path), size, crc)
 
 
-def read_records(path: Path, start: int = 0) -> Iterator[bytes]:
-    """The records of `path` from number `start` on; StorageError naming file, record and byte where one is damaged."""
-    with guard(path), path.open("rb") as file:
-        end = os.fstat(file.fileno()).st_size
-        for number in range(end):
-            offset = file.tell()
-            if offset == end:
-                return
-            where = f"{path}:{number} (byte {offset})"
-            length = _length(file, end - offset, where)
-            if number < start:
-                file.seek(length + _FOOTER.size, os.SEEK_CUR)
-            else:
-                yield _data(file, length, where)
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a file."""
+    with closing(open_shard(path)) as shard:
+        yield from shard.read()
 
 
 def _length(file: BinaryIO, left: int, where: str) -> int:
     if left < _HEADER.size:
-        raise _damaged(f"the file ends within a record header, {left} bytes are left", where)
+        raise damaged(f"damaged TFRecord: the file ends within a record header, {left} bytes are left", where)
     header = file.read(_HEADER.size)
     length, crc = _HEADER.unpack(header)
     if crc != masked_crc(header[:8]):
-        raise _damaged("the checksum of the record's length does not match", where)
+        raise damaged("damaged TFRecord: the checksum of the record's length does not match", where)
     if length > left - _HEADER.size - _FOOTER.size:
-        raise _damaged(f"the record claims {length} bytes, {left - _HEADER.size} are left", where)
+        raise damaged(f"damaged TFRecord: the record claims {length} bytes, {left - _HEADER.size} are left", where)
     return int(length)
 
 
 def _data(file: BinaryIO, length: int, where: str) -> bytes:
     data, footer = file.read(length), file.read(_FOOTER.size)
     if len(footer) < _FOOTER.size or _FOOTER.unpack(footer)[0] != masked_crc(data):
-        raise _damaged("the checksum of the record does not match", where)
+        raise damaged("damaged TFRecord: the checksum of the record does not match", where)
     return data
-
-
-def _damaged(what: str, where: str) -> StorageError:
-    return StorageError(f"damaged TFRecord: {what}", where=where, fix="delete the cache; the next run converts anew")

@@ -1,28 +1,30 @@
-"""The first half of a conversion: samples as numbers, and every text that they need tokenised once.
+"""The second step of a conversion: every text that its samples need tokenised once, by several processes.
 
-Files of the build folder: `groups` (per sample the numbers of its query and its documents), `labels`, `qids` and
-`docids` (the ids by number), `query` and `doc` (their tokens), `query.lengths` and `doc.lengths` (how many there were
-before the extractor cut them).
+Files of the folder `tokens`, one per file of ids: `query-N` and `doc-N` (the tokens), `query-lengths-N` and
+`doc-lengths-N` (how many there were before the extractor cut them). What a killed conversion has left is used again.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from rankcli import log
+from rankcli.errors import DataError
 from rankcli.extractors._base import Extractor
 from rankcli.records.codec import token_dtype
-from rankcli.records.flat import FlatWriter
-from rankcli.shapes import Encoded, Level, Sample
+from rankcli.records.flat import intact, write_flat
+from rankcli.records.numbering import id_files, read_ids
+from rankcli.records.pages import NUMBERS, TOKENS, Pages, lengths_file, tokens_file
+from rankcli.records.workers import Workers
+from rankcli.shapes import Encoded, Level
+from rankcli.storage.atomic import replacing_file
+from rankcli.storage.base import Storage, guard
 
-TEXTS_PER_TASK = 256
+LEVELS: tuple[Level, ...] = ("query", "doc")
 
 
 class Texts(Protocol):
@@ -33,77 +35,78 @@ class Texts(Protocol):
 
 
 class Tools(NamedTuple):
-    """What a conversion process works with."""
+    """What a conversion process works with: `work` is the local folder to build in, `location` the cache in storage."""
 
     extractor: Extractor
     docs: Texts
-    build: Path
+    work: Path
+    storage: Storage
+    location: str
+    pages: Pages
+
+    @property
+    def numbers(self) -> Path:
+        """The folder of the first step."""
+        return self.work / NUMBERS
+
+    @property
+    def tokens(self) -> Path:
+        """The folder of the second step."""
+        return self.work / TOKENS
 
 
-@dataclass(frozen=True)
-class Ids:
-    """The ids that the samples need, each with its number: they are counted as they first appear."""
+class Task(NamedTuple):
+    """One file of ids to tokenise; the texts of queries come along, those of documents are read."""
 
-    queries: dict[str, int]
-    docs: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.queries) + len(self.docs)
+    level: Level
+    number: int
+    texts: list[str] | None
 
 
-def write_samples(samples: Iterable[Sample], build: Path, bar: log.Progress) -> Ids:
-    """Write the samples one by one, so that no list of them is ever held, and then their ids."""
-    queries: dict[str, int] = {}
-    docs: dict[str, int] = {}
-    with FlatWriter(build / "groups", np.int64) as groups, FlatWriter(build / "labels", np.float32) as labels:
-        for sample in samples:
-            numbers = [docs.setdefault(docid, len(docs)) for docid in sample.docids]
-            groups.append([np.array([queries.setdefault(sample.qid, len(queries)), *numbers], np.int64)])
-            labels.append([np.array(sample.labels, np.float32)])
-            bar.advance()
-    _write_ids(build / "qids", queries)
-    _write_ids(build / "docids", docs)
-    return Ids(queries, docs)
+def tokenise(tools: Tools, queries: Mapping[str, str], pool: Workers, bar: log.Progress) -> None:
+    """Write the token files that are missing."""
+    with guard(tools.tokens):
+        tools.tokens.mkdir(exist_ok=True)
+    for texts in pool.map(write_tokens, _tasks(tools, queries, bar)):
+        bar.advance(texts)
 
 
-def _write_ids(path: Path, ids: Iterable[str]) -> None:
-    with FlatWriter(path, np.uint8) as file:
-        for chunk in chunks(ids, TEXTS_PER_TASK):
-            file.append([np.frombuffer(name.encode(), np.uint8) for name in chunk])
+def _tasks(tools: Tools, queries: Mapping[str, str], bar: log.Progress) -> Iterator[Task]:
+    for level in LEVELS:
+        for number in range(id_files(tools.numbers, level)):
+            ids = read_ids(tools.numbers, level, number)
+            if all(intact(file(tools.tokens, level, number)) for file in (tokens_file, lengths_file)):
+                bar.advance(len(ids))
+            else:
+                yield Task(level, number, [_text(queries, qid) for qid in ids] if level == "query" else None)
 
 
-def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
+def _text(queries: Mapping[str, str], qid: str) -> str:
+    if qid not in queries:
+        raise DataError(f"query {qid!r} has no text", fix="check that queries and qrels use the same ids")
+    return queries[qid]
 
 
-def encode_queries(tools: Tools, texts: list[str]) -> Encoded:
-    """Tokens of queries; a task of a conversion process."""
-    return _encode(tools.extractor, "query", texts)
-
-
-def encode_docs(tools: Tools, docids: list[str]) -> Encoded:
-    """Tokens of documents; a task of a conversion process."""
-    return _encode(tools.extractor, "doc", tools.docs.texts(docids))
+def write_tokens(tools: Tools, task: Task) -> int:
+    """Tokenise the texts of one file of ids, and say how many; a task of a conversion process."""
+    texts = task.texts
+    if texts is None:
+        texts = tools.docs.texts(read_ids(tools.numbers, task.level, task.number))
+    encoded = _encode(tools.extractor, task.level, texts)
+    lengths = lengths_file(tools.tokens, task.level, task.number)
+    with guard(lengths), replacing_file(lengths) as path:
+        write_flat(path, [np.array(encoded.lengths, np.int64)], np.int64)
+    tokens = tokens_file(tools.tokens, task.level, task.number)
+    with guard(tokens), replacing_file(tokens) as path:
+        write_flat(path, encoded.tokens, token_dtype(tools.extractor.vocab_size))
+    return len(texts)
 
 
 def _encode(extractor: Extractor, level: Level, texts: Sequence[str]) -> Encoded:
     encoded = extractor.encode(level, texts)
-    arrays = [np.asarray(tokens) for tokens in encoded.tokens]
-    if any(len(array) and not 0 <= array.min() <= array.max() < extractor.vocab_size for array in arrays):
+    if not len(encoded.tokens) == len(encoded.lengths) == len(texts):
+        raise ValueError(f"the extractor made {len(encoded.tokens)} token lists of {len(texts)} texts")
+    joined = np.concatenate([np.zeros(1, np.int64), *encoded.tokens])
+    if not 0 <= joined.min() <= joined.max() < extractor.vocab_size:
         raise ValueError(f"the extractor made token ids outside its vocabulary of {extractor.vocab_size}")
-    if not len(arrays) == len(encoded.lengths) == len(texts):
-        raise ValueError(f"the extractor made {len(arrays)} token lists of {len(texts)} texts")
-    dtype = token_dtype(extractor.vocab_size)
-    return Encoded([array.astype(dtype) for array in arrays], encoded.lengths)
-
-
-def write_tokens(path: Path, dtype: npt.DTypeLike, results: Iterable[Encoded], bar: log.Progress) -> None:
-    """Write what `encode_queries` or `encode_docs` made, in order."""
-    with FlatWriter(path, dtype) as tokens, FlatWriter(path.with_name(f"{path.name}.lengths"), np.int64) as lengths:
-        for result in results:
-            tokens.append(result.tokens)
-            lengths.append([np.array(result.lengths, np.int64)])
-            bar.advance(len(result.tokens))
+    return encoded

@@ -58,12 +58,23 @@ def workers(state: Any, processes: int) -> Iterator[Workers]:
     if processes <= 1:
         yield Workers(state, None, 1)
         return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(state,))
+    executor = _executor(state, processes)
     try:
         yield Workers(state, executor, processes)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _executor(state: Any, processes: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    try:
+        return ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(state,))
+    except OSError as error:  # its semaphores are small files in shared memory
+        raise StorageError(
+            f"conversion processes cannot be started: {error.strerror}",
+            where="/dev/shm",
+            fix="free space there, or check the limits (`ulimit -a`)",
+        ) from error
 
 
 def _start(state: Any) -> None:

@@ -65,11 +65,12 @@ class Draw:
         """Draw `n`: its query, a positive, `negatives` different negatives (or all in turn, if too few)."""
         turn, place = divmod(n, len(self.pools))
         pool = self.pools[int(permutation(self.seed, ORDER, turn, len(self.pools))[place])]
-        draws = Draws(self.seed, GROUP, n)
+        different = min(negatives, len(pool.negatives))
+        draws = Draws(self.seed, GROUP, n, 1 + different)
         positive = pool.positives[draws.below(len(pool.positives))]
-        picked = draws.distinct(len(pool.negatives), min(negatives, len(pool.negatives)))
+        picked = draws.distinct(len(pool.negatives), different)
         repeated = itertools.islice(itertools.cycle(picked), negatives)
-        return Pool(pool.qid, (positive,), tuple(pool.negatives[i] for i in repeated))
+        return Pool(pool.qid, (positive,), tuple([pool.negatives[i] for i in repeated]))
 
 
 def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:

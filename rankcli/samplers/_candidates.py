@@ -20,6 +20,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self._qids)
 
+    @property
+    def group_size(self) -> int:
+        """The documents of the largest group."""
+        return max(map(len, self._run.values()), default=0)
+
     def __call__(self, n: int) -> Sample:
         qid = self._qids[n]
         grades, docids = self._grades[qid], self._run[qid]

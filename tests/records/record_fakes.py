@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from rankcli.records import convert as conversion
 from rankcli.records.convert import ConversionJob, convert
-from rankcli.records.manifest import Manifest
+from rankcli.records.interleave import Records
+from rankcli.records.manifest import Shard
+from rankcli.records.shards import write_shard
+from rankcli.records.stripes import Range
+from rankcli.records.tokens import Tools
 from rankcli.shapes import Encoded, Example, FieldSpec, Sample, TokenSequence
 from rankcli.storage.local import LocalStorage
 
@@ -99,13 +105,15 @@ def job(root: Path, **changes: Any) -> ConversionJob:
         "queries": QUERIES,
         "docs": Store(),
         "storage": LocalStorage(root),
-        "samples_per_shard": 5,
+        "samples_per_shard": 2,
+        "group_size": 3,
+        "work": root / "tmp.work",
     }
     return ConversionJob(**{**given, **changes})
 
 
-def converted(root: Path, **changes: Any) -> tuple[Manifest, LocalStorage]:
-    return convert(job(root, **changes)), LocalStorage(root)
+def converted(root: Path, **changes: Any) -> Records:
+    return Records(convert(job(root, **changes)), LocalStorage(root))
 
 
 def expected(n: int, sampler: Callable[[int], Sample] = Groups()) -> Example:
@@ -137,3 +145,33 @@ def same(one: Example, other: Example) -> bool:
         and (one.teacher_scores is None) == (other.teacher_scores is None)
         and (one.teacher_scores is None or np.array_equal(one.teacher_scores, other.teacher_scores))
     )
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """All files below `root` but locks, with their content."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in ("lock", "hold"))
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+class Stopped(Exception):
+    """Ends a conversion as whatever is no error of ours does."""
+
+
+class Writer:
+    """Stands in for `convert.write_shard`: notes the shards that are written, and stops after some."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> None:
+        self.written: list[str] = []
+        self._stop_after = stop_after
+        monkeypatch.setattr(conversion, "write_shard", self)
+
+    def __call__(self, tools: Tools, shard: Range) -> Shard:
+        if len(self.written) == self._stop_after:
+            raise Stopped
+        self.written.append(shard.name)
+        return write_shard(tools, shard)
+
+
+def inodes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Of every file directly in a folder what changes when it is written again: inode and time."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,25 +16,29 @@ from record_fakes import Groups, WordExtractor, converted, expected, same
 from rankcli.errors import StorageError
 from rankcli.extractors._base import Extractor
 from rankcli.records import reader
-from rankcli.records.manifest import Manifest
+from rankcli.records.interleave import Records, read_examples
 from rankcli.records.prefetch import prefetch
-from rankcli.records.reader import prediction_batches, read_examples, training_batches
+from rankcli.records.reader import prediction_batches, training_batches
+from rankcli.records.tfrecord import read_records, write_records
 from rankcli.shapes import Batch, Field, Sample
-from rankcli.storage.local import LocalStorage
 
-Cache = tuple[Manifest, LocalStorage]
 EXTRACTOR: Extractor = WordExtractor()
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Records:
     return converted(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Cache:
+def own(tmp_path: Path) -> Records:
     """A cache to damage."""
-    return converted(tmp_path, samples=4, samples_per_shard=2)
+    return converted(tmp_path, samples=20)
+
+
+def path_of(records: Records, number: int) -> Path:
+    """Where a shard lies."""
+    return Path(records.storage.uri) / records.manifest.location / records.manifest.shards[number].name
 
 
 def read_pairs(field: Field) -> dict[int, list[list[int]]]:
@@ -51,31 +57,29 @@ def equal(one: Batch, other: Batch) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(*flat, strict=True))
 
 
-def test_reading_starts_and_stops_anywhere(cache: Cache) -> None:
+def test_reading_starts_and_stops_anywhere(cache: Records) -> None:
     for start, stop in itertools.combinations_with_replacement(range(0, 24, 3), 2):
-        examples = list(read_examples(*cache, start, stop))
+        examples = list(read_examples(cache, start, stop))
         assert len(examples) == stop - start
         assert all(same(example, expected(n)) for n, example in zip(range(start, stop), examples, strict=True))
     with pytest.raises(ValueError, match="samples 3..24 asked of a cache of 23"):
-        list(read_examples(*cache, 3, 24))
+        list(read_examples(cache, 3, 24))
 
 
 @pytest.mark.faults
-def test_a_shard_cut_anywhere_is_found(own: Cache) -> None:
-    manifest, storage = own
-    path = storage.root / manifest.location / manifest.shards[1].name
+def test_a_shard_cut_anywhere_is_found(own: Records) -> None:
+    path = path_of(own, 1)
     content = path.read_bytes()
     for cut in range(len(content)):
         path.write_bytes(content[:cut])
         with pytest.raises(StorageError) as caught:
-            list(read_examples(manifest, storage))
+            list(read_examples(own))
         assert caught.value.where == str(path) and f"{cut} bytes instead of {len(content)}" in str(caught.value)
 
 
 @pytest.mark.faults
-def test_flipped_bits_doubled_swapped_and_missing_shards_are_found(own: Cache) -> None:
-    manifest, storage = own
-    first, second = (storage.root / manifest.location / shard.name for shard in manifest.shards)
+def test_flipped_bits_doubled_swapped_and_missing_shards_are_found(own: Records) -> None:
+    first, second = path_of(own, 0), path_of(own, 1)
     content, other = first.read_bytes(), second.read_bytes()
     flipped = [bytearray(content) for _ in range(40)]
     for n, damaged in enumerate(flipped):
@@ -83,27 +87,62 @@ def test_flipped_bits_doubled_swapped_and_missing_shards_are_found(own: Cache) -
     for damaged in (*flipped, content + content, content + b"\0", b"", other):
         first.write_bytes(damaged)
         with pytest.raises(StorageError, match="damaged cache: the shard has") as caught:
-            next(read_examples(manifest, storage))
-        assert caught.value.exit_code == 6 and "shard-00000.tfrecord" in str(caught.value)
+            next(read_examples(own))
+        assert caught.value.exit_code == 6 and "shard-00-00000000-00000002.tfrecord" in str(caught.value)
     first.unlink()
-    with pytest.raises(StorageError, match="shard-00000.tfrecord"):
-        next(read_examples(manifest, storage))
+    with pytest.raises(StorageError, match="shard-00-00000000-00000002.tfrecord"):
+        next(read_examples(own))
 
 
 @pytest.mark.faults
-def test_only_the_shards_that_are_read_must_be_whole(own: Cache) -> None:
-    manifest, storage = own
-    (storage.root / manifest.location / manifest.shards[0].name).write_bytes(b"")
-    assert len(list(read_examples(manifest, storage, 2))) == 2
+def test_only_the_shards_that_are_read_must_be_whole(own: Records) -> None:
+    path_of(own, 0).write_bytes(b"")
+    assert [example.docids[0] for example in read_examples(own, 1, 8)] == [f"d{3 * n}" for n in range(1, 8)]
 
 
-def test_defect_15_shards_are_read_in_numeric_order(tmp_path: Path) -> None:
-    manifest, storage = converted(tmp_path, samples=12, samples_per_shard=1)
-    assert [example.docids[0] for example in read_examples(manifest, storage)] == [f"d{3 * n}" for n in range(12)]
+@pytest.mark.faults
+def test_a_damaged_shard_is_named_before_its_first_example_is_used(own: Records) -> None:
+    """Its samples are 8 and on; steps of 2 before them come, whatever was opened ahead."""
+    path_of(own, 8).write_bytes(b"x" * own.manifest.shards[8].bytes)
+    batches = training_batches(own, EXTRACTOR, batch=2, steps=10)
+    assert [batch.labels.tolist() for (batch,) in itertools.islice(batches, 8)] == [[[1, 0, 0]] * 2] * 8
+    with pytest.raises(StorageError, match="another checksum") as caught:
+        next(batches)
+    assert caught.value.where.endswith("shard-00-00000002-00000003.tfrecord")
 
 
-def test_a_training_batch_is_its_samples_laid_out(cache: Cache) -> None:
-    (batch,) = list(training_batches(*cache, EXTRACTOR, batch=4, steps=5))[2]
+@pytest.mark.faults
+def test_shards_with_fewer_records_than_their_name_says_are_found(own: Records) -> None:
+    """Even if the manifest was made to fit: samples must not take each other's places."""
+    path, entry = path_of(own, 0), own.manifest.shards[0]
+    (record, _) = read_records(path)
+    path.unlink()
+    written = write_records(path, [record])
+    entry = dataclasses.replace(entry, bytes=written.bytes, crc32c=written.crc32c)
+    manifest = dataclasses.replace(own.manifest, shards=(entry, *own.manifest.shards[1:]))
+    with pytest.raises(StorageError, match="the shard has fewer than 2 records") as caught:
+        list(read_examples(Records(manifest, own.storage)))
+    assert caught.value.where == str(path)
+
+
+def test_shards_are_opened_ahead_but_not_all_at_once(tmp_path: Path) -> None:
+    """Of 40 shards 16 are opened or open when the first example comes; and all are closed at the end."""
+    records = converted(tmp_path, samples=40, samples_per_shard=1)
+    before = len(os.listdir("/proc/self/fd"))
+    examples = read_examples(records)
+    next(examples)
+    assert before < len(os.listdir("/proc/self/fd")) <= before + 17
+    examples.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_defect_15_samples_are_read_in_numeric_order(tmp_path: Path) -> None:
+    records = converted(tmp_path, samples=30, samples_per_shard=1)
+    assert [example.docids[0] for example in read_examples(records)] == [f"d{3 * n}" for n in range(30)]
+
+
+def test_a_training_batch_is_its_samples_laid_out(cache: Records) -> None:
+    (batch,) = list(training_batches(cache, EXTRACTOR, batch=4, steps=5))[2]
     examples = [expected(n) for n in range(8, 12)]
     assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all() and (batch.weights == 1).all()
     sequences = [EXTRACTOR.sequences(example) for example in examples]
@@ -115,18 +154,18 @@ def test_a_training_batch_is_its_samples_laid_out(cache: Cache) -> None:
     assert batch.fields["pair"].layout.ids.dtype == np.int32 and batch.extras == {}
 
 
-def test_training_goes_on_at_any_step(cache: Cache) -> None:
-    whole = list(training_batches(*cache, EXTRACTOR, batch=4, steps=5))
+def test_training_goes_on_at_any_step(cache: Records) -> None:
+    whole = list(training_batches(cache, EXTRACTOR, batch=4, steps=5))
     for start in range(6):
-        tail = list(training_batches(*cache, EXTRACTOR, batch=4, start_step=start, steps=5))
+        tail = list(training_batches(cache, EXTRACTOR, batch=4, start_step=start, steps=5))
         assert len(tail) == 5 - start and all(map(equal, (b for (b,) in tail), (b for (b,) in whole[start:])))
 
 
 @pytest.mark.parametrize("static", [False, True])
-def test_replicas_share_a_batch_out_in_equal_shapes(cache: Cache, static: bool) -> None:
+def test_replicas_share_a_batch_out_in_equal_shapes(cache: Records, static: bool) -> None:
     extractor = WordExtractor(passage=8)
-    single = training_batches(*cache, extractor, batch=6, steps=3, static=static)
-    several = training_batches(*cache, extractor, batch=6, replicas=3, steps=3, static=static)
+    single = training_batches(cache, extractor, batch=6, steps=3, static=static)
+    several = training_batches(cache, extractor, batch=6, replicas=3, steps=3, static=static)
     for (one,), parts in zip(single, several, strict=True):
         assert np.array_equal(np.concatenate([part.labels for part in parts]), one.labels)
         shapes = [[array.shape for f in part.fields.values() for array in (*f.layout, f.owner)] for part in parts]
@@ -137,16 +176,16 @@ def test_replicas_share_a_batch_out_in_equal_shapes(cache: Cache, static: bool) 
         assert joined == read_pairs(one.fields["pair"])
 
 
-def test_uneven_shares_and_too_many_steps_are_refused(cache: Cache) -> None:
+def test_uneven_shares_and_too_many_steps_are_refused(cache: Records) -> None:
     with pytest.raises(ValueError, match="a batch of 4 groups cannot be divided evenly over 3 replicas"):
-        training_batches(*cache, EXTRACTOR, batch=4, replicas=3, steps=1)
+        training_batches(cache, EXTRACTOR, batch=4, replicas=3, steps=1)
     with pytest.raises(ValueError, match="6 steps of 4 samples asked of a cache of 23"):
-        training_batches(*cache, EXTRACTOR, batch=4, steps=6)
+        training_batches(cache, EXTRACTOR, batch=4, steps=6)
 
 
-def test_static_training_batches_come_in_few_shapes(cache: Cache) -> None:
+def test_static_training_batches_come_in_few_shapes(cache: Records) -> None:
     extractor = WordExtractor(passage=5)
-    batches = [b for (b,) in training_batches(*cache, extractor, batch=2, steps=11, static=True)]
+    batches = [b for (b,) in training_batches(cache, extractor, batch=2, steps=11, static=True)]
     shapes = {batch.fields["pair"].layout.ids.shape for batch in batches}
     assert {rows % 6 for rows, _ in shapes} == {0} and {length for _, length in shapes} <= {8, 16, 24, 30}
     assert {batch.fields["query"].layout.ids.shape for batch in batches} == {(2, 4)}
@@ -159,14 +198,14 @@ def uneven(n: int) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def candidates(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def candidates(tmp_path_factory: pytest.TempPathFactory) -> Records:
     return converted(tmp_path_factory.mktemp("candidates"), sampler=uneven, samples=20)
 
 
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize(("evalbatch", "replicas"), [(1, 1), (3, 2), (7, 1), (8, 4), (1000, 2)])
 def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
-    candidates: Cache, evalbatch: int, replicas: int, static: bool, monkeypatch: pytest.MonkeyPatch
+    candidates: Records, evalbatch: int, replicas: int, static: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "SORT_PAIRS", 20)
     extractor = WordExtractor(passage=8)
@@ -178,7 +217,7 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
             wanted.setdefault(key, (example.labels[sequence.doc], []))[1].append(sequence.ids.tolist())
     found: list[tuple[tuple[str, str], Any]] = []
     for batches, rows in prediction_batches(
-        *candidates, extractor, evalbatch=evalbatch, replicas=replicas, static=static
+        candidates, extractor, evalbatch=evalbatch, replicas=replicas, static=static
     ):
         assert len(batches) == len(rows) == replicas
         assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
@@ -206,9 +245,9 @@ def check_queries(batch: Batch, ids: list[tuple[str, str]], extractor: WordExtra
 
 
 def test_prediction_sorts_by_length_so_that_padding_is_small(tmp_path: Path) -> None:
-    manifest, storage = converted(tmp_path, sampler=Groups(size=40), samples=10)
+    records = converted(tmp_path, sampler=Groups(size=40), samples=10)
     lengths, area, tokens = [], 0, 0
-    for (batch,), _ in prediction_batches(manifest, storage, EXTRACTOR, evalbatch=16):
+    for (batch,), _ in prediction_batches(records, EXTRACTOR, evalbatch=16):
         layout = batch.fields["pair"].layout
         lengths.append(layout.ids.shape[1])
         area, tokens = area + layout.ids.size, tokens + int((layout.sequence >= 0).sum())

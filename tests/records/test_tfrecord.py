@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import google_crc32c
@@ -10,7 +11,7 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.errors import StorageError
-from rankcli.records.tfrecord import Written, checksum, frame, masked_crc, read_records, write_records
+from rankcli.records.tfrecord import Written, frame, masked_crc, open_shard, read_records, write_records
 
 RECORDS = [b"", b"one", bytes(range(256)) * 20, b"last"]
 
@@ -34,12 +35,22 @@ def test_writing_counts_records_and_bytes_and_sums_all_of_them(tmp_path: Path) -
     written = write_records(tmp_path / "shard", iter(RECORDS))
     content = (tmp_path / "shard").read_bytes()
     assert written == Written(4, len(content), google_crc32c.value(content))
-    assert checksum(tmp_path / "shard") == (len(content), google_crc32c.value(content))
+    with closing(open_shard(tmp_path / "shard")) as shard:
+        assert (shard.size, shard.crc32c) == (len(content), google_crc32c.value(content))
     assert write_records(tmp_path / "none", []) == Written(0, 0, 0)
 
 
 def test_reading_starts_at_any_record(shard: Path) -> None:
-    assert [list(read_records(shard, start)) for start in range(6)] == [RECORDS[start:] for start in range(6)]
+    with closing(open_shard(shard)) as opened:
+        assert [list(opened.read(start)) for start in range(6)] == [RECORDS[start:] for start in range(6)]
+
+
+def test_an_open_shard_stays_what_it_was_when_its_name_is_given_to_another(shard: Path, tmp_path: Path) -> None:
+    with closing(open_shard(shard, "the shard")) as opened:
+        write_records(tmp_path / "other", [b"other"])
+        (tmp_path / "other").replace(shard)
+        assert list(opened.read()) == RECORDS and opened.where == "the shard"
+    assert list(read_records(shard)) == [b"other"]
 
 
 @pytest.mark.faults

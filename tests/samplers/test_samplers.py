@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import multiprocessing
 import pickle
 
+import numpy as np
 import pytest
 from scipy.stats import chisquare
 
 from rankcli.errors import DataError
 from rankcli.samplers._base import SamplerContext
 from rankcli.samplers._candidates import Candidates
-from rankcli.samplers._draw import GROUP, Draws, permutation
+from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.pair import Pair
 from rankcli.samplers.triplet import Triplet
@@ -74,8 +76,26 @@ def test_positives_and_negatives_are_drawn_uniformly() -> None:
     assert chisquare(list(negatives.values())).pvalue > 0.01
 
 
+@pytest.mark.parametrize(("seed", "n"), [(0, 0), (42, 7), (-1, 2**40), (2**63, 2**64 - 1)])
+def test_choices_are_made_from_the_raw_numbers_of_numpys_philox(seed: int, n: int) -> None:
+    key = np.array([seed % 2**64, n], np.uint64)
+    raw = np.random.Philox(key=key, counter=np.array([0, 0, 0, GROUP], np.uint64)).random_raw(11)
+    draws, others = Draws(seed, GROUP, n, 11), Draws(seed, GROUP, n ^ 1, 11)
+    assert [draws.below(1000) for _ in range(11)] == [int(number) * 1000 >> 64 for number in raw]
+    assert [others.below(1000) for _ in range(11)] != [int(number) * 1000 >> 64 for number in raw]
+    order = np.random.Philox(key=key, counter=np.zeros(4, np.uint64)).random_raw(9)
+    assert permutation(seed, ORDER, n, 9).tolist() == sorted(range(9), key=order.__getitem__)
+
+
+def test_threads_draw_the_same_samples_at_once() -> None:
+    sampler = LCE(nneg=4).build(context())
+    alone = [sampler(n) for n in range(400)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(sampler, range(400))) == alone
+
+
 def test_each_order_of_negatives_is_equally_likely() -> None:
-    orders = collections.Counter(tuple(Draws(3, GROUP, n).distinct(3, 3)) for n in range(3000))
+    orders = collections.Counter(tuple(Draws(3, GROUP, n, 3).distinct(3, 3)) for n in range(3000))
     assert len(orders) == 6 and chisquare(list(orders.values())).pvalue > 0.01
     first = collections.Counter(int(permutation(3, 0, n, 4)[0]) for n in range(2000))
     assert chisquare(list(first.values())).pvalue > 0.01

@@ -1,0 +1,107 @@
+"""The examples of a cache in order, read from its stripes in turn.
+
+Shards are opened ahead of their use in threads: fetched where storage is remote, and compared with the manifest. What
+has changed is named, and made again where the reader knows how, before any of its samples is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+
+from rankcli.errors import StorageError
+from rankcli.log import warn
+from rankcli.records.codec import decode
+from rankcli.records.damage import damaged
+from rankcli.records.manifest import Manifest, Shard
+from rankcli.records.stripes import STRIPES, positions
+from rankcli.records.tfrecord import OpenShard, open_shard
+from rankcli.shapes import Example
+from rankcli.storage.base import Storage
+
+THREADS = 4  # that fetch and verify
+AHEAD = 2 * STRIPES  # shards: those being read, and the next of each stripe
+
+
+@dataclass(frozen=True)
+class Records:
+    """A TFRecord cache: its manifest, the storage that holds it, and what makes a damaged shard again, if anything."""
+
+    manifest: Manifest
+    storage: Storage
+    rebuild: Callable[[Shard], None] | None = None
+
+
+def read_examples(records: Records, start: int = 0, stop: int | None = None) -> Iterator[Example]:
+    """The examples of samples `start`..`stop` - 1 (None: to the end); StorageError names a shard that has changed."""
+    stop = records.manifest.samples if stop is None else stop
+    if not 0 <= start <= stop <= records.manifest.samples:
+        raise ValueError(f"samples {start}..{stop} asked of a cache of {records.manifest.samples}")
+    streams: list[Iterator[Example]] = [iter(())] * STRIPES
+    with closing(_opened(records, start, stop)) as shards:
+        for n in range(start, stop):
+            example = next(streams[n % STRIPES], None)
+            if example is None:  # shards are opened in the order in which they are needed
+                streams[n % STRIPES] = next(shards)
+                example = next(streams[n % STRIPES])
+            yield example
+
+
+def open_verified(records: Records, shard: Shard) -> OpenShard:
+    """A shard that is what the manifest says; made again if it is not and can be, else a StorageError."""
+    name = f"{records.manifest.location}/{shard.name}"
+    try:
+        return _verified(records.storage, name, shard)
+    except StorageError as error:
+        if records.rebuild is None:
+            raise
+        warn(f"{error.where}: {error.what}; it is made again")
+        records.rebuild(shard)
+        return _verified(records.storage, name, shard)
+
+
+def _verified(storage: Storage, name: str, shard: Shard) -> OpenShard:
+    opened = open_shard(storage.fetch(name), f"{storage.uri}/{name}")
+    if (opened.size, opened.crc32c) == (shard.bytes, shard.crc32c):
+        return opened
+    opened.close()
+    found = "another checksum" if opened.size == shard.bytes else f"{opened.size} bytes instead of {shard.bytes}"
+    raise damaged(f"damaged cache: the shard has {found}", opened.where)
+
+
+def _opened(records: Records, start: int, stop: int) -> Generator[Iterator[Example], None, None]:
+    """The wanted examples of each shard that has any, in the order of the first of them."""
+    wanted = []
+    for shard in records.manifest.shards:
+        begin = max(positions(start, shard.stripe), shard.first)
+        end = min(positions(stop, shard.stripe), shard.end)
+        if begin < end:
+            wanted.append((begin * STRIPES + shard.stripe, begin - shard.first, end - shard.first, shard))
+    wanted.sort(key=lambda entry: entry[0])
+    pool = ThreadPoolExecutor(THREADS)
+    ahead: deque[Future[OpenShard]] = deque()
+    try:
+        queue = iter(wanted)
+        for _, begin, end, _ in wanted:
+            for *_, shard in itertools.islice(queue, AHEAD - len(ahead)):
+                ahead.append(pool.submit(open_verified, records, shard))
+            yield _examples(records, ahead.popleft().result(), begin, end)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for future in ahead:
+            if not future.cancelled() and future.exception() is None:
+                future.result().close()
+
+
+def _examples(records: Records, shard: OpenShard, begin: int, end: int) -> Iterator[Example]:
+    number = begin
+    with closing(shard):
+        for data in itertools.islice(shard.read(begin), end - begin):
+            yield decode(data, records.manifest.token_dtype, f"{shard.where}:{number}")
+            number += 1
+    if number < end:  # the next shard's samples must not take the place of these
+        raise damaged(f"damaged cache: the shard has fewer than {end} records", shard.where)
