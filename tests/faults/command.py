@@ -1,0 +1,31 @@
+"""`rankcli` with shards of some kilobytes, which says that it converts.
+
+PROCESSES in the environment is how many conversion processes there are, even for little work; none where it is not set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from rankcli.cli import run
+from rankcli.log import say
+from rankcli.pipelines import _prepare
+from rankcli.records import convert
+
+write_numbers = convert.write_numbers
+
+
+def noting(*args: Any) -> None:
+    """Number the samples, and say so."""
+    say(f"process {os.getpid()} converts")
+    write_numbers(*args)
+
+
+if __name__ == "__main__":
+    convert.SHARD_BYTES = 8000
+    convert.TEXTS_PER_PROCESS = 1
+    convert.write_numbers = noting
+    _prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
+    sys.exit(run(sys.argv[1:]))
