@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rankcli.config.schema import Metrics
+from rankcli.data.trec import Run
 from rankcli.extractors._base import Extractor
-from rankcli.records.manifest import Manifest
-from rankcli.storage.base import Storage
+from rankcli.records.interleave import Records
 
 Scores = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Records:
-    """A TFRecord cache: its manifest and the storage that holds it."""
-
-    manifest: Manifest
-    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -29,15 +21,17 @@ class Validation:
 
     records: Records
     qrels: Mapping[str, Mapping[str, int]]
-    first_stage: Scores
+    first_stage: Run
     relevance_level: int
     metrics: Metrics
 
 
 @dataclass(frozen=True)
 class TrainerContext:
-    """What a trainer is built from. `sections` is saved beside the weights, so that they can be loaded without the
-    config.
+    """What a trainer is built from.
+
+    `sections` is saved beside the weights, so that they can be loaded without the config. `sync` is called whenever
+    `out` has something new that is worth keeping: it uploads it where `out` is the mirror of a bucket.
     """
 
     reranker: Any
@@ -48,18 +42,21 @@ class TrainerContext:
     dev: Validation
     out: Path
     run_id: str
+    sync: Callable[[], None] = lambda: None
 
 
 @dataclass
 class State:
     """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
 
-    `loss_sum` adds up the losses of the current iteration's steps; `history` holds one entry per validation, `best` per
-    metric the iteration, value and directory of the best weights; `seconds` counts training steps only, not validation.
+    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`; `history` holds one entry
+    per validation, `best` per metric the iteration, value and directory of the best weights; `seconds` counts training
+    steps only, not validation.
     """
 
     step: int = 0
     loss_sum: float = 0.0
+    skipped: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)

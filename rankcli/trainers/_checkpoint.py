@@ -17,7 +17,7 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import warn
-from rankcli.storage.base import guard
+from rankcli.storage.base import free_bytes, guard
 from rankcli.storage.scratch import replacing_directory, sweep
 from rankcli.trainers._base import State
 
@@ -39,10 +39,15 @@ def _newest_first(directory: Path) -> list[Path]:
     return sorted(complete, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)], reverse=True)
 
 
+def checkpoint_name(iteration: int) -> str:
+    """What the checkpoint at the end of an iteration is called."""
+    return f"iter-{iteration:05d}"
+
+
 def read_weights(directory: Path, iteration: int | None, variables: Mapping[str, Any]) -> None:
     """Load only the model's weights from the newest checkpoint, or from the one of `iteration`."""
     names = {path.name: path for path in _newest_first(directory)}
-    wanted = next(iter(names), None) if iteration is None else f"iter-{iteration:05d}"
+    wanted = next(iter(names), None) if iteration is None else checkpoint_name(iteration)
     if wanted not in names:
         raise MissingError(
             f"there is no checkpoint {wanted or ''} (kept: {', '.join(names) or 'none'})", where=str(directory)
@@ -61,7 +66,7 @@ class Checkpoints:
     def save(self, state: State, steps_per_iter: int) -> None:
         """Write a checkpoint of `state`, then remove all but the newest `KEEP`."""
         iteration, between = divmod(state.step, steps_per_iter)
-        name = f"iter-{iteration:05d}" + (f"-step-{state.step:06d}" if between else "")
+        name = checkpoint_name(iteration) + (f"-step-{state.step:06d}" if between else "")
         with guard(self.directory / name), replacing_directory(self.directory / name) as building:
             self._write(building)
             content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
@@ -75,7 +80,9 @@ class Checkpoints:
             self._saver.write(str(building / "ckpt"))
         except tf.errors.OpError as error:
             raise StorageError(
-                f"the checkpoint could not be written: {error.message}", where=str(building), fix="free some space"
+                f"the checkpoint could not be written: {error.message}; {free_bytes(building):,} bytes are free",
+                where=str(building),
+                fix="free some space",
             ) from error
 
     def restore(self) -> State | None:

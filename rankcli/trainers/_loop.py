@@ -24,12 +24,15 @@ from rankcli.rerankers._saved import load_reranker, save_reranker
 from rankcli.shapes import Batch
 from rankcli.trainers._base import Scores, State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints
-from rankcli.trainers._groups import groups_for, optimizer
+from rankcli.trainers._gradients import stacked
+from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._history import History
+from rankcli.trainers._loss_scale import LossScale
+from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
 from rankcli.trainers._runs import rerank
 from rankcli.trainers._signals import Stop
-from rankcli.trainers._step import training_step
+from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import is_static, make_runtime_deterministic, make_strategy, per_replica
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
@@ -38,30 +41,37 @@ class Loop:
     """One training in one run directory: `fit()` starts or resumes it and returns the final state."""
 
     def __init__(self, options: TensorflowTrainer, ctx: TrainerContext) -> None:
-        self.options, self.ctx = options, ctx
+        self.options, self.ctx, self.meter = options, ctx, Meter()
         make_runtime_deterministic(options.seed)
         self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
-        replicas = self.strategy.num_replicas_in_sync
-        if options.batch % replicas:
+        self.parts = self.strategy.num_replicas_in_sync * options.accumulate
+        if options.batch % self.parts:
             raise ConfigError(
-                f"{options.batch} groups cannot be dealt evenly to {replicas} devices",
+                f"{options.batch} groups cannot be dealt evenly to {self.strategy.num_replicas_in_sync} devices"
+                + (f" in {options.accumulate} micro-batches each" if options.accumulate > 1 else ""),
                 where="trainer.batch",
-                fix=f"use a multiple of {replicas}",
+                fix=f"use a multiple of {self.parts}",
             )
         with self.strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
                 RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
             )
-            self.groups = groups_for(self.reranker.variables, options.bertlr, options.lr)
-            self.optimizers = [optimizer(group) for group in self.groups]
-            self.checkpoints = Checkpoints(
-                ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, self.optimizers
-            )
-        self.step = training_step(
-            self.strategy, self.reranker, options.loss.build(), self.groups, self.optimizers, options.seed
+            self.groups = trained(groups_for(self.reranker.variables, options))
+            self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
+            self.scale = LossScale() if options.dtype == "float16" else None
+            states = [part.state for part in (*self.optimizers, self.scale) if part is not None]
+            self.checkpoints = Checkpoints(ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states)
+        self.step = TrainingStep(
+            self.strategy,
+            self.reranker,
+            options.loss.build(),
+            self.optimizers,
+            options.seed,
+            accumulate=options.accumulate,
+            scale=self.scale,
         )
         self.predictor = Predictor(self.strategy, self.reranker, ctx.extractor, options.evalbatch)
-        self.factor = options.factor()
+        self.factors = [options.factor(group.options.schedule) for group in self.groups]
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop()
 
@@ -72,13 +82,17 @@ class Loop:
         if state.step:
             say(f"resuming at step {state.step} of {self.options.steps}")
         self.history.rewind(state)
+        self.meter.lap("start")
         with self.stop, Progress(self.options.steps, "training", "steps") as bar:
             bar.advance(state.step)
             bar.start_here()
             self._end_of_iteration(state, again=True)
             for batches in self._batches(state.step):
+                self.meter.lap("waiting")
                 fields = self._train_on(batches, state)
-                bar.advance(1, **fields)
+                self.meter.count(batches)
+                self.meter.lap("steps")
+                bar.advance(1, **fields, **self.meter.fields())
                 if state.step % self.options.steps_per_iter == 0:
                     self._end_of_iteration(state)
                 if self.stop.signum:
@@ -94,17 +108,23 @@ class Loop:
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch)
 
     def learning_rates(self, step: int) -> dict[str, float]:
-        """The learning rate of each group at a global step."""
-        return {group.name: group.lr * self.factor(step) for group in self.groups}
+        """The learning rate of each group at a global step; 0 until it starts to train."""
+        active = self._active(step)
+        return {
+            group.name: group.lr * factor(step) if on else 0.0
+            for group, factor, on in zip(self.groups, self.factors, active, strict=True)
+        }
+
+    def _active(self, step: int) -> list[bool]:
+        return [step >= group.starts_at(self.options.steps_per_iter) for group in self.groups]
 
     def _batches(self, start: int) -> Any:
-        options, records = self.options, self.ctx.train
+        options = self.options
         return training_batches(
-            records.manifest,
-            records.storage,
+            self.ctx.train,
             self.ctx.extractor,
             batch=options.batch,
-            replicas=self.strategy.num_replicas_in_sync,
+            replicas=self.parts,
             start_step=start,
             steps=options.steps,
             static=is_static(self.strategy),
@@ -114,16 +134,28 @@ class Loop:
         """One optimizer step; what the progress line shows of it."""
         started = time.monotonic()
         rates = self.learning_rates(state.step)
-        for group, adam in zip(self.groups, self.optimizers, strict=True):
-            adam.learning_rate.assign(rates[group.name])
-        groups = tf.constant(float(self.options.batch))
-        loss = float(self.step(per_replica(self.strategy, batches), tf.constant(state.step), groups))
-        if not math.isfinite(loss):
-            raise _diverged(f"the loss of step {state.step + 1} is {loss}", self.ctx.out)
-        state.step += 1
-        state.loss_sum += loss
+        done = self.step(
+            per_replica(self.strategy, stacked(batches, self.options.accumulate)),
+            tf.constant(state.step),
+            tf.constant(float(self.options.batch)),
+            tf.constant([rates[group.name] for group in self.groups]),
+            tf.constant(self._active(state.step)),
+        )
+        self._note(done, state)
         state.seconds += time.monotonic() - started
-        return {"loss": f"{loss:.4f}", "lr": " ".join(f"{rate:.2e}" for rate in rates.values())}
+        return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates.values())}
+
+    def _note(self, done: Mapping[str, Any], state: State) -> None:
+        """Count a step; one that was not finite is an error unless a lower loss scale may still help."""
+        if done["finite"]:
+            state.loss_sum += float(done["loss"])
+        elif self.scale and done["scale"] > 1:
+            state.skipped += 1
+        else:
+            loss = float(done["loss"])
+            what, found = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
+            raise _diverged(f"{what} of step {state.step + 1} is {found}", self.ctx.out)
+        state.step += 1
 
     def _end_of_iteration(self, state: State, again: bool = False) -> None:
         """Metrics, checkpoint, validation; `again` does only what a run that was cut off here has not done yet."""
@@ -131,16 +163,20 @@ class Loop:
         iteration, between = divmod(state.step, per_iter)
         if not again:
             rates = self.learning_rates(state.step - 1)
+            taken = per_iter - state.skipped
             self.history.append(
                 {
                     "iter": iteration,
                     "step": state.step,
-                    "loss": state.loss_sum / per_iter,
+                    "loss": state.loss_sum / taken if taken else None,
                     "lr": rates,
+                    "skipped": state.skipped,
                     "seconds": state.seconds,
+                    **self.meter.rates(),
+                    "time": self.meter.times(),
                 }
             )
-            state.loss_sum = 0.0
+            state.loss_sum, state.skipped = 0.0, 0
             self._save(state)
         due = iteration % self.options.validatefreq == 0 or iteration == self.options.niters
         if not between and due and not state.validated(iteration):
@@ -153,6 +189,8 @@ class Loop:
                 if not bool(tf.reduce_all(tf.math.is_finite(variable))):
                     raise _diverged(f"after step {state.step}, {path} holds a number that is not finite", self.ctx.out)
         self.checkpoints.save(state, self.options.steps_per_iter)
+        self.ctx.sync()
+        self.meter.lap("checkpoints")
 
     def _validate(self, iteration: int, state: State) -> None:
         """Rerank the dev queries, note the metrics, keep the weights that are best by any of them."""
@@ -164,7 +202,9 @@ class Loop:
         means = {metric: math.fsum(values.values()) / len(values) for metric, values in per_query.items()}
         self._keep_best(iteration, means, run, state)
         state.history.append({"iter": iteration, "dev": means})
-        self.history.append({"iter": iteration, "step": state.step, "dev": means})
+        self.meter.lap("validation")
+        self.history.append({"iter": iteration, "step": state.step, "dev": means, "time": self.meter.times()})
+        self.ctx.sync()
         say(f"iteration {iteration}: dev " + ", ".join(f"{metric} {value:.4f}" for metric, value in means.items()))
 
     def _keep_best(self, iteration: int, means: Mapping[str, float], run: Scores, state: State) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.extractors._base import Extractor
 from rankcli.log import Progress
+from rankcli.records.interleave import Records
 from rankcli.records.reader import prediction_batches
 from rankcli.rerankers._base import Reranker
-from rankcli.trainers._base import Records, Scores
+from rankcli.trainers._base import Scores
 from rankcli.trainers._step import Step, prediction_step
 from rankcli.trainers._strategy import is_static, per_replica
 
@@ -31,8 +32,7 @@ class Predictor:
         """Scores by query and document, float32. `on_batch` is called after every step and may raise."""
         replicas = self.strategy.num_replicas_in_sync
         batches = prediction_batches(
-            records.manifest,
-            records.storage,
+            records,
             self.extractor,
             evalbatch=self.evalbatch,
             replicas=replicas,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from rankcli.config.registry import LOSSES, SCHEDULES, TRAINERS, component, option
-from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from rankcli.config.registry import LOSSES, OPTIMIZERS, SCHEDULES, TRAINERS, component, option
+from rankcli.config.types import Factor, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from rankcli.schedules._base import Schedule, ScheduleContext
 from rankcli.trainers._base import TrainerContext
+from rankcli.trainers._groups import GroupOptions
+
+BERTLR, LR = 2e-5, 1e-3
 
 
 @TRAINERS.register("tensorflow")
@@ -22,8 +25,19 @@ class TensorflowTrainer:
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
     niters: PositiveInt = option(2, "iterations")
     itersize: PositiveInt = option(160, "samples (groups) per iteration")
-    bertlr: NonNegativeFloat = option(2e-5, "learning rate of the encoder")
-    lr: NonNegativeFloat = option(1e-3, "learning rate of everything else")
+    accumulate: PositiveInt = option(1, "micro-batches that a batch is computed in, to need less memory")
+    optimizer: Any = component(OPTIMIZERS, "adam", "how gradients change variables: `adam`, `adamw` or `sgd`")
+    bertlr: NonNegativeFloat = option(BERTLR, "learning rate of the encoder")
+    lr: NonNegativeFloat = option(LR, "learning rate of everything else")
+    groups: tuple[GroupOptions, ...] = option(
+        (),
+        "optimizer groups in place of bertlr and lr, tried in order: a list of "
+        "{pattern, exclude, lr, weight_decay, schedule, freeze, unfreeze_at}",
+    )
+    layerdecay: Factor = option(1.0, "factor on the learning rate per encoder layer below the top one; 1: off")
+    weight_decay: NonNegativeFloat | None = option(
+        None, "not of biases and norms; default the optimizer's: 0.01 for `adamw`, else 0"
+    )
     loss: Any = component(LOSSES, "lce", "what is minimised: `lce`, `pairwise_hinge`, `crossentropy` or `tfr:KEY`")
     schedule: Any = component(SCHEDULES, None, "learning-rate schedule; default: decaytype, decay and decayiters")
     warmupiters: NonNegativeFloat | None = option(
@@ -38,7 +52,9 @@ class TensorflowTrainer:
     threshold: PositiveInt = option(100, "candidates reranked per query on dev")
     testthreshold: PositiveInt = option(1000, "candidates reranked per query on test", identity=False)
     evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
-    amp: Literal["none", "bf16"] | None = option(None, "precision of the computation; default none, on a TPU bf16")
+    amp: Literal["none", "bf16", "fp16"] | None = option(
+        None, "precision of the computation; default none, on a TPU bf16"
+    )
     seed: int = option(42, "of samples, initial weights and dropout")
     fastforward: bool = option(True, "go on where an interrupted run of the same id stopped", identity=False)
     usecache: bool = option(True, "reuse TFRecords that fit; false converts anew", identity=False)
@@ -74,10 +90,25 @@ class TensorflowTrainer:
             raise ValueError("seed must be from 0 to 4294967295, what NumPy takes")
         if self.strategy == "multiworker":
             raise ValueError("strategy `multiworker` is not supported by this version; use one host: `mirrored`")
+        self._check_groups()
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch = {self.batch} cannot be divided into accumulate = {self.accumulate} parts")
+        if self.amp == "fp16" and self.on_tpu:
+            raise ValueError("amp `fp16` is for GPUs: a TPU computes in bf16")
         if self.strategy == "tpu" and not self.tpuname:
             raise ValueError("strategy `tpu` needs tpuname (`local` on a TPU VM)")
         if self.tpuname and self.tpuname != "local" and not self.tpuzone:
             raise ValueError("a named TPU needs tpuzone")
+
+    def _check_groups(self) -> None:
+        if self.groups and (self.bertlr, self.lr) != (BERTLR, LR):
+            raise ValueError("give either `groups` or `bertlr` and `lr`: they say the same thing twice")
+        for group in self.groups:
+            if group.unfreeze_at is not None and group.unfreeze_at >= self.niters:
+                raise ValueError(
+                    f"unfreeze_at = {group.unfreeze_at} of group {group.pattern!r} is not below niters = "
+                    f"{self.niters}: it would never train; say `freeze: true`"
+                )
 
     @property
     def warmup_iterations(self) -> float:
@@ -100,15 +131,20 @@ class TensorflowTrainer:
         return self.steps * self.batch
 
     @property
+    def on_tpu(self) -> bool:
+        """Whether the options ask for a TPU."""
+        return self.strategy == "tpu" or self.tpuname is not None
+
+    @property
     def dtype(self) -> str:
         """What the model computes in."""
-        on_tpu = self.strategy == "tpu" or self.tpuname is not None
-        return "bfloat16" if self.amp == "bf16" or (self.amp is None and on_tpu) else "float32"
+        asked = self.amp or ("bf16" if self.on_tpu else "none")
+        return {"none": "float32", "bf16": "bfloat16", "fp16": "float16"}[asked]
 
-    def factor(self) -> Schedule:
-        """The factor on every learning rate as a function of the global step."""
+    def factor(self, own: Any = None) -> Schedule:
+        """The factor on a learning rate as a function of the global step: by a group's own schedule, or the usual."""
         warmup = round(self.warmup_iterations * self.steps_per_iter)
-        schedule = self.schedule
+        schedule = own or self.schedule
         if schedule is None:
             names = {"exponential": ("decay", "decayiters"), "inverse_time": ("decay",)}.get(self.decaytype, ())
             schedule = SCHEDULES.get(self.decaytype)(**{name: getattr(self, name) for name in names})

@@ -70,7 +70,7 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     prepared = prepare(config)
     model = config.reranker.build(RerankerContext(prepared.extractor))
     records, loss = prepared.records("train"), config.trainer.loss.build()
-    read = training_batches(records.manifest, records.storage, prepared.extractor, batch=2, steps=1, static=True)
+    read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     variables = [variable for variable in model.variables.values() if variable.trainable]
 
@@ -83,7 +83,7 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     for one, other in zip(plain, xla, strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=2e-4)
     dev = prepared.records("dev")
-    (pairs,), _ = next(prediction_batches(dev.manifest, dev.storage, prepared.extractor, evalbatch=8, static=True))
+    (pairs,), _ = next(prediction_batches(dev, prepared.extractor, evalbatch=8, static=True))
     pairs = tf.nest.map_structure(tf.convert_to_tensor, pairs)
     scores = tf.function(model.scores, jit_compile=True)(pairs)
     np.testing.assert_allclose(scores, model.scores(pairs), atol=1e-4)
@@ -96,7 +96,7 @@ def test_training_with_dropout_compiles_with_xla(tiny, name: str) -> None:
     prepared = prepare(config)
     model = config.reranker.build(RerankerContext(prepared.extractor))
     records = prepared.records("train")
-    read = training_batches(records.manifest, records.storage, prepared.extractor, batch=2, steps=1, static=True)
+    read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     scores = tf.function(lambda b, s: model.scores(b, Dropout.of(1, s)), jit_compile=True)
     first, again, later = (scores(batch, tf.constant(step)).numpy() for step in (3, 3, 4))
@@ -108,7 +108,7 @@ def test_static_shapes_are_few(tiny) -> None:
     """No more shapes than there are buckets, or a TPU would compile at every step."""
     prepared = prepare(tiny("crossencoder", "trainer.niters=8"))
     records = prepared.records("train")
-    read = training_batches(records.manifest, records.storage, prepared.extractor, batch=2, steps=24, static=True)
+    read = training_batches(records, prepared.extractor, batch=2, steps=24, static=True)
     shapes = {batch.fields["pair"].layout.ids.shape for (batch,) in read}
     assert shapes <= {(8, 8), (8, 16), (8, 24)}
 

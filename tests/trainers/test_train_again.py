@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, TrainingError
 from rankcli.pipelines.train import train
+from rankcli.storage.claim import claimed
 from rankcli.trainers import _loop
 from rankcli.trainers._checkpoint import Checkpoints, _newest_first
 from rankcli.trainers._loop import Loop
@@ -64,6 +66,22 @@ def test_the_directory_of_one_run_is_refused_to_all_folds_and_overwrite_sets_it_
     train(every, out=tmp_path / "all", overwrite=True)
     assert (tmp_path / "all.old-1/fold-0/run.json").read_text() == "{}"
     assert sorted(path.name for path in (tmp_path / "all").glob("fold-*")) == ["fold-0", "fold-1", "fold-2"]
+
+
+def test_a_directory_in_which_another_process_trains_is_refused_and_left_alone(tiny, tmp_path: Path) -> None:
+    config = tiny("TFKNRM", *QUICK)
+    (tmp_path / "run").mkdir()
+    with claimed(tmp_path / "run", "run"):
+        before = sorted((tmp_path / "run").iterdir())
+        for overwrite in (False, True):
+            with pytest.raises(ConfigError, match=rf"process {os.getpid()} of .* is training there") as refused:
+                train(config, out=tmp_path / "run", overwrite=overwrite)
+            assert refused.value.exit_code == 2 and refused.value.where == str(tmp_path / "run")
+        assert sorted((tmp_path / "run").iterdir()) == before
+    assert not list(tmp_path.glob("run.old-*"))
+    (tmp_path / "run" / ".tmp.lock").write_text("process 1 of a machine that lost its power")
+    train(config, out=tmp_path / "run")
+    assert not (tmp_path / "run" / ".tmp.lock").exists() and (tmp_path / "run" / "result.json").exists()
 
 
 def test_the_newest_checkpoint_is_known_by_its_numbers(tiny, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""What a training gets through, and what its time goes into."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rankcli.shapes import Batch
+
+RECENT_S = 10.0  # the fields of a progress line tell of the last seconds of training
+WAITING, STEPS = "waiting", "steps"  # the parts of the time that rates are taken over
+
+
+class _Work(NamedTuple):
+    """Pairs, tokens and places for tokens (padding included) of some steps; the seconds they took, waiting included."""
+
+    pairs: int = 0
+    tokens: int = 0
+    places: int = 0
+    waiting: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: _Work) -> _Work:
+        return _Work._make(mine + its for mine, its in zip(self, other, strict=True))
+
+    def minus(self, other: _Work) -> _Work:
+        return _Work._make(mine - its for mine, its in zip(self, other, strict=True))
+
+
+class Meter:
+    """Counts work and laps: `lap(part)` says that the time since the last lap (or the start) went into `part`.
+
+    A step is `lap("waiting")` when its batch is there, `count(batches)`, `lap("steps")` when it is done. Rates are
+    taken over these two parts alone, so that no pause for validation or a checkpoint is in them.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._last = clock()
+        self._seconds: dict[str, float] = {}  # by part, since the last `times`
+        self._total = self._noted = _Work()  # in all, and when `rates` were last taken
+        self._recent: deque[_Work] = deque([self._total])  # totals after the last steps
+
+    def lap(self, part: str) -> None:
+        """The time since the last lap went into `part`."""
+        now = self.clock()
+        spent, self._last = now - self._last, now
+        self._seconds[part] = self._seconds.get(part, 0.0) + spent
+        if part in (WAITING, STEPS):
+            self._total = self._total.plus(_Work(waiting=spent if part == WAITING else 0.0, seconds=spent))
+        if part == STEPS:
+            self._note()
+
+    def _note(self) -> None:
+        self._recent.append(self._total)
+        while len(self._recent) > 2 and self._total.seconds - self._recent[1].seconds >= RECENT_S:
+            self._recent.popleft()
+
+    def count(self, batches: Sequence[Batch]) -> None:
+        """Count the batches (one per replica) of a step."""
+        layouts = [field.layout for batch in batches for field in batch.fields.values()]
+        self._total = self._total.plus(
+            _Work(
+                pairs=sum(int(np.count_nonzero(batch.doc_mask)) for batch in batches),
+                tokens=sum(int(np.count_nonzero(layout.sequence >= 0)) for layout in layouts),
+                places=sum(layout.ids.size for layout in layouts),
+            )
+        )
+
+    def fields(self) -> dict[str, str]:
+        """Rates and shares of the last seconds, for a progress line; the most telling first."""
+        found = _rates(self._total.minus(self._recent[0]))
+        shown: dict[str, tuple[str, Callable[[float], str]]] = {
+            "pairs_per_second": ("pairs/s", _count),
+            "tokens_per_second": ("tokens/s", _count),
+            "padding_share": ("pad", _percent),
+            "waiting_share": ("wait", _percent),
+        }
+        return {name: text(found[key]) for key, (name, text) in shown.items() if key in found}
+
+    def rates(self) -> dict[str, float]:
+        """Rates and shares since the last call, for an entry of `metrics.jsonl`; empty where no step was made.
+
+        `pairs_per_second`, `tokens_per_second`; `padding_share` of the places for tokens, `waiting_share` of the time.
+        """
+        found = _rates(self._total.minus(self._noted))
+        self._noted = self._total
+        return {key: round(value, 4) for key, value in found.items()}
+
+    def times(self) -> dict[str, float]:
+        """Seconds by part since the last call, for an entry of `metrics.jsonl`."""
+        found, self._seconds = self._seconds, {}
+        return {part: round(seconds, 3) for part, seconds in found.items()}
+
+
+def _rates(work: _Work) -> dict[str, float]:
+    if work.seconds <= 0 or not work.pairs:
+        return {}
+    found = {"pairs_per_second": work.pairs / work.seconds}
+    if work.places:  # not every field holds tokens
+        found["tokens_per_second"] = work.tokens / work.seconds
+        found["padding_share"] = 1 - work.tokens / work.places
+    return {**found, "waiting_share": work.waiting / work.seconds}
+
+
+def _count(number: float) -> str:
+    """Three or four digits: `8.1`, `812`, `9876`, `104k`, `1.2M`."""
+    if number < 10:
+        return f"{number:.1f}"
+    if number < 10_000:
+        return f"{number:.0f}"
+    return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"

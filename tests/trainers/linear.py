@@ -1,0 +1,52 @@
+"""A reranker that is one product: gradients by hand, losses that a test sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.config.registry import OPTIMIZERS
+from rankcli.encoders.dropout import Dropout
+from rankcli.optimizers._base import Member, Optimizer
+from rankcli.shapes import Batch
+
+
+class Linear:
+    """Scores x . encoder + bias in the compute dtype; `x` [B, K, 2] are the batch's extras. Dropout is on the input."""
+
+    def __init__(self, dtype: str = "float32", rate: float = 0.0) -> None:
+        self.dtype, self.rate = dtype, rate
+        self.variables = {"encoder/w": tf.Variable([1.0, -2.0]), "head/b": tf.Variable([0.5])}
+
+    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Any:
+        x = tf.cast(batch.extras["x"], self.dtype)
+        if dropout is not None and self.rate:
+            x = dropout.apply(x, self.rate)
+        w, b = (tf.cast(variable, self.dtype) for variable in self.variables.values())
+        return tf.cast(tf.linalg.matvec(x, w) + b, tf.float32)
+
+
+def squares(batch: Batch, scores: Any) -> Any:
+    """[B]: the sum of the squared differences of scores and labels, halved."""
+    return tf.reduce_sum(tf.square(scores - batch.labels), axis=1) / 2
+
+
+def batch(x: Any, labels: Any) -> Batch:
+    """Groups of the documents `x` [B, K, 2]."""
+    x, labels = np.asarray(x, np.float32), np.asarray(labels, np.float32)
+    return Batch(labels, np.ones_like(labels), np.ones(labels.shape, bool), {}, {"x": x})
+
+
+def optimizers(model: Linear, name: str = "sgd", **options: Any) -> list[Optimizer]:
+    """One group per variable."""
+    made = OPTIMIZERS.get(name)(**options)
+    return [made.build({path: Member(variable)}) for path, variable in model.variables.items()]
+
+
+def bits(model: Linear, parts: list[Optimizer]) -> list[bytes]:
+    """Every variable and slot, to the bit."""
+    slots = [slot for part in parts for of in part.state.slots.values() for slot in of.values()]
+    counts = [part.state.updates for part in parts]
+    return [variable.numpy().tobytes() for variable in (*model.variables.values(), *slots, *counts)]
