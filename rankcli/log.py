@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 LINE_EVERY_S = 5.0  # without a terminal, progress is a line at this interval
+DRAW_EVERY_S = 0.1  # on a terminal it is drawn anew at this one
+RECENT_S = 20.0  # the rate shown is that of the last seconds
+WIDEST = 120  # columns; no line of progress is longer, whatever the terminal
+BARS = (24, 16, 8)  # lengths of the bar
+_CLEAR = "\r\x1b[K"
+
+_drawn: list[Progress] = []  # bars that stand on the terminal, the innermost last
 
 
 def say(message: str) -> None:
-    """Print one line of information on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line of information on stderr, above a bar if one stands there."""
+    clear = _CLEAR if _drawn else ""
+    print(f"{clear}{message}", file=sys.stderr, flush=True)
+    if _drawn:
+        _drawn[-1].draw()
 
 
 def warn(message: str) -> None:
@@ -21,47 +33,118 @@ def warn(message: str) -> None:
     say(f"warning: {message}")
 
 
-class Progress:
-    """A bar on a terminal; else a line every few seconds with count, rate, remaining time and `fields`.
+def _short(seconds: float) -> str:
+    """Seconds in two units at most: `14 s`, `3m20s`, `2h05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
-    Used as a context manager: `with Progress(total, "tokenising", "texts") as bar: bar.advance(32)`.
+
+class Progress:
+    """A bar on a terminal; else a line every few seconds with count, `fields`, rate and remaining time.
+
+    Used as a context manager: `with Progress(total, "tokenising", "texts") as bar: bar.advance(32)`. What does not fit
+    into the line is left out: first the rate, then the fields from the last to the first.
     """
 
     def __init__(self, total: int, label: str, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.label, self.unit, self.clock = total, label, unit, clock
-        self.done = self._before = 0
-        self._bar: Any = None
-        self._start = self._last = clock()
+        self.done = 0
+        self._fields: dict[str, str] = {}
+        self._terminal = False
+        self._shown = clock()
+        self.start_here()
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=self.total, desc=self.label, unit=f" {self.unit}", leave=False, file=sys.stderr)
+        self._terminal = sys.stderr.isatty()
+        if self._terminal:
+            _drawn.append(self)
+            self.draw()
         return self
 
     def advance(self, n: int = 1, **fields: str) -> None:
-        """Count `n` more units; `fields` are shown beside the rate."""
+        """Count `n` more units; `fields`, the most important first, are shown beside the count."""
         self.done += n
-        if self._bar is not None:
-            self._bar.set_postfix(fields, refresh=False)
-            self._bar.update(n)
-        elif self.clock() - self._last >= LINE_EVERY_S:
-            self._last = self.clock()
-            say(self.line(**fields))
+        self._fields = fields
+        now = self.clock()
+        self._note((now, self.done))
+        if now - self._shown < (DRAW_EVERY_S if self._terminal else LINE_EVERY_S):
+            return
+        self._shown = now
+        if self._terminal:
+            self.draw()
+        else:
+            say(self.line())
 
     def start_here(self) -> None:
         """Take what is done so far as done before: rates and remaining time count from now."""
-        self._before, self._start = self.done, self.clock()
+        self._shown = self.clock()
+        self._advances = 0
+        self._since = self._shown, self.done
+        self._recent = deque([self._since])
 
-    def line(self, **fields: str) -> str:
-        """The progress so far as one line of text."""
-        spent = max(self.clock() - self._start, 1e-9)
-        rate = (self.done - self._before) / spent
-        eta = f"{(self.total - self.done) / rate:.0f} s" if rate else "?"
-        extra = "".join(f", {key} {value}" for key, value in fields.items())
-        return f"{self.label}: {self.done}/{self.total} {self.unit}{extra}, {rate:.1f} {self.unit}/s, ETA {eta}"
+    def _note(self, point: tuple[float, int]) -> None:
+        """Rates count from the end of the first advance on: a first step compiles, and tells nothing of the others."""
+        self._advances += 1
+        if self._advances == 2:
+            self._since = self._recent[-1]
+            self._recent = deque([self._since])
+        if len(self._recent) > 1 and point[0] - self._recent[-2][0] < DRAW_EVERY_S:
+            self._recent.pop()  # more points than are drawn would only take memory
+        self._recent.append(point)
+        while len(self._recent) > 2 and point[0] - self._recent[1][0] >= RECENT_S:
+            self._recent.popleft()
+
+    def line(self) -> str:
+        """The progress so far as one line of text, of `WIDEST` columns at most unless the label is longer."""
+        return _fitting(f"{self.label}: {self.done}/{self.total} {self.unit}", self._parts(), WIDEST)
+
+    def draw(self) -> None:
+        """Put the bar on the terminal's last line, as long as leaves room for all else, and not shorter than 8."""
+        width, parts, share = min(_columns() - 1, WIDEST), self._parts(), self.done / self.total if self.total else 1.0
+        heads = [f"{self.label} {_bar(share, cells)} {self.done}/{self.total}" for cells in BARS]
+        head = next((head for head in heads if len(", ".join([head, *parts])) <= width), heads[-1])
+        print(f"{_CLEAR}{_fitting(head, parts, width)[:width]}", end="", file=sys.stderr, flush=True)
+
+    def _parts(self) -> list[str]:
+        """Fields, rate and remaining time."""
+        fields = [f"{key} {value}" for key, value in self._fields.items()]
+        recent, overall = _rate(self._recent[0], self._recent[-1]), _rate(self._since, self._recent[-1])
+        rate = [f"{recent:.1f} {self.unit}/s"] if recent else []
+        # Pauses, as for validation, will come again: what remains is told by the mean over all of the time.
+        return [*fields, *rate, f"ETA {_short((self.total - self.done) / overall) if overall else '?'}"]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if self._terminal:
+            _drawn.remove(self)
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+def _rate(start: tuple[float, int], end: tuple[float, int]) -> float:
+    spent = end[0] - start[0]
+    return (end[1] - start[1]) / spent if spent > 0 else 0.0
+
+
+def _fitting(head: str, parts: list[str], width: int) -> str:
+    """Head and parts in `width` columns: of the parts, the last but one goes first, and the last stays."""
+    kept = [head, *parts]
+    while len(kept) > 2 and len(", ".join(kept)) > width:
+        del kept[-2]
+    return ", ".join(kept)
+
+
+def _bar(share: float, cells: int) -> str:
+    full, empty = ("━", "─") if (sys.stderr.encoding or "").lower().startswith("utf") else ("#", "-")
+    filled = min(int(share * cells), cells)
+    return full * filled + empty * (cells - filled)
+
+
+def _columns() -> int:
+    """The width of the terminal that stderr is; of stdout's where stderr does not tell."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns

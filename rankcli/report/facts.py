@@ -1,0 +1,57 @@
+"""All that the page tells, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankcli.report.gains import Gains
+from rankcli.report.history import History
+from rankcli.report.timing import Part, parts
+
+STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": "Interpolated"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One of all folds: where its own page lies, below this one, and what came of it."""
+
+    name: str
+    page: str
+    run_id: object
+    iteration: object
+    alpha: object
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A finished run.
+
+    `result` is the content of `result.json`, `run` that of `run.json`; `values` holds, by stage, every test query's
+    value of `metric`, the one that chose the weights; `queries` their texts. `summary` are names and values for the
+    head of the page, `counts` those of the data, `options` lines of YAML. Anything may be empty.
+    """
+
+    name: str
+    metric: str
+    result: Mapping[str, Any]
+    values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    queries: Mapping[str, str] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    history: History = History()
+    summary: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    options: Sequence[str] = ()
+    folds: Sequence[Fold] = ()
+
+    def gains(self, stage: str) -> Gains | None:
+        """How a stage changed every test query; None where values are missing."""
+        if "first_stage" not in self.values or stage not in self.values:
+            return None
+        return Gains.of(self.values["first_stage"], self.values[stage])
+
+    @property
+    def time(self) -> list[Part]:
+        """What the time went into, the most first."""
+        return parts(self.history, self.result)

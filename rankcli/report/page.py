@@ -1,0 +1,43 @@
+"""The page as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rankcli.report import sections
+from rankcli.report.facts import Facts
+from rankcli.report.html import Html, element, joined
+from rankcli.report.style import STYLE
+from rankcli.storage.atomic import write_file
+
+# Nothing is loaded from anywhere and nothing runs, whatever a query or an id says.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def page(facts: Facts) -> str:
+    """The page, the same text for the same facts."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("title", f"{facts.name} – rankcli"),
+        element("style", Html(STYLE)),
+    )
+    parts = (
+        sections.head,
+        sections.effectiveness,
+        sections.training,
+        sections.queries,
+        sections.time,
+        sections.data,
+        sections.options,
+        sections.made_with,
+    )
+    body = element("body", element("main", *(part(facts) for part in parts)))
+    return joined([Html("<!doctype html>\n"), element("html", head, body, lang="en"), "\n"])
+
+
+def write_report(path: Path, facts: Facts) -> None:
+    """Write the page, whole or not at all."""
+    write_file(path, page(facts).encode())
