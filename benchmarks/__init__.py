@@ -1,0 +1,1 @@
+"""Measurements that `scripts/bench NAME` runs; each prints one JSON document."""
