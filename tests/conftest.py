@@ -13,6 +13,9 @@ import pytest
 
 from rankcli.config.load import load_config
 from rankcli.config.schema import RunConfig
+from tests.gcs.fixtures import gcs, gcs_proxy
+
+__all__ = ["gcs", "gcs_proxy"]
 
 WORDS = "ant bee cat dog eel fox gnu hen ibis jay kiwi lynx mole newt owl pig quail rat seal toad".split()  # noqa: SIM905
 RERANKERS = {

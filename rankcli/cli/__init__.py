@@ -18,8 +18,8 @@ from rankcli.cli._options import debug_option
 from rankcli.errors import RankcliError, StorageError
 from rankcli.log import say
 
-COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "modules", "schema", "doctor")
-STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "cache", "modules", "schema", "doctor")
+STORAGE_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
 
 
 class Commands(click.Group):

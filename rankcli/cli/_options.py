@@ -9,16 +9,27 @@ from typing import Any
 
 import click
 
-FILE = click.Path(exists=True, path_type=Path)
-DIRECTORY = click.Path(path_type=Path)
+from rankcli.data.files import check_output
+from rankcli.storage.base import is_remote
 
 
-class OutputFile(click.Path):
+class Place(click.Path):
+    """A local path as a Path, or a `gs://` URI as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path or the URI; a local path is looked at as click.Path says."""
+        return value if is_remote(str(value)) else super().convert(value, param, ctx)
+
+
+class OutputFile(Place):
     """A file to write, refused before the work begins where it could not be written after it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; a usage error if it is a folder or its folder is not there."""
-        path = Path(str(super().convert(value, param, ctx)))
+        """The path or the URI; a usage error if it is a folder or its folder is not there."""
+        path = super().convert(value, param, ctx)
+        if is_remote(str(path)):
+            check_output(path)
+            return path
         if path.is_dir():
             self.fail(f"{path} is a folder, a file is needed.", param, ctx)
         if not path.parent.is_dir():
@@ -26,7 +37,9 @@ class OutputFile(click.Path):
         return path
 
 
-OUTPUT = OutputFile()
+FILE = Place(exists=True, path_type=Path)
+DIRECTORY = Place(path_type=Path)
+OUTPUT = OutputFile(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,7 +50,7 @@ json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="P
 
 
 def source(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Callback of options that take a path, which must exist, or `ir_datasets:ID`."""
+    """Callback of options that take a path, which must exist, `gs://...` or `ir_datasets:ID`."""
     if value is not None and not value.startswith("ir_datasets:"):
         FILE.convert(value, param, ctx)
     return value

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from rankcli.cli._options import config_options, debug_option, json_option, print_result
+
+_PART = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
+
+
+def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """The two numbers of `I/N`."""
+    if value is None:
+        return None
+    match = _PART.fullmatch(value)
+    if not match or int(match[1]) > int(match[2]):
+        raise click.BadParameter(f"{value!r} is not I/N with I from 1 to N, for example 2/8.")
+    return int(match[1]), int(match[2])
 
 
 @click.command()
@@ -12,18 +26,36 @@ from rankcli.cli._options import config_options, debug_option, json_option, prin
 @click.option(
     "--split", type=click.Choice(["train", "dev", "test", "all"]), default="all", show_default=True, help="Which."
 )
+@click.option("--shard", "part", callback=_part, metavar="I/N", help="Write the I-th of N parts, as one of N jobs.")
+@click.option("--finalize", is_flag=True, help="Check what the N jobs wrote and publish it.")
 @json_option
 @debug_option
-def command(files: tuple[str, ...], overrides: tuple[str, ...], split: str, as_json: bool) -> None:
+def command(
+    files: tuple[str, ...],
+    overrides: tuple[str, ...],
+    split: str,
+    part: tuple[int, int] | None,
+    finalize: bool,
+    as_json: bool,
+) -> None:
     """Convert samples to cached TFRecords ahead of training.
+
+    A conversion that was interrupted goes on where it stopped. Several machines that share the storage convert one
+    cache together: each runs one --shard, in any order; then one runs --finalize.
 
     \b
     Example:
       rankcli convert --config config.yaml --split train
+      rankcli convert --config config.yaml --shard 2/8
+      rankcli convert --config config.yaml --finalize
     """
+    if part and finalize:
+        raise click.UsageError("--shard and --finalize are separate steps: give one of them.")
     from rankcli.config.load import load_config
+    from rankcli.storage.inputs import local_copy
 
-    config, _ = load_config(files, overrides)
+    config, _ = load_config(files, overrides, local_copy)
     from rankcli.pipelines.convert import convert
+    from rankcli.records.convert import Part
 
-    print_result(convert(config, split=split), as_json)
+    print_result(convert(config, split=split, part=Part(*part) if part else None, finalize=finalize), as_json)

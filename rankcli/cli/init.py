@@ -16,7 +16,9 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: BM25]")
 @click.option("--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
 @debug_option
-def command(docs: Path, queries: Path, qrels: Path, run: Path | None, output: Path) -> None:
+def command(
+    docs: Path | str, queries: Path | str, qrels: Path | str, run: Path | str | None, output: Path | str
+) -> None:
     """Look at a collection and write a configuration for it.
 
     \b

@@ -11,7 +11,7 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 
 
 @click.command()
-@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or a hub id.")
+@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or gs://..., or a hub id.")
 @click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
@@ -34,7 +34,7 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 )
 @json_option
 @debug_option
-def command(run: Path | None, as_json: bool, **options: Any) -> None:
+def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     """Rerank a TREC run with a trained model.
 
     Without --docs, --queries and --run, a run directory reranks the candidates of its own --split.

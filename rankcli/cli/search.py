@@ -25,7 +25,7 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 @json_option
 @debug_option
 def command(
-    docs: str, queries: str, output: Path, tune: Path | None, metric: str, as_json: bool, **options: Any
+    docs: str, queries: str, output: Path | str, tune: Path | str | None, metric: str, as_json: bool, **options: Any
 ) -> None:
     """Rank documents with BM25, as a first stage.
 
@@ -39,16 +39,16 @@ def command(
 
     said = {name: value for name, value in options.items() if value is not None}
     searcher = component_from(SEARCHERS, {"name": "bm25", **said}, source="command line")
-    from rankcli.pipelines._prepare import cache_root
     from rankcli.pipelines.search import search
+    from rankcli.storage.places import local_root
 
     done = search(
-        docs, queries, str(output), searcher, cache_root(None), tune_qrels=str(tune) if tune else None, metric=metric
+        docs, queries, str(output), searcher, local_root(), tune_qrels=str(tune) if tune else None, metric=metric
     )
     print_result({"result": done, "text": _text(done, output)}, as_json)
 
 
-def _text(done: Mapping[str, Any], output: Path) -> str:
+def _text(done: Mapping[str, Any], output: Path | str) -> str:
     tuned = f"k1 {done['k1']}, b {done['b']} (best of {len(done['table'])} settings)\n" if "k1" in done else ""
     return (
         f"{tuned}{output}: {done['lines']} lines for {done['answered']} of {done['queries']} queries, "

@@ -11,13 +11,23 @@ from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_o
 
 @click.command()
 @config_options
-@click.option("--out", type=DIRECTORY, metavar="DIR", help="Run directory.  [default: runs/<stem of the last config>]")
+@click.option(
+    "--out",
+    type=DIRECTORY,
+    metavar="DIR|gs://...",
+    help="Run directory.  [default: runs/<stem of the last config>]",
+)
 @click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
 @json_option
 @debug_option
 def command(
-    files: tuple[str, ...], overrides: tuple[str, ...], out: Path | None, overwrite: bool, dry_run: bool, as_json: bool
+    files: tuple[str, ...],
+    overrides: tuple[str, ...],
+    out: Path | str | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train a reranker and measure it on the test queries.
 
@@ -28,8 +38,9 @@ def command(
       rankcli train --config config.yaml trainer.niters=2 sampler=triplet --out runs/try
     """
     from rankcli.config.load import load_config
+    from rankcli.storage.inputs import local_copy
 
-    config, _ = load_config(files, overrides)
+    config, _ = load_config(files, overrides, local_copy)
     from rankcli.evaluation.trec import check_metrics
 
     check_metrics(config.metrics.all, where="metrics")

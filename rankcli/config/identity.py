@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -27,6 +27,15 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """The first 16 hex digits of the SHA-256 of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def digest_of_items(items: Iterable[tuple[str, Any]]) -> str:
+    """`digest(dict(items))` of items that come in the order of their keys; one at a time is held."""
+    hashed = hashlib.sha256(b"{")
+    for n, (key, value) in enumerate(items):
+        hashed.update(f"{',' if n else ''}{canonical_json(key)}:{canonical_json(value)}".encode())
+    hashed.update(b"}")
+    return hashed.hexdigest()[:DIGEST_CHARS]
 
 
 def component_identity(registry: Registry, options: Any) -> dict[str, Any]:
@@ -47,8 +56,14 @@ def _chosen(options: Any) -> dict[str, Any]:
                 "version": 1,
             }:  # the default component as it first was: left out like any default
                 continue
-        found[option.name] = _chosen(value) if dataclasses.is_dataclass(value) else _canonical(value)
+        found[option.name] = _plain(value)
     return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(child) for child in value]
+    return _chosen(value) if dataclasses.is_dataclass(value) else _canonical(value)
 
 
 def _default(option: dataclasses.Field[Any]) -> Any:
@@ -56,16 +71,16 @@ def _default(option: dataclasses.Field[Any]) -> Any:
 
 
 def _canonical(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {option.name: _canonical(getattr(value, option.name)) for option in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(child) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(child) for child in value]
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, (list, tuple)):
+        return [_canonical(child) for child in value]
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(child) for key, child in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {option.name: _canonical(getattr(value, option.name)) for option in dataclasses.fields(value)}
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

@@ -1,17 +1,19 @@
 """Configuration files and `KEY=VALUE` arguments, laid over one another: the later one wins, key by key.
 
 A file may name others in `extends:`, which are read before it. A mapping whose `name` differs from the one below
-replaces it whole, so that no option of another component is left behind.
+replaces it whole, so that no option of another component is left behind. Files at `gs://` are read through the `fetch`
+that the caller brings, which gives a local copy.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rankcli.config.paths import REMOTE, joined
 from rankcli.config.strict_yaml import Node, Place, Problem, plain, planted, read_file, read_text
 from rankcli.errors import ConfigError
 
@@ -24,9 +26,12 @@ COMMAND_LINE = "command line"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
 Provenance = dict[str, str]
+Fetch = Callable[[str], Path]
 
 
-def load_config(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> tuple[RunConfig, Provenance]:
+def load_config(
+    files: Sequence[str | Path], overrides: Sequence[str] = (), fetch: Fetch = Path
+) -> tuple[RunConfig, Provenance]:
     """The configuration that `files` and `overrides` (`KEY=VALUE`) make together, and where each dotted key was last
     said.
 
@@ -34,7 +39,7 @@ def load_config(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> t
     """
     from rankcli.config.validate import run_config
 
-    tree, problems = read_layers(files, overrides)
+    tree, problems = read_layers(files, overrides, fetch)
     config, more = run_config(tree)
     fail_on([*problems, *more])
     assert config is not None  # without a problem there is a configuration
@@ -64,12 +69,14 @@ def fail_on(problems: Iterable[Problem]) -> None:
         raise ConfigError("\n  ".join([f"{len(lines)} errors in the configuration:", *lines]))
 
 
-def read_layers(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
+def read_layers(
+    files: Sequence[str | Path], overrides: Sequence[str] = (), fetch: Fetch = Path
+) -> tuple[Node, list[Problem]]:
     """All files and overrides as one tree, unvalidated, with the problems found in reading them."""
-    reader = _Files()
+    reader = _Files(fetch)
     tree = Node({}, Place(str(files[-1]) if files else COMMAND_LINE, 1 if files else 0, Path.cwd()))
     for file in files:
-        tree = lay_over(tree, reader.read(Path(file), str(file)))
+        tree = lay_over(tree, reader.read(reader.opened(str(file)), str(file)))
     for text in overrides:
         tree = lay_over(tree, _override(text, reader.problems))
     return tree, reader.problems
@@ -124,11 +131,15 @@ def _override(text: str, problems: list[Problem]) -> Node:
 class _Files:
     """Reads files with what they extend, and collects what is wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, fetch: Fetch) -> None:
+        self.fetch = fetch
         self.problems: list[Problem] = []
         self.count = 0
 
-    def read(self, path: Path, source: str, open_files: tuple[Path, ...] = ()) -> Node:
+    def opened(self, source: str) -> Path:
+        return self.fetch(source) if source.startswith(REMOTE) else Path(source)
+
+    def read(self, path: Path, source: str, open_files: tuple[str, ...] = ()) -> Node:
         self.count += 1
         if self.count > MAX_FILES:
             raise ConfigError(f"more than {MAX_FILES} files are read through `extends`", where=source)
@@ -142,7 +153,7 @@ class _Files:
         below = Node({}, tree.place)
         if "extends" in tree.value:
             for base in self.extended(tree.value["extends"]):
-                below = lay_over(below, self.follow(base, path, source, (*open_files, path.resolve())))
+                below = lay_over(below, self.follow(base, path, source, (*open_files, _unique(path, source))))
         return lay_over(below, Node(own, tree.place))
 
     def extended(self, node: Node) -> list[Node]:
@@ -151,10 +162,17 @@ class _Files:
             return list(items)
         raise ConfigError("extends: expected a path or a list of paths", where=str(node.place))
 
-    def follow(self, base: Node, path: Path, source: str, open_files: tuple[Path, ...]) -> Node:
-        target = path.parent / base.value
-        if target.resolve() in open_files:
+    def follow(self, base: Node, path: Path, source: str, open_files: tuple[str, ...]) -> Node:
+        uri, target = joined(source, base.value), path.parent / base.value
+        if _unique(target, uri or "") in open_files:
             raise ConfigError(f"extends: {base.value} leads back to itself", where=str(base.place))
+        if uri is not None:
+            return self.read(self.opened(uri), uri, open_files)
         if not target.is_file():
             raise ConfigError(f"extends: there is no file {target}", where=str(base.place))
         return self.read(target, os.path.normpath(Path(source).parent / base.value), open_files)
+
+
+def _unique(path: Path, source: str) -> str:
+    """The one name of a file that may be written in several ways."""
+    return source if source.startswith(REMOTE) else str(path.resolve())

@@ -133,10 +133,12 @@ SAMPLERS = Registry("samplers")
 TRAINERS = Registry("trainers")
 LOSSES = Registry("losses")
 SCHEDULES = Registry("schedules")
+OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
 
 KINDS: dict[str, Registry] = {
-    registry.kind: registry for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, SEARCHERS)
+    registry.kind: registry
+    for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS)
 }
 
 
@@ -168,8 +170,9 @@ def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = ""
     """A dataclass field with the description that `rankcli modules KIND NAME` prints; no default makes it required.
 
     `path="file"` marks a path, which is relative to the config file it stands in and must be there; `path="folder"`
-    one that need not be there yet; `path="model"` a directory or else a hub id. `identity=False` keeps the option out
-    of cache and run ids: it must not change any result.
+    one that need not be there yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are
+    looked for when they are read. `identity=False` keeps the option out of cache and run ids: it must not change any
+    result.
     """
     return dataclasses.field(default=default, metadata={"help": help, "path": path, "identity": identity})
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from rankcli.config.paths import REMOTE, joined
 from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
 from rankcli.config.schema import RunConfig, conflicts
 from rankcli.config.strict_yaml import Keys, Node, Place, Problem, plain, planted
@@ -27,7 +28,7 @@ from rankcli.errors import RankcliError
 
 INVALID: Any = object()  # stands for a value that has been complained about
 Option = dataclasses.Field[Any]
-REMOTE = ("gs://", "ir_datasets:")
+ELSEWHERE = (REMOTE, "ir_datasets:")
 
 
 def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
@@ -161,17 +162,19 @@ class _Check:
         if isinstance(node.value, dict):
             found = {key: self.located(option, child, (*keys, key)) for key, child in node.value.items()}
             return None if None in found.values() else Node(found, node.place)
-        if not isinstance(node.value, str) or node.value.startswith(REMOTE):
+        if not isinstance(node.value, str) or node.value.startswith(ELSEWHERE):
             return node
         if kind == "folder":
-            return Node(str(_absolute(node)), node.place)
+            return Node(_remote(node) or str(_absolute(node)), node.place)
         path = self.model(node, keys) if kind == "model" else self.file(node, keys, "no such file")
         return None if path is INVALID else Node(path, node.place)
 
     def file(self, node: Node, keys: Keys, otherwise: str) -> Any:
-        """The absolute path of a file that is there."""
-        if node.value.startswith(REMOTE) or node.place.base is None:
+        """The absolute path of a file that is there; one in a bucket is looked for when it is read."""
+        if node.value.startswith(ELSEWHERE) or node.place.base is None:
             return node.value
+        if uri := _remote(node):
+            return uri
         path = _absolute(node)
         if _exists(path):
             return str(path)
@@ -179,12 +182,19 @@ class _Check:
 
     def model(self, node: Node, keys: Keys) -> Any:
         """The absolute path of a directory that is there, else the hub id as it is."""
-        path = _absolute(node)
+        path, said = _absolute(node), node.value.startswith(("/", "./", "../", "~"))
+        if uri := _remote(node):
+            return uri if said else node.value
         if _exists(path):
             return str(path)
-        if node.value.startswith(("/", "./", "../", "~")):
+        if said:
             return self.complain(node, keys, f"no such directory: {path}")
         return node.value
+
+
+def _remote(node: Node) -> str | None:
+    """The URI of a path that is relative to a file in a bucket."""
+    return joined(node.place.source, node.value)
 
 
 def _absolute(node: Node) -> Path:

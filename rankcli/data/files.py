@@ -1,4 +1,4 @@
-"""Writing a text file that the user named, whole or not at all, and hashing one."""
+"""Writing a text file that the user named, here or in a bucket, whole or not at all, and hashing one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from pathlib import Path
 from typing import TextIO
 
 from rankcli.errors import ConfigError, StorageError
+from rankcli.storage import inputs
 from rankcli.storage.atomic import replacing_file
+from rankcli.storage.base import guard, is_remote
+from rankcli.storage.gcs import upload_uri
+from rankcli.storage.places import local_root
+from rankcli.storage.scratch import scratch
 
 _BLOCK = 1 << 20
 
 
 def sha256_file(path: str | Path) -> str:
     """The hex SHA-256 of a file's bytes; ConfigError where it is no regular file."""
-    if not os.path.isfile(path):
-        reason = "is not a regular file" if os.path.exists(path) else "there is no such file"
+    local = inputs.local_copy(path)
+    if not os.path.isfile(local):
+        reason = "is not a regular file" if os.path.exists(local) else "there is no such file"
         raise ConfigError(reason, where=str(path))
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
+        with open(local, "rb") as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
@@ -30,12 +36,30 @@ def sha256_file(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder at a path, or an object at a `gs://` URI."""
+    return inputs.exists(path) if isinstance(path, str) and is_remote(path) else Path(path).exists()
+
+
+def check_output(uri: str) -> None:
+    """ConfigError or MissingError where no object can be written at a `gs://` URI: no name, a folder, no bucket."""
+    if not inputs.located(uri)[1] or uri.endswith("/") or inputs.tree(uri):
+        raise ConfigError("this is a folder, a file is needed", where=uri, fix="name an object: gs://BUCKET/PATH")
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text stream that becomes the file `path` when the block ends without an error.
 
     What exists and is no regular file (a pipe, /dev/stdout) is written to directly; a link is followed, not replaced.
+    For a `gs://` URI a local file is written, and uploaded whole.
     """
+    if is_remote(path):
+        with scratch(local_root(), "output") as folder:
+            with replacing(folder / "output") as stream:
+                yield stream
+            upload_uri(folder / "output", str(path))
+        return
     target = Path(os.path.realpath(path))
     direct = target.exists() and not target.is_file()
     try:
@@ -49,4 +73,5 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
             f"cannot be written: {error.strerror}", where=str(path), fix="name a file in an existing folder"
         ) from error
     except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(path)) from error
+        with guard(path):
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from rankcli.data.store import DocStore
-from rankcli.data.trec import Qrels, Run
+from rankcli.data.trec import CompactRun, Qrels, Run
 from rankcli.errors import DataError
 from rankcli.log import warn
 
@@ -39,20 +39,22 @@ def join_queries(queries: Mapping[str, str], judged: Collection[str], where: str
 def join_judged_documents(qrels: Qrels, docs: DocStore, where: str) -> frozenset[str]:
     """The judged documents that are not in the collection. DataError if none of them is there."""
     judged = _documents(qrels)
-    absent = judged - docs.known(judged)
+    absent = docs.absent(judged)
     _check_documents(
         judged, absent, docs, where, "judged documents are not in the collection: no training, but counted in metrics"
     )
     return frozenset(absent)
 
 
-def join_run(run: Run, queries: Mapping[str, str], docs: DocStore, where: str) -> Run:
+def join_run(run: Run, queries: Mapping[str, str], docs: DocStore, where: str) -> CompactRun:
     """The part of a run whose queries and documents are known. DataError if that is nothing."""
     joined = join_queries(queries, run.keys(), where)
     retrieved = _documents(run)
-    absent = retrieved - docs.known(retrieved)
+    absent = docs.absent(retrieved)
     _check_documents(retrieved, absent, docs, where, "retrieved documents are not in the collection and are left out")
-    return {qid: {docid: score for docid, score in run[qid].items() if docid not in absent} for qid in joined}
+    return CompactRun.of(
+        (qid, {docid: score for docid, score in run[qid].items() if docid not in absent}) for qid in joined
+    )
 
 
 def check_relevant(qrels: Qrels, qids: Collection[str], relevance_level: int, where: str) -> int:

@@ -1,7 +1,7 @@
 """Text files line by line: plain or gzip, strict UTF-8, every error with file:line.
 
 Whether a file is compressed is seen from its first bytes, never from its name. A byte order mark, CRLF and blank lines
-at the end are accepted; nothing is repaired.
+at the end are accepted; nothing is repaired. Of a `gs://` URI, a verified local copy is read; errors name the URI.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from rankcli.errors import ConfigError, DataError, StorageError
 from rankcli.log import warn
+from rankcli.storage.inputs import local_copy
 
 MAX_LINE = 1 << 20  # bytes, of judgments, runs and lists
 MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
@@ -114,7 +115,7 @@ def checked_text(value: str, path: str | Path, line: int) -> str:
 def _open(path: str | Path) -> BinaryIO:
     """The file's content, decompressed where it starts like gzip."""
     try:
-        stream = open(path, "rb")  # noqa: SIM115 (read_lines closes it)
+        stream = open(local_copy(path), "rb")  # noqa: SIM115 (read_lines closes it)
     except IsADirectoryError:
         raise ConfigError("is a folder, a file is needed", where=str(path)) from None
     except (FileNotFoundError, NotADirectoryError):

@@ -23,6 +23,7 @@ from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
 from rankcli.storage.atomic import publish
+from rankcli.storage.base import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
 
 VERSION = 1
@@ -69,6 +70,13 @@ class DocStore:
     def known(self, docids: Iterable[str]) -> set[str]:
         """Those of the ids that are in the collection."""
         return {docid for (docid,) in self._select("id", list(dict.fromkeys(docids)))}
+
+    def absent(self, docids: Iterable[str]) -> set[str]:
+        """Those of the ids that are not in the collection; no set of those that are is held."""
+        iterator, absent = iter(docids), set[str]()
+        while part := set(islice(iterator, _CHUNK)):
+            absent |= part - self.known(part)
+        return absent
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Id and text of every document, in file order. Several threads may take turns in asking for the next one."""
@@ -142,11 +150,14 @@ def _open(scratch: Path, made_of: str, rows: Callable[[], Iterator[Row]], source
     path = scratch / f"docs-{key[:32]}.sqlite"
     if not path.exists():
         try:
-            scratch.mkdir(parents=True, exist_ok=True)
-            _build(path, rows(), source)
-        except (OSError, sqlite3.Error) as error:
+            with guard(path):
+                scratch.mkdir(parents=True, exist_ok=True)
+                _build(path, rows(), source)
+        except sqlite3.Error as error:
             raise StorageError(
-                f"the document store cannot be written ({error})", where=str(path), fix="free or choose another disk"
+                f"the document store cannot be written ({error}); {free_bytes(path):,} bytes are free",
+                where=str(path),
+                fix="free or choose another disk",
             ) from error
     store = DocStore(path, source)
     if store.repeated:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import NamedTuple, NoReturn, TextIO, TypeVar
 
 import numpy as np
 
@@ -18,16 +19,64 @@ from rankcli.data.lines import Notes, checked_id, fail, read_rows
 from rankcli.errors import DataError
 
 Qrels = dict[str, dict[str, int]]
-Run = dict[str, dict[str, float]]
+Run = Mapping[str, Mapping[str, float]]
 Value = TypeVar("Value", int, float)
 
+QRELS_COLUMNS = ("qid", "iteration", "docid", "grade")
+RUN_COLUMNS = ("qid", "Q0", "docid", "rank", "score", "tag")
 BEIR_HEADER = ["query-id", "corpus-id", "score"]
 REPEATED = "repeated lines ignored"
 
-_COLUMN = re.compile(r"[^ \t]+")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FLOAT32 = struct.Struct("<f")
+
+
+class Packed(NamedTuple):
+    """One query's documents in the order in which they came, and their scores in float32."""
+
+    docids: tuple[str, ...]
+    scores: array[float]
+
+    @classmethod
+    def of(cls, scores: Mapping[str, float]) -> Packed:
+        """`scores` packed, each rounded to the nearest float32."""
+        return cls(tuple(scores), array("f", scores.values()))
+
+    def unpacked(self) -> dict[str, float]:
+        """Scores by document id."""
+        return dict(zip(self.docids, self.scores, strict=True))
+
+
+class CompactRun(Mapping[str, dict[str, float]]):
+    """A run that takes 12 bytes for each document of a query, and what the different ids take.
+
+    `run[qid]` makes a new dict each time: to change it does not change the run.
+    """
+
+    def __init__(self, packed: Mapping[str, Packed]) -> None:
+        self._packed = packed
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[str, Mapping[str, float]]]) -> CompactRun:
+        """The run of pairs of a query id and its scores, each rounded to the nearest float32."""
+        return cls({qid: Packed.of(scores) for qid, scores in items})
+
+    def part(self, qids: Iterable[str]) -> CompactRun:
+        """The run of those of `qids` that it has, in their order; the memory is shared."""
+        return CompactRun({qid: self._packed[qid] for qid in qids if qid in self._packed})
+
+    def __getitem__(self, qid: str) -> dict[str, float]:
+        return self._packed[qid].unpacked()
+
+    def __contains__(self, qid: object) -> bool:
+        return qid in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -42,29 +91,68 @@ def read_qrels(path: str | Path) -> Qrels:
         if not qrels and not beir and fields == BEIR_HEADER:
             beir = True
             continue
-        _expect(fields, ["qid", "docid", "grade"] if beir else ["qid", "iteration", "docid", "grade"], path, number)
+        names = ("qid", "docid", "grade") if beir else QRELS_COLUMNS
+        if len(fields) != len(names):
+            _fail_columns(fields, names, path, number)
         qid, docid = (
             checked_id(fields[0], path, number, "query id"),
             checked_id(fields[-2], path, number, "document id"),
         )
-        _keep(qrels, qid, docid, _grade(fields[-1], path, number), path, number, notes)
+        grade = _grade(fields[-1], path, number)
+        _keep(qrels.setdefault(qid, {}), qid, docid, grade, path, number, notes)
     if not qrels:
         fail(path, 2, "there is no judgment below the header")
     notes.warn()
     return qrels
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path) -> CompactRun:
     """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32."""
-    run: Run = {}
-    notes = Notes(path)
+    notes, queries = Notes(path), _Queries()
+    docids: dict[str, str] = {}  # an id is checked and kept once, however many queries have it
     for number, line in read_rows(path):
         fields = columns(line)
-        _expect(fields, ["qid", "Q0", "docid", "rank", "score", "tag"], path, number)
-        qid, docid = checked_id(fields[0], path, number, "query id"), checked_id(fields[2], path, number, "document id")
-        _keep(run, qid, docid, _score(fields[4], path, number), path, number, notes)
+        if len(fields) != len(RUN_COLUMNS):
+            _fail_columns(fields, RUN_COLUMNS, path, number)
+        qid, _, docid, _, score, _ = fields
+        if qid != queries.last:
+            queries.turn_to(checked_id(qid, path, number, "query id"))
+        known = docids.setdefault(docid, docid)
+        if known is docid:
+            checked_id(docid, path, number, "document id")
+        _keep(queries.scores, qid, known, _score(score, path, number), path, number, notes)
     notes.warn()
-    return run
+    return CompactRun(queries.packed())
+
+
+class _Queries:
+    """The queries of a run as its lines come: `scores` of the query that came last can be added to.
+
+    The lines of a query mostly stand together, so it is packed when the next one comes. One that comes again stays
+    unpacked until the end.
+    """
+
+    def __init__(self) -> None:
+        self.last, self.scores = "", dict[str, float]()
+        self._packed: dict[str, Packed] = {}
+        self._scattered: dict[str, dict[str, float]] = {}
+
+    def turn_to(self, qid: str) -> None:
+        """Make `qid` the last query."""
+        self._pack_last()
+        if qid in self._packed and qid not in self._scattered:
+            self._scattered[qid] = self._packed[qid].unpacked()
+        self.last, self.scores = qid, self._scattered.get(qid, {})
+
+    def packed(self) -> dict[str, Packed]:
+        """All queries in the order in which they first came."""
+        self._pack_last()
+        self._packed.update((qid, Packed.of(scores)) for qid, scores in self._scattered.items())
+        return self._packed
+
+    def _pack_last(self) -> None:
+        if self.scores and self.last not in self._scattered:
+            self._packed[self.last] = Packed.of(self.scores)
 
 
 def write_run(target: str | Path | TextIO, run: Mapping[str, Mapping[str, float]], tag: str = "rankcli") -> None:
@@ -79,9 +167,10 @@ def write_run(target: str | Path | TextIO, run: Mapping[str, Mapping[str, float]
     checked_id(tag, "run", 1, "tag")
     for qid in sorted(run):
         checked_id(qid, "run", 1, "query id")
-        for rank, docid in enumerate(ranking(run[qid]), 1):
+        scores = run[qid]
+        for rank, docid in enumerate(ranking(scores), 1):
             checked_id(docid, "run", rank, "document id")
-            target.write(f"{qid} Q0 {docid} {rank} {np.float32(run[qid][docid])!s} {tag}\n")
+            target.write(f"{qid} Q0 {docid} {rank} {np.float32(scores[docid])!s} {tag}\n")
 
 
 def ranking(scores: Mapping[str, float]) -> tuple[str, ...]:
@@ -97,30 +186,24 @@ def ranking(scores: Mapping[str, float]) -> tuple[str, ...]:
 
 def columns(line: str) -> list[str]:
     """What stands between spaces and tabs."""
-    return _COLUMN.findall(line)
+    return [field for field in line.replace("\t", " ").split(" ") if field]
 
 
-def _expect(fields: list[str], names: list[str], path: str | Path, number: int) -> None:
-    if len(fields) != len(names):
-        fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}")
+def _fail_columns(fields: list[str], names: tuple[str, ...], path: str | Path, number: int) -> NoReturn:
+    fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}")
 
 
 def _keep(
-    table: dict[str, dict[str, Value]], qid: str, docid: str, value: Value, path: str | Path, number: int, notes: Notes
+    documents: dict[str, Value], qid: str, docid: str, value: Value, path: str | Path, number: int, notes: Notes
 ) -> None:
-    documents = table.setdefault(qid, {})
     if docid not in documents:
         documents[docid] = value
     elif documents[docid] == value:
         notes.add(REPEATED, number)
     else:
         known = documents[docid]
-        fail(
-            path,
-            number,
-            f"query {qid!r} has document {docid!r} twice, with {known} and now with {value}",
-            "keep one of them",
-        )
+        what = f"query {qid!r} has document {docid!r} twice, with {known} and now with {value}"
+        fail(path, number, what, "keep one of them")
 
 
 def _grade(text: str, path: str | Path, number: int) -> int:
@@ -133,6 +216,7 @@ def _score(text: str, path: str | Path, number: int) -> float:
     if not _NUMBER.fullmatch(text):
         fail(path, number, f"the score {text[:40]!r} is not a finite decimal number")
     try:
-        return float(_FLOAT32.unpack(_FLOAT32.pack(float(text)))[0])
+        (score,) = _FLOAT32.unpack(_FLOAT32.pack(float(text)))
     except OverflowError:
         fail(path, number, f"the score {text[:40]!r} is out of the range of float32")
+    return float(score)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from rankcli.config.load import load_saved
 from rankcli.config.schema import RunConfig
@@ -11,76 +13,128 @@ from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.extractors._base import Extractor
 from rankcli.log import warn
-from rankcli.pipelines._prepare import cache_root
 from rankcli.rerankers._base import Reranker
-from rankcli.rerankers._saved import load_reranker
+from rankcli.rerankers._saved import FILE, load_reranker
+from rankcli.storage.base import is_remote
+from rankcli.storage.inputs import exists, local_tree
+from rankcli.storage.places import local_root
 from rankcli.text.hub import resolve
-from rankcli.trainers._checkpoint import read_weights
+from rankcli.trainers._checkpoint import checkpoint_name, read_weights
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
+RUN, CONFIG = "run.json", "config.yaml"
 
 
-def is_run_directory(model: str | Path) -> bool:
-    """Whether `model` is what `rankcli train` leaves, rather than a directory of weights or a hub id."""
-    return (Path(model) / "run.json").is_file()
+class Model(NamedTuple):
+    """What `--model` said, and a path at which it is on this machine, or else a hub id."""
+
+    said: str
+    path: str
+
+    @property
+    def is_run_directory(self) -> bool:
+        """Whether it is what `rankcli train` leaves, rather than a directory of weights or a hub id."""
+        return (Path(self.path) / RUN).is_file()
+
+    @property
+    def config(self) -> RunConfig:
+        """The config of a run directory."""
+        return load_saved(Path(self.path) / CONFIG)
+
+    @property
+    def home(self) -> Model | None:
+        """The run directory that it is or lies in, if there is one."""
+        path = Path(self.path).absolute()
+        found = (Model(self.said, str(each)) for each in (path, path.parent.parent))
+        return next((each for each in found if each.is_run_directory), None)
 
 
-def run_config(model: str | Path) -> RunConfig:
-    """The config of a run directory."""
-    return load_saved(Path(model) / "config.yaml")
+def find_model(said: str, weights: str) -> Model:
+    """The model that `--model` says, of one in a bucket a copy of what `weights` needs.
 
-
-def check_model(model: str, weights: str) -> None:
-    """ConfigError for what can be told to be wrong without opening anything."""
-    if not WEIGHTS.fullmatch(weights):
+    ConfigError for what can be told to be wrong without opening anything.
+    """
+    match = WEIGHTS.fullmatch(weights)
+    if not match:
         fix = "use best, best:METRIC, last or iter:N"
         raise ConfigError(f"unknown weights {weights!r}", where="--weights", fix=fix)
-    if is_run_directory(model):
-        return
-    if (Path(model) / "fold-0").is_dir():
-        raise ConfigError("this directory holds all folds", where=model, fix="give one of its fold-N directories")
+    model = _fetched(said, match) if is_remote(said) else Model(said, said)
+    if model.is_run_directory:
+        return model
+    if _holds_folds(model):
+        raise ConfigError("this directory holds all folds", where=said, fix="give one of its fold-N directories")
     if weights != "best":
-        raise ConfigError(f"--weights {weights} needs a run directory", where=model, fix="leave --weights out")
+        raise ConfigError(f"--weights {weights} needs a run directory", where=said, fix="leave --weights out")
+    return model
 
 
-def open_model(model: str, weights: str, dtype: str) -> tuple[Reranker, Extractor]:
+def _fetched(said: str, weights: re.Match[str]) -> Model:
+    """A copy of what is needed of a run directory, or of the one that weights lie in; what is neither stays where it
+    is.
+    """
+    uri = said.rstrip("/")
+    home, inside, name = uri.rpartition("/best/")
+    if exists(f"{uri}/{RUN}"):
+        return Model(said, str(local_tree(uri, (RUN, CONFIG, f"best/*/{FILE}", *_needed(uri, weights)))))
+    if inside and exists(f"{home}/{RUN}"):
+        return Model(said, str(local_tree(home, (RUN, CONFIG, f"best/{glob.escape(name)}/*")) / "best" / name))
+    return Model(said, uri)
+
+
+def _needed(uri: str, weights: re.Match[str]) -> list[str]:
+    """Which files of a run directory `weights` needs: those of a metric and, for other weights, of checkpoints."""
+    metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
+    patterns = [f"best/{glob.escape(metric)}/*"]
+    if weights["iteration"]:
+        patterns.append(f"checkpoints/{checkpoint_name(int(weights['iteration']))}/*")
+    elif weights[0] == "last":
+        patterns.append("checkpoints/*")
+    return patterns
+
+
+def _holds_folds(model: Model) -> bool:
+    fold = f"{model.path}/fold-0"
+    return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
+
+
+def open_model(model: Model, weights: str, dtype: str) -> tuple[Reranker, Extractor]:
     """The reranker and its extractor: from a run directory by `weights`, or from a directory of weights or a hub id."""
-    if not is_run_directory(model):
-        reranker, extractor, _ = load_reranker(resolve(model), dtype)
+    if not model.is_run_directory:
+        reranker, extractor, _ = load_reranker(resolve(model.path), dtype)
         return reranker, extractor
     said = WEIGHTS.fullmatch(weights)
-    metric = said["metric"] if said and said["metric"] else run_config(model).metrics.optimize
-    reranker, extractor, _ = load_reranker(_best(Path(model), metric), dtype)
+    metric = said["metric"] if said and said["metric"] else model.config.metrics.optimize
+    reranker, extractor, _ = load_reranker(_best(model, metric), dtype)
     if not weights.startswith("best"):
         iteration = int(said["iteration"]) if said and said["iteration"] else None
-        read_weights(Path(model) / "checkpoints", iteration, reranker.variables)
+        read_weights(Path(model.path) / "checkpoints", iteration, reranker.variables)
     return reranker, extractor
 
 
-def _best(out: Path, metric: str) -> Path:
+def _best(model: Model, metric: str) -> Path:
     """The best weights by a metric. The name is looked up, not joined to a path: it came from outside."""
-    kept = {path.name: path for path in sorted((out / "best").glob("*")) if (path / "rankcli.json").is_file()}
+    folders = sorted((Path(model.path) / "best").glob("*"))
+    kept = {path.name: path for path in folders if (path / FILE).is_file()}
     if metric not in kept:
         raise MissingError(
             f"there are no best weights by {metric!r} (kept: {', '.join(kept) or 'none'})",
-            where=str(out),
+            where=model.said,
             fix="name one that is kept, or train with the metric in `metrics`",
         )
     return kept[metric]
 
 
-def trained_queries(model: str) -> dict[str, str]:
+def trained_queries(model: Model) -> dict[str, str]:
     """The texts of the queries that a run directory, or the one that weights lie in, was trained on, by id.
 
     Empty for a model whose training is not known; if its data are not there any more, a warning says so.
     """
-    path = Path(model).absolute()
-    home = next((each for each in (path, path.parent.parent) if is_run_directory(each)), None)
+    home = model.home
     if home is None:
         return {}
-    config = run_config(home)
+    config = home.config
     try:
-        return load_dataset(config.data, cache_root(config.trainer.storage)).topics("train")
+        return load_dataset(config.data, local_root(config.trainer.storage)).topics("train")
     except RankcliError as error:
-        warn(f"which queries {home} was trained on cannot be told: {error}")
+        warn(f"which queries {home.said} was trained on cannot be told: {error}")
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from rankcli.evaluation.interpolate import best_alpha, interpolate
 from rankcli.evaluation.report import split_json
-from rankcli.evaluation.trec import evaluate
+from rankcli.evaluation.trec import Run, evaluate
 from rankcli.trainers._base import Scores
 from rankcli.trainers._runs import rerank, top
 
@@ -22,18 +22,18 @@ class Judgments:
     relevance_level: int
 
 
-def choose_alpha(judgments: Judgments, first: Scores, scores: Scores, depth: int) -> float:
+def choose_alpha(judgments: Judgments, first: Run, scores: Scores, depth: int) -> float:
     """The weight of the reranker that is best on these (dev) queries by the first metric."""
     return best_alpha(judgments.qrels, top(first, depth), scores, judgments.metrics[0], judgments.relevance_level)
 
 
-def stages(first: Scores, scores: Scores, alpha: float, depth: int) -> dict[str, Scores]:
+def stages(first: Run, scores: Scores, alpha: float, depth: int) -> dict[str, Run]:
     """The three runs of one split; documents below `depth` follow in first-stage order in each."""
     mixed = interpolate(top(first, depth), scores, alpha)
     return {"first_stage": first, "reranked": rerank(first, scores), "interpolated": rerank(first, mixed)}
 
 
-def summary(judgments: Judgments, runs: Mapping[str, Scores]) -> dict[str, Any]:
+def summary(judgments: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
     """One split of `result.json`: queries, the mean of every metric per stage, and p against the first stage."""
     return split_json(
         {

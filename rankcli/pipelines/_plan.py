@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
+from rankcli.config.registry import SCHEDULES
 from rankcli.config.render import marked
 from rankcli.pipelines._prepare import Prepared
-from rankcli.records.manifest import explain_miss
 from rankcli.rerankers._base import RerankerContext
-from rankcli.trainers._groups import groups_for
+from rankcli.trainers._groups import Group, groups_for
 
 
 def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
     """The plan as `text`, and as `result` for machines."""
     config, trainer = prepared.config, prepared.config.trainer
     model = config.reranker.build(RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, prepared.pretrained))
-    groups = groups_for(model.variables, trainer.bertlr, trainer.lr)
     found = {
         "counts": dict(prepared.dataset.report),
         "folds": folds,
         "samples": {split: prepared.samples(split) for split in prepared.cache_ids},
         "steps": trainer.steps,
-        "groups": [{"name": g.name, "pattern": g.pattern, "lr": g.lr, "parameters": g.parameters} for g in groups],
+        "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
         "run_id": prepared.run_id,
         "cache": {split: _cache(prepared, split) for split in prepared.cache_ids},
     }
     return {"result": found, "text": _text(prepared, found)}
+
+
+def _group(group: Group, trainer: Any) -> dict[str, Any]:
+    """A group as it is listed; `weight_decay` is that of the variables that have one."""
+    schedule = group.options.schedule or trainer.schedule
+    return {
+        "name": group.name,
+        "pattern": group.pattern,
+        "lr": group.lr,
+        "layers": sorted({member.scale for member in group.members.values()}),
+        "weight_decay": max(member.weight_decay for member in group.members.values()),
+        "schedule": SCHEDULES.name_of(schedule) if schedule else trainer.decaytype,
+        "frozen": group.options.freeze,
+        "unfreeze_at": group.options.unfreeze_at,
+        "parameters": group.parameters,
+    }
 
 
 def _cache(prepared: Prepared, split: str) -> dict[str, Any]:
@@ -34,7 +49,7 @@ def _cache(prepared: Prepared, split: str) -> dict[str, Any]:
         "cache_id": prepared.cache_ids[split],
         "hit": manifest is not None,
         "bytes": manifest.total_bytes if manifest else 0,
-        "why": "" if manifest else explain_miss(prepared.storage, prepared.identity(split)),
+        "why": "" if manifest else prepared.why_missed(split),
     }
 
 
@@ -48,13 +63,25 @@ def _text(prepared: Prepared, found: dict[str, Any]) -> str:
         f"{found['steps']} steps, {found['samples']['train']} samples of {documents} documents",
         f"  queries to rerank: dev {found['samples']['dev']}, test {found['samples']['test']}",
     ]
-    for group in found["groups"]:
-        lines.append(f"  group {group['name']}: learning rate {group['lr']:g}, {group['parameters']:,} parameters")
+    lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
     lines += ["", f"run id {found['run_id']}"]
     for split, cache in found["cache"].items():
         state = f"hit, {cache['bytes']:,} bytes" if cache["hit"] else f"miss; {cache['why'] or 'there is no other'}"
         lines.append(f"cache id {cache['cache_id']} ({split}): {state}")
     return "\n".join(lines)
+
+
+def _described(group: dict[str, Any]) -> str:
+    count = f"{group['parameters']:,} parameters"
+    if group["frozen"]:
+        return f"frozen, {count}"
+    pattern = "" if group["pattern"] == group["name"] else f"pattern {group['pattern']!r}, "
+    layers = f" (times {group['layers'][0]:.3g} to {group['layers'][-1]:.3g} by layer)" if group["layers"][1:] else ""
+    start = f", from iteration {group['unfreeze_at'] + 1} on" if group["unfreeze_at"] else ""
+    return (
+        f"{pattern}learning rate {group['lr']:g}{layers}, {group['schedule']}{start}, "
+        f"weight decay {group['weight_decay']:g}, {count}"
+    )
 
 
 def _each(found: dict[str, Any]) -> str:

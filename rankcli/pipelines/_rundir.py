@@ -1,11 +1,15 @@
-"""A run directory: whether it may be used, and what is written into it besides checkpoints and weights."""
+"""A run directory, here or in a bucket: whether it may be used, and what is written into it besides checkpoints and
+weights.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,19 +20,12 @@ from rankcli.config.identity import differences
 from rankcli.errors import ConfigError, StorageError
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
+from rankcli.storage.base import guard
+from rankcli.storage.claim import claimed
+from rankcli.storage.mirror import Mirror
 
 TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
 NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise StorageError(f"not JSON: {error}", where=str(path), fix="use another --out, or --overwrite") from error
-    return dict(content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -56,65 +53,76 @@ def _devices() -> list[str]:
     return sorted(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
 
 
-def set_aside(out: Path) -> None:
-    """Move a run directory to the first free `OUT.old-N`."""
-    number = 1
-    while (old := out.with_name(f"{out.name}.old-{number}")).exists():
-        number += 1
-    out.rename(old)
-    say(f"{out} was moved to {old}")
+@contextmanager
+def run_directory(mirror: Mirror, overwrite: bool = False) -> Iterator[RunDirectory]:
+    """The run directory of a mirror, of this process alone; `overwrite` first moves one that is there to `OUT.old-N`.
+
+    ConfigError where another process has it.
+    """
+    if overwrite and mirror.exists():
+        say(f"{mirror.uri} was moved to {mirror.set_aside()}")
+    with mirror.claimed():
+        yield RunDirectory(mirror.path, mirror.uri, mirror.push)
 
 
+@dataclass(frozen=True)
 class RunDirectory:
-    """`OUT` of one training."""
+    """`OUT` of one training: the folder `out`, which messages call `name`; `sync` keeps what is new in it."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    out: Path
+    name: str
+    sync: Callable[[], None]
 
-    def open(
-        self, run_id: str, identity: Mapping[str, Any], fastforward: bool, overwrite: bool
-    ) -> dict[str, Any] | None:
-        """Make the directory ready for this run, new or to be resumed; the result when the run is finished already."""
-        if self.out.exists() and not self.out.is_dir():
-            raise ConfigError("this is a file", where=str(self.out), fix="give another --out")
-        if overwrite and self.out.exists():
-            set_aside(self.out)
-        if not self.out.exists() or all(".tmp." in path.name for path in self.out.iterdir()):
-            self._make()
+    @contextmanager
+    def fold(self, number: int) -> Iterator[RunDirectory]:
+        """The run directory of one of all folds, of this process alone."""
+        out, name = self.out / f"fold-{number}", f"{self.name}/fold-{number}"
+        with guard(out):
+            out.mkdir(exist_ok=True)
+        with claimed(out, name):
+            yield RunDirectory(out, name, self.sync)
+
+    def open(self, run_id: str, identity: Mapping[str, Any], fastforward: bool) -> dict[str, Any] | None:
+        """Check that the directory is this run's, new or to be resumed; the result when the run is finished already."""
+        if all(".tmp." in path.name for path in self.out.iterdir()):
             return None
         if not fastforward:
             raise ConfigError(
-                "the run directory is not empty and fastforward is false", where=str(self.out), fix="use --overwrite"
+                "the run directory is not empty and fastforward is false", where=self.name, fix="use --overwrite"
             )
         self._check_same(run_id, identity)
-        return _read_json(self.out / "result.json")
+        return self._read("result.json")
 
-    def _make(self) -> None:
+    def _read(self, file: str) -> dict[str, Any] | None:
+        path = self.out / file
+        if not path.exists():
+            return None
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
-            fix = "give another --out"
-            raise ConfigError(f"cannot be made: {error.strerror}", where=str(self.out), fix=fix) from error
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            fix = "use another --out, or --overwrite"
+            raise StorageError(f"not JSON: {error}", where=f"{self.name}/{file}", fix=fix) from error
+        return dict(content)
 
     def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
-        known = _read_json(self.out / "run.json")
+        known = self._read("run.json")
         if known is None:
             raise ConfigError(
-                "this directory holds something that is not a run", where=str(self.out), fix="give another --out"
+                "this directory holds something that is not a run", where=self.name, fix="give another --out"
             )
         if known.get("run_id") == run_id:
             return
         lines = "".join(f"\n    {line}" for line in differences(known.get("identity", {}), dict(identity)))
         raise ConfigError(
             f"the directory holds another run ({known.get('run_id')}, wanted {run_id}):{lines}",
-            where=str(self.out),
+            where=self.name,
             fix="give another --out, or --overwrite to set the old run aside",
         )
 
     def describe(
         self, config_yaml: str, run_id: str, identity: Mapping[str, Any], cache_ids: Mapping[str, str]
     ) -> None:
-        """Write `run.json`, which makes this a run directory, and `config.yaml`."""
+        """Write `run.json`, which makes this a run directory, and `config.yaml`, and keep them."""
         write_json(
             self.out / "run.json",
             {
@@ -128,3 +136,4 @@ class RunDirectory:
             },
         )
         write_file(self.out / "config.yaml", config_yaml.encode())
+        self.sync()

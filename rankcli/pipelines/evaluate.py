@@ -17,13 +17,13 @@ METRICS = ("ndcg_cut_10", "map", "RR@10")
 
 
 def evaluate(
-    qrels: Path,
-    run: Path,
+    qrels: str | Path,
+    run: str | Path,
     *,
-    baseline: Path | None = None,
+    baseline: str | Path | None = None,
     metrics: Sequence[str] = METRICS,
     relevance_level: int = 1,
-    per_query: Path | None = None,
+    per_query: str | Path | None = None,
 ) -> Evaluation:
     """Evaluate `run` over all queries of `qrels`, compare it with `baseline`, write each query's values to `per_query`.
 
@@ -40,7 +40,9 @@ def evaluate(
     return Evaluation(joined, values, compared)
 
 
-def _evaluated(qrels: Qrels, path: Path, metrics: Sequence[str], relevance_level: int) -> tuple[Coverage, PerQuery]:
+def _evaluated(
+    qrels: Qrels, path: str | Path, metrics: Sequence[str], relevance_level: int
+) -> tuple[Coverage, PerQuery]:
     run = read_run(path)
     joined = coverage(qrels, run, where=str(path))
     if joined.missing:
@@ -50,7 +52,7 @@ def _evaluated(qrels: Qrels, path: Path, metrics: Sequence[str], relevance_level
     return joined, evaluate_run(qrels, run, metrics, relevance_level)
 
 
-def _write_per_query(path: Path, values: PerQuery) -> None:
+def _write_per_query(path: str | Path, values: PerQuery) -> None:
     """Lines `metric <tab> query <tab> value`, as `trec_eval -q` prints them but with more digits."""
     with replacing(path) as stream:
         for metric, by_query in values.items():

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankcli.config.render import to_yaml
-from rankcli.data.files import replacing
+from rankcli.data.files import exists, replacing
 from rankcli.data.formats import DOCUMENT_READERS, detect, read_queries
 from rankcli.data.trec import Qrels, read_qrels, read_run
 from rankcli.errors import ConfigError, DataError
+from rankcli.storage.base import is_remote
 
 MIN_QUERIES = 3  # one to train, one to choose weights, one to test
 FIVE_FOLDS_FROM = 75  # judged queries; below, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
 READ = 128  # tokens of a document that are read by default, two special ones included
+
+Place = str | Path  # a local path, or a gs:// URI as text
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class Findings:
         return self.doc_words[1] * TOKENS_PER_WORD <= READ - 2
 
 
-def init(*, docs: Path, queries: Path, qrels: Path, run: Path | None, output: Path) -> str:
+def init(*, docs: Place, queries: Place, qrels: Place, run: Place | None, output: Place) -> str:
     """Write a configuration to `output`, which must not exist, and return what was found and what to do next."""
-    if output.exists():
+    if exists(output):
         raise ConfigError("this file exists and is not overwritten", where=str(output), fix="give another --output")
     found = look(docs, queries, qrels, run)
     paths = {"docs": docs, "queries": queries, "qrels": qrels, **({"run": run} if run else {})}
@@ -60,7 +63,7 @@ def init(*, docs: Path, queries: Path, qrels: Path, run: Path | None, output: Pa
     return f"{summary(found)}\nwrote {output}; next: rankcli train --config {output} --dry-run"
 
 
-def look(docs: Path, queries: Path, qrels: Path, run: Path | None) -> Findings:
+def look(docs: Place, queries: Place, qrels: Place, run: Place | None) -> Findings:
     """Read all files once and count; DataError where the ids do not join."""
     texts, judgments = read_queries(queries), read_qrels(qrels)
     judged = [qid for qid in judgments if qid in texts]
@@ -82,7 +85,7 @@ def look(docs: Path, queries: Path, qrels: Path, run: Path | None) -> Findings:
     )
 
 
-def _document_lengths(docs: Path, judgments: Qrels) -> list[int]:
+def _document_lengths(docs: Place, judgments: Qrels) -> list[int]:
     """The words of each document; DataError if no judged document is among them."""
     wanted = {docid for grades in judgments.values() for docid in grades}
     lengths, seen = [], False
@@ -99,8 +102,10 @@ def _median_and_95th(lengths: Iterable[int]) -> tuple[int, int]:
     return int(statistics.median_low(known)), known[(len(known) * 95 - 1) // 100]
 
 
-def _relative(path: Path, output: Path) -> str:
+def _relative(path: Place, output: Place) -> str:
     """`path` as it is written in a file at `output`: relative where it lies below that file's folder, else absolute."""
+    if is_remote(path) or is_remote(output):
+        return str(path) if is_remote(path) else os.path.abspath(path)
     target, folder = Path(os.path.abspath(path)), Path(os.path.abspath(output)).parent
     return str(target.relative_to(folder)) if target.is_relative_to(folder) else str(target)
 

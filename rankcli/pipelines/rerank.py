@@ -11,19 +11,20 @@ from typing import Any
 from rankcli.data.dataset import load_dataset
 from rankcli.data.folds import leaked
 from rankcli.data.store import DocStore, open_store
-from rankcli.data.trec import ranking, read_run, write_run
+from rankcli.data.trec import Run, ranking, read_run, write_run
 from rankcli.errors import ConfigError, DataError
 from rankcli.extractors._base import Extractor
 from rankcli.log import warn
-from rankcli.pipelines._model import check_model, is_run_directory, open_model, run_config, trained_queries
-from rankcli.pipelines._prepare import cache_root
+from rankcli.pipelines._model import Model, find_model, open_model, trained_queries
 from rankcli.pipelines.search import first_stage, read_topics
 from rankcli.records.convert import ConversionJob, convert
+from rankcli.records.interleave import Records
 from rankcli.samplers._candidates import Candidates
 from rankcli.shapes import Judged
 from rankcli.storage.base import open_storage
+from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch
-from rankcli.trainers._base import Records, Scores
+from rankcli.trainers._base import Scores
 from rankcli.trainers._predict import Predictor
 from rankcli.trainers._runs import rerank as merge
 from rankcli.trainers._strategy import make_runtime_deterministic, make_strategy
@@ -37,7 +38,7 @@ class Inputs:
 
     store: DocStore
     queries: Mapping[str, str]
-    run: Scores
+    run: Run
     source: str
     trained: Mapping[str, str]
 
@@ -45,7 +46,7 @@ class Inputs:
 def rerank(
     *,
     model: str,
-    output: Path,
+    output: str | Path,
     weights: str = "best",
     docs: str | None = None,
     queries: str | None = None,
@@ -63,21 +64,21 @@ def rerank(
     given = [docs, queries, run]
     if any(given) and not all(given):
         raise ConfigError("give all of --docs, --queries and --run, or none of them")
-    check_model(model, weights)
-    if not any(given) and not is_run_directory(model):
+    found = find_model(model, weights)
+    if not any(given) and not found.is_run_directory:
         raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
     make_runtime_deterministic(0)
     devices = make_strategy(strategy)
     with devices.scope():
-        reranker, extractor = open_model(model, weights, "bfloat16" if amp == "bf16" else "float32")
-    inputs = _given_inputs(model, docs, queries, run) if docs and queries and run else _own_inputs(model, split)
+        reranker, extractor = open_model(found, weights, "bfloat16" if amp == "bf16" else "float32")
+    inputs = _given_inputs(found, docs, queries, run) if docs and queries and run else _own_inputs(found, split)
     candidates = _candidates(inputs, depth)
     scores = _score(inputs, candidates, extractor, Predictor(devices, reranker, extractor, evalbatch))
     write_run(output, merge(inputs.run, scores), tag=TAG)
     return _outcome(inputs.run, scores, output)
 
 
-def _outcome(run: Scores, scores: Scores, output: Path) -> dict[str, Any]:
+def _outcome(run: Run, scores: Scores, output: str | Path) -> dict[str, Any]:
     done = {
         "output": str(output),
         "queries": len(run),
@@ -88,19 +89,19 @@ def _outcome(run: Scores, scores: Scores, output: Path) -> dict[str, Any]:
     return {"result": done, "text": text}
 
 
-def _own_inputs(model: str, split: str) -> Inputs:
+def _own_inputs(model: Model, split: str) -> Inputs:
     """The data of a run directory, and the candidates of one part of its split."""
-    config = run_config(model)
-    root = cache_root(config.trainer.storage)
+    config = model.config
+    root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
     found = first_stage(dataset, config.data.run, root)
-    run = {qid: dict(found[qid]) for qid in dataset.split[split] if qid in found}
-    return Inputs(dataset.docs, dataset.queries, run, f"{model}, {split}", dataset.topics("train"))
+    run = found.part(dataset.split[split])
+    return Inputs(dataset.docs, dataset.queries, run, f"{model.said}, {split}", dataset.topics("train"))
 
 
-def _given_inputs(model: str, docs: str, queries: str, run: str) -> Inputs:
-    store = open_store(docs, None, cache_root(None))
-    return Inputs(store, read_topics(queries), read_run(Path(run)), run, trained_queries(model))
+def _given_inputs(model: Model, docs: str, queries: str, run: str) -> Inputs:
+    store = open_store(docs, None, local_root())
+    return Inputs(store, read_topics(queries), read_run(run), run, trained_queries(model))
 
 
 def _candidates(inputs: Inputs, depth: int | None) -> Candidates:
@@ -141,17 +142,19 @@ def _warn_of_leakage(inputs: Inputs, qids: list[str]) -> None:
 
 
 def _score(inputs: Inputs, candidates: Candidates, extractor: Extractor, predictor: Predictor) -> Scores:
-    with scratch(cache_root(None), "rerank") as folder:
+    with scratch(local_root(), "rerank") as folder:
         storage = open_storage(str(folder / "records"))
         job = ConversionJob(
             cache_id="rerank",
             identity={},
             sampler=candidates,
             samples=len(candidates),
+            group_size=candidates.group_size,
             extractor=extractor,
             queries=inputs.queries,
             docs=inputs.store,
             storage=storage,
+            work=folder / "work",
         )
         manifest = convert(job, processes=os.cpu_count() or 1)
         return predictor.scores(Records(manifest, storage), "reranking")

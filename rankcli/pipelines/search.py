@@ -15,7 +15,7 @@ from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.files import replacing, sha256_file
 from rankcli.data.joins import join_queries, join_run
 from rankcli.data.store import DocStore, open_store
-from rankcli.data.trec import Qrels, Run, read_qrels, read_run, write_run
+from rankcli.data.trec import CompactRun, Qrels, Run, read_qrels, read_run, write_run
 from rankcli.errors import StorageError
 from rankcli.evaluation import trec
 from rankcli.log import say, warn
@@ -71,7 +71,7 @@ def read_topics(source: str, format: formats.Format | None = None) -> dict[str, 
     return irds.read_queries(source) if source.startswith(irds.PREFIX) else formats.read_queries(source, format)
 
 
-def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> Run:
+def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> CompactRun:
     """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
 
     A searched run is kept in `scratch` under a hash of collection, queries and options, and read from there next time.
@@ -79,7 +79,7 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> Run:
     topics = dataset.topics()
     if isinstance(run_option, (str, Path)):
         found = join_run(read_run(run_option), dataset.queries, dataset.docs, str(run_option))
-        run = {qid: found[qid] for qid in topics if qid in found}
+        run = found.part(topics)
     else:
         run = _cached(_cache_path(dataset, topics, run_option, scratch), dataset, topics, run_option)
     _warn_unanswered(run, topics)
@@ -109,19 +109,20 @@ def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch:
     return scratch / f"first-stage-{canonical_hash(made_of)[:32]}.run"
 
 
-def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> Run:
+def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
     """The run kept at `path`, made if it is not there. Its SHA-256 is written last: without it there is no run."""
     seal = path.with_suffix(".sha256")
     if not seal.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
         _keep(path, seal, run)
-        return run
+        return CompactRun.of(run.items())
     if not path.exists() or sha256_file(path) != seal.read_text(encoding="utf-8").strip():
         raise StorageError(
             "the kept first-stage run is damaged", where=str(path), fix=f"delete {seal.name} beside it: it is made anew"
         )
-    return {**{qid: {} for qid in topics}, **(read_run(path) if path.stat().st_size else {})}
+    kept: Run = read_run(path) if path.stat().st_size else {}
+    return CompactRun.of((qid, kept.get(qid, {})) for qid in topics)
 
 
 def _keep(path: Path, seal: Path, run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,34 @@ from rankcli.log import say
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
 from rankcli.pipelines._plan import plan
 from rankcli.pipelines._prepare import Prepared, prepare
-from rankcli.pipelines._rundir import RunDirectory, set_aside, write_json
+from rankcli.pipelines._report import RUNS, report, report_folds
+from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
+from rankcli.records.interleave import Records
+from rankcli.storage.mirror import Mirror
+from rankcli.storage.places import local_root
 from rankcli.trainers._base import Scores, TrainerContext, Validation
 from rankcli.trainers._runs import top
 
-RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
+def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
+    """Run the config into `out`, a directory here or a `gs://` URI.
 
-def train(config: RunConfig, *, out: Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
-    """Run the config into `out`; returns `text` for people and `result`, the content of `result.json` (or the plan)."""
+    Returns `text` for people and `result`, the content of `result.json` (or the plan).
+    """
+    mirror = Mirror(out, local_root(config.trainer.storage))
+    mirror.check()
     folds = config.data.folds
     if folds is not None and folds.fold == "all":
-        return _all_folds(config, out, overwrite, dry_run)
+        return _all_folds(config, mirror, overwrite, dry_run)
     prepared = prepare(config)
     if dry_run:
         return plan(prepared)
-    result = _one_run(prepared, out, overwrite)
-    return {"result": result, "text": _text(result, out)}
+    with run_directory(mirror, overwrite) as directory:
+        result = _one_run(prepared, directory)
+    return {"result": result, "text": _text(result, mirror.uri)}
 
 
-def _text(result: Mapping[str, Any], out: Path) -> str:
+def _text(result: Mapping[str, Any], out: str) -> str:
     parts = [f"{split}\n{split_table(found)}" for split, found in result["splits"].items()]
     parts.append(
         f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n"
@@ -46,20 +55,24 @@ def _text(result: Mapping[str, Any], out: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _one_run(prepared: Prepared, out: Path, overwrite: bool) -> dict[str, Any]:
-    config, directory = prepared.config, RunDirectory(out)
-    finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward, overwrite)
+def _one_run(prepared: Prepared, directory: RunDirectory) -> dict[str, Any]:
+    config, out = prepared.config, directory.out
+    finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward)
     if finished is not None and _tested_on(out) == prepared.cache_ids["test"]:
-        say(f"{out}: this run is finished; its result follows (--overwrite trains anew)")
+        say(f"{directory.name}: this run is finished; its result follows (--overwrite trains anew)")
         return finished
     if finished is not None:
-        say(f"{out}: this run is finished, but its test was another one: testing anew")
+        say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
         (out / "result.json").unlink()
     directory.describe(to_yaml(resolved(config)), prepared.run_id, prepared.run_identity, prepared.cache_ids)
-    loop = config.trainer.build(_context(prepared, out))
-    state = loop.fit()
-    result = _measure(prepared, loop, state, out)
+    with ExitStack() as uses:
+        loop = config.trainer.build(_context(prepared, directory, uses))
+        state = loop.fit()
+        test = prepared.use("test", directory.name, uses)
+        result = _measure(prepared, loop, state, test, out)
+    report(prepared, directory, result)
     write_json(out / "result.json", result)
+    directory.sync()
     return result
 
 
@@ -68,7 +81,7 @@ def _tested_on(out: Path) -> Any:
     return json.loads((out / "run.json").read_text())["cache_ids"]["test"]
 
 
-def _context(prepared: Prepared, out: Path) -> TrainerContext:
+def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> TrainerContext:
     config = prepared.config
     return TrainerContext(
         reranker=config.reranker,
@@ -78,24 +91,25 @@ def _context(prepared: Prepared, out: Path) -> TrainerContext:
             "reranker": section(RERANKERS, config.reranker),
             "extractor": section(EXTRACTORS, config.extractor),
         },
-        train=prepared.records("train"),
+        train=prepared.use("train", directory.name, uses),
         dev=Validation(
-            prepared.records("dev"),
+            prepared.use("dev", directory.name, uses),
             prepared.dataset.judgments("dev"),
             prepared.candidates("dev"),
             config.data.relevance_level,
             config.metrics,
         ),
-        out=out,
+        out=directory.out,
         run_id=prepared.run_id,
+        sync=directory.sync,
     )
 
 
-def _measure(prepared: Prepared, loop: Any, state: Any, out: Path) -> dict[str, Any]:
+def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path) -> dict[str, Any]:
     """Rerank test with the best weights, choose alpha on dev, compare with the first stage."""
     config, trainer = prepared.config, prepared.config.trainer
     depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
-    found = loop.best_predictor(state).scores(prepared.records("test"), "reranking test")
+    found = loop.best_predictor(state).scores(test, "reranking test")
     scores = {"dev": _dev_scores(prepared, out), "test": found}
     judgments = {split: _judgments(prepared, split) for split in depths}
     first = {split: prepared.candidates(split) for split in depths}
@@ -133,37 +147,46 @@ def _fold(config: RunConfig, number: int) -> RunConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
 
 
-def _claim_for_folds(out: Path, overwrite: bool) -> None:
-    """Set the directory of all folds aside as one, so that folds of two runs never lie side by side."""
-    if overwrite and out.is_dir():
-        set_aside(out)
-    elif out.is_file() or (out / "run.json").exists():
+def _check_for_folds(directory: RunDirectory) -> None:
+    """ConfigError for the directory of a single run: folds of two runs must never lie side by side."""
+    if (directory.out / "run.json").exists():
         fix = "give another --out, or --overwrite to set a run aside"
-        raise ConfigError("this is not a directory of all folds", where=str(out), fix=fix)
+        raise ConfigError("this is not a directory of all folds", where=directory.name, fix=fix)
 
 
-def _all_folds(config: RunConfig, out: Path, overwrite: bool, dry_run: bool) -> dict[str, Any]:
+def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool) -> dict[str, Any]:
     """Every fold in turn, each in `OUT/fold-N`; then the test runs of all folds pooled into one."""
     assert config.data.folds is not None and config.data.folds.k is not None
     numbers = range(config.data.folds.k)
+    prepared = prepare(_fold(config, 0))
     if dry_run:
-        return plan(prepare(_fold(config, 0)), folds=len(numbers))
-    results: list[dict[str, Any]] = []
-    qrels: dict[str, Mapping[str, int]] = {}
-    for number in numbers:
-        say(f"fold {number} of {len(numbers)}")
-        prepared = prepare(_fold(config, number))
-        if not results:
-            _claim_for_folds(out, overwrite)
-        results.append(_one_run(prepared, out / f"fold-{number}", overwrite=False))
-        qrels.update(prepared.dataset.judgments("test"))
+        return plan(prepared, folds=len(numbers))
+    with run_directory(mirror, overwrite) as directory:
+        _check_for_folds(directory)
+        results: list[dict[str, Any]] = []
+        qrels: dict[str, Mapping[str, int]] = {}
+        for number in numbers:
+            say(f"fold {number} of {len(numbers)}")
+            prepared = prepare(_fold(config, number)) if number else prepared
+            with directory.fold(number) as fold:
+                results.append(_one_run(prepared, fold))
+            qrels.update(prepared.dataset.judgments("test"))
+        judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
+        pooled = _pooled(results, judgments, directory.out)
+        report_folds(config, prepared, directory, pooled, qrels)
+        write_json(directory.out / "result.json", pooled)
+        directory.sync()
+    return {"result": pooled, "text": _text(pooled, mirror.uri)}
+
+
+def _pooled(results: list[dict[str, Any]], judgments: Judgments, out: Path) -> dict[str, Any]:
+    """The test runs of all folds as one, written and measured."""
     runs: dict[str, Scores] = {stage: {} for stage in RUNS}
     for stage, name in RUNS.items():
-        for number in numbers:
+        for number in range(len(results)):
             runs[stage].update(read_run(out / f"fold-{number}" / name))
         write_run(out / name, runs[stage], tag=f"rankcli-{stage}")
-    judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
-    pooled = {
+    return {
         "schema_version": 1,
         "run_id": None,
         "splits": {"test": summary(judgments, runs)},
@@ -172,5 +195,3 @@ def _all_folds(config: RunConfig, out: Path, overwrite: bool, dry_run: bool) -> 
         "train_seconds": sum(result["train_seconds"] for result in results),
         "pairs_per_second": sum(result["pairs_per_second"] for result in results) / len(results),
     }
-    write_json(out / "result.json", pooled)
-    return {"result": pooled, "text": _text(pooled, out)}

@@ -17,7 +17,9 @@ from rankcli.shapes import Batch
 @dataclass(frozen=True)
 class RerankerContext:
     """What a reranker may be built from: the extractor, the seed of random initial weights, the dtype it computes in
-    (`float32` or `bfloat16`; variables and scores are float32) and the directory of its pretrained weights, if any."""
+    (`float32`, `bfloat16` or `float16`; variables and scores are float32) and the directory of its pretrained weights,
+    if any.
+    """
 
     extractor: Extractor
     seed: int = 42

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
 from rankcli.data.store import DocStore
-from rankcli.data.trec import Run, ranking
+from rankcli.data.trec import CompactRun, Run, ranking
 from rankcli.searchers._base import Searcher, SearcherContext
 from rankcli.text import stemming
 
@@ -78,7 +78,7 @@ class Index:
 
     def search(self, queries: Mapping[str, str]) -> Run:
         """The best documents of each query, ties by document id, descending."""
-        return {qid: self._best(self._words.of(text)) for qid, text in queries.items()}
+        return CompactRun.of((qid, self._best(self._words.of(text))) for qid, text in queries.items())
 
     def _best(self, query: list[int]) -> dict[str, float]:
         if not query:

@@ -1,37 +1,47 @@
-"""Names of pretrained models to directories: the only place that talks to the Hugging Face hub."""
+"""Names of pretrained models to directories, also from buckets: the only place that talks to the Hugging Face hub."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rankcli.errors import ConfigError, MissingError
 from rankcli.log import say
+from rankcli.storage.base import is_remote
+from rankcli.storage.inputs import local_tree
 
 SMALL_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers
 SAFETENSORS = ("model.safetensors", "model-*.safetensors")
 
 
 def resolve(name: str) -> Path:
-    """The directory of a model: `name` where that is a directory, else of the hub's model of that id, downloaded once.
+    """The directory of a model: `name` where that is a directory, else a copy of what is at `gs://...` or of the hub's
+    model of that id, downloaded once.
 
-    Weights come as safetensors where the hub has them, else as `tf_model.h5`; nothing else is downloaded. ConfigError
+    Weights come as safetensors where there are any, else as `tf_model.h5`; nothing else is downloaded. ConfigError
     for a path that does not exist, MissingError when the hub cannot give the model.
     """
+    if is_remote(name):
+        return _with_weights(local_tree, name)
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
     if not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", name, re.ASCII) or path.exists():
         raise ConfigError(f"no such model directory: {name}", fix="give a directory or a hub id such as `org/model`")
     say(f"{name} is no directory here: taking it from the Hugging Face hub")
-    directory = _download(name, (*SMALL_FILES, *SAFETENSORS))
+    return _with_weights(_download, name)
+
+
+def _with_weights(download: Callable[[str, Sequence[str]], Path], name: str) -> Path:
+    directory = download(name, (*SMALL_FILES, *SAFETENSORS))
     if not any(directory.glob("model*.safetensors")):
-        directory = _download(name, (*SMALL_FILES, "tf_model.h5"))
+        directory = download(name, (*SMALL_FILES, "tf_model.h5"))
     return directory
 
 
-def _download(name: str, patterns: tuple[str, ...]) -> Path:
+def _download(name: str, patterns: Sequence[str]) -> Path:
     import huggingface_hub
     from huggingface_hub import errors, utils
 

@@ -41,6 +41,7 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 MAX_ALPHABET = 1000  # characters of a trained vocabulary; rarer ones become [UNK]
+BATCH_CHARS = 1 << 20  # of a call of the library, whose answer takes some 70 bytes for every token
 MIN_FREQUENCY = 2  # a word piece seen once is worth no place in a trained vocabulary
 
 
@@ -104,8 +105,11 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
         """Token ids of each text, int32 [T], without special tokens, whole; lone surrogates are replaced by U+FFFD."""
-        encodings = self._backend.encode_batch_fast([well_formed(text) for text in texts], add_special_tokens=False)
-        return [np.asarray(encoding.ids, np.int32) for encoding in encodings]
+        tokens: list[Ints] = []
+        for batch in _batches_of_size(texts):
+            encodings = self._backend.encode_batch_fast(batch, add_special_tokens=False)
+            tokens += [np.asarray(encoding.ids, np.int32) for encoding in encodings]
+        return tokens
 
     def save(self, directory: Path) -> None:
         """Write the tokenizer's files as they were; `AutoTokenizer` of transformers opens the folder."""
@@ -200,6 +204,20 @@ def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
             yield batch
             batch = []
     yield batch
+
+
+def _batches_of_size(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Well-formed texts in batches of about `BATCH_CHARS` characters, or of one text that is longer."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(well_formed(text))
+        size += len(text)
+        if size >= BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _parse(backend: Any, content: bytes, directory: Path) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rankcli.errors import MissingError, StorageError
 from rankcli.storage.atomic import replacing_file
+from rankcli.storage.base import guard
 from rankcli.text import _h5, _safetensors
 
 WEIGHTS_FILE = "model.safetensors"
@@ -38,11 +39,8 @@ def read_tensors(directory: Path) -> Arrays:
 def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}) -> None:
     """Write `model.safetensors`, marked so that transformers opens it; the file appears whole or not at all."""
     final = directory / WEIGHTS_FILE
-    try:
-        with replacing_file(final) as partial, open(partial, "wb") as file:
-            _safetensors.write(file, tensors, {"format": "pt", **metadata})
-    except OSError as error:
-        raise StorageError(f"weights cannot be written: {error.strerror}", where=str(final)) from error
+    with guard(final), replacing_file(final) as partial, open(partial, "wb") as file:
+        _safetensors.write(file, tensors, {"format": "pt", **metadata})
 
 
 def _read_shards(directory: Path) -> Arrays:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rankcli.config.identity import canonical_json, component_identity, differences, digest
+from rankcli.config.identity import canonical_json, component_identity, differences, digest, digest_of_items
 from rankcli.config.registry import KINDS, Registry, component, option
 
 
@@ -23,6 +25,14 @@ def test_a_digest_is_the_start_of_a_sha256() -> None:
     assert digest({}) == "44136fa355b3678a"  # sha256 of "{}"
     assert digest({"a": 1, "b": 2}) == digest({"b": 2.0, "a": 1})
     assert digest({"a": 1}) != digest({"a": True})
+
+
+SCORES = st.lists(st.tuples(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)), max_size=4)
+
+
+@given(st.dictionaries(st.text(max_size=5), SCORES, max_size=4))
+def test_items_one_after_another_have_the_digest_of_their_mapping(mapping: dict[str, Any]) -> None:
+    assert digest_of_items(sorted(mapping.items())) == digest(mapping)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

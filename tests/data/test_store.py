@@ -45,6 +45,7 @@ def test_reads_by_id_in_the_order_asked_and_iterates_in_file_order(docs: DocStor
     assert list(docs.iterate()) == list(TEXTS.items())
     assert "d1" in docs and "D1" not in docs and "\ud800" not in docs and 1 not in docs
     assert docs.known(["x", "d1", "d1", "\udfff"]) == {"d1"}
+    assert docs.absent(["x", "d1", *map(str, range(1200)), "long"]) == {"x", *map(str, range(1200))}
 
 
 def test_reads_more_ids_than_one_statement_takes(tmp_path: Path) -> None:

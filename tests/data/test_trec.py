@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rankcli.data.trec import ranking, read_qrels, read_run, write_run
+from rankcli.data.trec import CompactRun, ranking, read_qrels, read_run, write_run
 from rankcli.errors import ConfigError, DataError
 
 QRELS = b"q1 0 d1 2\nq1 0 d2 0\nq2 0 d3 1\n"
@@ -123,6 +124,47 @@ def test_repeated_lines_count_once_with_a_counted_warning(tmp_path: Path, capsys
     path = put(tmp_path, QRELS + b"q1 0 d1 2\nq2 0 d3 1\n")
     assert read_qrels(path) == PARSED_QRELS
     assert capsys.readouterr().err == f"warning: {path}: 2 repeated lines ignored (the first in line 4)\n"
+
+
+def test_a_run_keeps_the_order_of_the_file_and_gives_dicts(tmp_path: Path) -> None:
+    run = read_run(put(tmp_path, b"q2 Q0 b 1 .5 t\nq2 Q0 a 2 1 t\nq10 Q0 b 1 3 t\n"))
+    assert (list(run), list(run["q2"].items())) == (["q2", "q10"], [("b", 0.5), ("a", 1.0)])
+    assert list(run.items()) == [("q2", {"b": 0.5, "a": 1.0}), ("q10", {"b": 3.0})]
+    assert (len(run), "q2" in run, "b" in run, run.get("q3", {})) == (2, True, False, {})
+    assert {"q10": {"b": 3.0}, "q2": {"a": 1.0, "b": 0.5}} == run != {"q2": {"a": 1.0, "b": 0.5}}
+    run["q2"]["a"] = 7.0
+    assert run["q2"]["a"] == 1.0
+    with pytest.raises(KeyError):
+        run["q3"]
+
+
+def test_a_part_of_a_run_has_the_queries_asked_for_in_their_order() -> None:
+    run = CompactRun.of([("q1", {"a": 0.1}), ("q2", {}), ("q3", {"b": 2.0})])
+    part = run.part(["q3", "q9", "q1"])
+    assert list(part.items()) == [("q3", {"b": 2.0}), ("q1", {"a": float(np.float32(0.1))})]
+    assert run.part(["q2"]) == {"q2": {}}
+
+
+def test_queries_whose_lines_do_not_stand_together_are_read_alike(tmp_path: Path, capsys) -> None:
+    lines = [b"q1 Q0 a 1 3 t", b"q2 Q0 a 1 1 t", b"q1 Q0 b 2 2 t", b"q2 Q0 c 2 0 t", b"q1 Q0 a 1 3 t", b"q1 Q0 d 3 1 t"]
+    path = put(tmp_path, b"\n".join(lines))
+    assert list(read_run(path).items()) == [("q1", {"a": 3.0, "b": 2.0, "d": 1.0}), ("q2", {"a": 1.0, "c": 0.0})]
+    assert capsys.readouterr().err == f"warning: {path}: 1 repeated lines ignored (the first in line 5)\n"
+    with pytest.raises(DataError, match="twice, with 1.0 and now with 2.0") as caught:
+        read_run(put(tmp_path, b"\n".join([*lines, b"q2 Q0 a 9 2 t"])))
+    assert caught.value.where == f"{path}:7"
+
+
+def test_a_run_takes_little_memory(tmp_path: Path) -> None:
+    lines = [f"q{n // 100} Q0 document-{n * 7919 % 2000} 1 {n} t" for n in range(50_000)]
+    path = put(tmp_path, "\n".join(lines).encode())
+    tracemalloc.start()
+    run = read_run(path)
+    taken = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 12 bytes for a line, some 250 for a query, 65 for an id; while it is read also a table of the ids
+    assert sum(map(len, run.values())) == 50_000
+    assert taken[0] < 50_000 * 12 + 500 * 400 + 2000 * 80 and taken[1] < taken[0] + 2000 * 150
 
 
 @pytest.mark.parametrize("rank", [b"-3", b"0", b"-", b"x"])
@@ -279,6 +321,21 @@ def test_what_is_written_parses_back_to_the_same_float32(run) -> None:
 @given(st.binary(max_size=200) | NASTY.map(b"".join))
 def test_no_bytes_crash_a_reader(tmp_path: Path, content: bytes) -> None:
     check_fuzz(tmp_path, content)
+
+
+@FEW
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("wxyz"), st.integers(0, 2)), min_size=1))
+def test_lines_in_any_order_are_read_as_into_dicts(tmp_path: Path, rows) -> None:
+    path = put(tmp_path, "".join(f"{qid} Q0 {docid} 1 {score} t\n" for qid, docid, score in rows).encode())
+    plain: dict[str, dict[str, float]] = {}
+    for number, (qid, docid, score) in enumerate(rows, 1):
+        if plain.setdefault(qid, {}).setdefault(docid, score) != score:
+            with pytest.raises(DataError) as caught:
+                read_run(path)
+            assert caught.value.where == f"{path}:{number}"
+            return
+    run = read_run(path)
+    assert run == plain and list(run) == list(plain) and all(list(run[qid]) == list(plain[qid]) for qid in plain)
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(
-    r"(warning: |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |training: \d+/|"
-    r"reranking( \w+)?: \d+/|tokenising|writing|searching)"
+    r"(warning: |report: |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |"
+    r"training: \d+/|reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
     r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p: |alpha \(|trained \d+ s at .* run directory: "

@@ -40,6 +40,29 @@ def test_value_after_warm_up(name: str, options: dict, step: int, expected: floa
     assert SCHEDULES.get(name)(**options).build(CONTEXT)(step) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(("steps", "warmup", "per_iter"), [(60, 7, 6), (20, 0, 5), (5, 4, 1), (1, 0, 1)])
+def test_every_step_of_every_schedule_has_the_value_of_its_formula(steps: int, warmup: int, per_iter: int) -> None:
+    """Sums of the formulas' terms and repeated products, written without the schedules' helpers."""
+    left = steps - warmup
+    formulas = {
+        ("constant",): lambda n: 1.0,
+        ("linear", "floor", 0.0): lambda n: (left - n) / left,
+        ("linear", "floor", 0.3): lambda n: 0.3 * n / left + (left - n) / left,
+        ("cosine", "floor", 0.0): lambda n: math.cos(math.pi * n / (2 * left)) ** 2,
+        ("cosine", "floor", 0.2): lambda n: 0.2 + 0.8 * math.cos(math.pi * n / (2 * left)) ** 2,
+        ("exponential", "decay", 0.5): lambda n: math.exp(math.log(0.5) * n / (3 * per_iter)),
+        ("inverse_time", "decay", 0.25): lambda n: per_iter / (per_iter + 0.25 * n),
+        ("step", "step_size", 3): lambda n: math.prod([0.1] * (n // 3)),
+    }
+    assert {name for name, *_ in formulas} == set(SCHEDULES.names())
+    for (name, *option), formula in formulas.items():
+        options = {option[0]: option[1]} if option else {}
+        factor = SCHEDULES.get(name)(**options).build(ScheduleContext(steps, warmup, per_iter))
+        for s in range(steps):
+            expected = (s + 1) / warmup if s < warmup else formula(s - warmup)
+            assert factor(s) == pytest.approx(expected, abs=1e-12), (name, options, s)
+
+
 def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
     assert SCHEDULES.get("linear")().build(ScheduleContext(10, 0, 5))(0) == 1.0
 

@@ -111,7 +111,7 @@ def ndcg_at_10(folder: Path, scratch: Path, **options: str) -> float:
     store = open_store(folder / "corpus.jsonl", None, scratch)
     run = BM25(**options).build(SearcherContext(store)).search(read_queries(folder / "queries.jsonl"))
     qrels = read_qrels(folder / "qrels.txt")
-    found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
+    found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(dict(run))
     return float(np.sum([values["ndcg_cut_10"] for values in found.values()]) / len(qrels))
 
 

@@ -55,6 +55,17 @@ def test_tokens_are_those_of_the_vocabulary_without_special_tokens(tmp_path):
     assert (tokenizer.vocab_size, tokenizer.pad_id) == (9, 0)
 
 
+def test_texts_are_tokenised_alike_in_batches_of_any_size(tmp_path, monkeypatch):
+    tokenizer = opened(bert(), tmp_path)
+    texts = ["cats dog", "", "run", "dog " * 9, "\ud800", "cat"]
+    whole = [ids.tolist() for ids in tokenizer.encode(texts)]
+    assert whole[:4] == [[5, 6, 7], [], [8], [7] * 9]
+    for size in (1, 8, 20):
+        monkeypatch.setattr("rankcli.text.tokenizer.BATCH_CHARS", size)
+        assert [ids.tolist() for ids in tokenizer.encode(texts)] == whole
+    assert tokenizer.encode([]) == []
+
+
 def test_bert_template_puts_the_second_part_and_its_separator_in_segment_1(tmp_path):
     tokenizer = opened(bert(), tmp_path)
     assert filled(tokenizer.pair_template, [5], [7, 8]) == [[2, 5, 3, 7, 8, 3], [0, 0, 0, 1, 1, 1]]
