@@ -24,7 +24,7 @@ from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
 from rankcli.records.interleave import Records
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
-from rankcli.trainers._base import Scores, TrainerContext, Validation
+from rankcli.trainers._base import DEV, TRAIN, Scores, TrainerContext, TrainingSet, Validation
 from rankcli.trainers._runs import top
 
 
@@ -91,14 +91,16 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
             "reranker": section(RERANKERS, config.reranker),
             "extractor": section(EXTRACTORS, config.extractor),
         },
-        train=prepared.use("train", directory.name, uses),
-        dev=Validation(
-            prepared.use("dev", directory.name, uses),
-            prepared.dataset.judgments("dev"),
-            prepared.candidates("dev"),
-            config.data.relevance_level,
-            config.metrics,
-        ),
+        train={TRAIN: TrainingSet(prepared.use("train", directory.name, uses), prepared.extractor)},
+        dev={
+            DEV: Validation(
+                prepared.use("dev", directory.name, uses),
+                prepared.dataset.judgments("dev"),
+                prepared.candidates("dev"),
+                config.data.relevance_level,
+                config.metrics,
+            )
+        },
         out=directory.out,
         run_id=prepared.run_id,
         sync=directory.sync,

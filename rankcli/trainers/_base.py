@@ -13,6 +13,15 @@ from rankcli.extractors._base import Extractor
 from rankcli.records.interleave import Records
 
 Scores = dict[str, dict[str, float]]
+TRAIN, DEV = "train", "dev"  # the only training set of one task; the dev set that chooses weights and alpha
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What one task trains on: its records, and the extractor that lays their tokens out."""
+
+    records: Records
+    extractor: Extractor
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,18 @@ class Validation:
 class TrainerContext:
     """What a trainer is built from.
 
-    `sections` is saved beside the weights, so that they can be loaded without the config. `sync` is called whenever
-    `out` has something new that is worth keeping: it uploads it where `out` is the mirror of a bucket.
+    `extractor` is what the model is built and predicts with. `train` has a set per task, that of a single one under
+    TRAIN; `dev` has DEV first, and then the further dev sets by their names. `sections` is saved beside the weights, so
+    that they can be loaded without the config. `sync` is called whenever `out` has something new that is worth keeping:
+    it uploads it where `out` is the mirror of a bucket.
     """
 
     reranker: Any
     extractor: Extractor
     pretrained: Path | None
     sections: Mapping[str, Any]
-    train: Records
-    dev: Validation
+    train: Mapping[str, TrainingSet]
+    dev: Mapping[str, Validation]
     out: Path
     run_id: str
     sync: Callable[[], None] = lambda: None

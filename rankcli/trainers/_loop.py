@@ -22,7 +22,7 @@ from rankcli.records.reader import training_batches
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker, save_reranker
 from rankcli.shapes import Batch
-from rankcli.trainers._base import Scores, State, TrainerContext
+from rankcli.trainers._base import DEV, TRAIN, Scores, State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._gradients import stacked
 from rankcli.trainers._groups import groups_for, trained
@@ -102,7 +102,7 @@ class Loop:
 
     def best_predictor(self, state: State) -> Predictor:
         """A predictor with the weights that were best by `metrics.optimize`; `dev.run` is what they made of dev."""
-        best = self.ctx.out / state.best[self.ctx.dev.metrics.optimize]["path"]
+        best = self.ctx.out / state.best[self.ctx.dev[DEV].metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch)
@@ -119,10 +119,10 @@ class Loop:
         return [step >= group.starts_at(self.options.steps_per_iter) for group in self.groups]
 
     def _batches(self, start: int) -> Any:
-        options = self.options
+        options, data = self.options, self.ctx.train[TRAIN]
         return training_batches(
-            self.ctx.train,
-            self.ctx.extractor,
+            data.records,
+            data.extractor,
             batch=options.batch,
             replicas=self.parts,
             start_step=start,
@@ -194,7 +194,7 @@ class Loop:
 
     def _validate(self, iteration: int, state: State) -> None:
         """Rerank the dev queries, note the metrics, keep the weights that are best by any of them."""
-        dev = self.ctx.dev
+        dev = self.ctx.dev[DEV]
         label = f"validating after iteration {iteration}"
         scores = self.predictor.scores(dev.records, label, self.stop.raise_if_asked)
         run = rerank(dev.first_stage, scores)
@@ -213,7 +213,7 @@ class Loop:
                 path = Path("best") / metric
                 save_reranker(self.reranker, self.ctx.extractor, dict(self.ctx.sections), self.ctx.out / path)
                 state.best[metric] = {"iter": iteration, "value": value, "path": str(path)}
-                if metric == self.ctx.dev.metrics.optimize:
+                if metric == self.ctx.dev[DEV].metrics.optimize:
                     write_run(self.ctx.out / "dev.run", run)
 
 
