@@ -63,6 +63,8 @@ def _chosen(options: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(child) for child in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(child) for key, child in value.items()}
     return _chosen(value) if dataclasses.is_dataclass(value) else _canonical(value)
 
 

@@ -53,7 +53,7 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
 
 def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> list[str]:
     """The resolved configuration as lines of YAML; `*` before a line, and a comment behind it, mark what is not the
-    default.
+    default. A needed option has none: it is marked, too.
 
     With `provenance` the comment also says where a value was set.
     """
@@ -62,14 +62,16 @@ def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> li
     for line, key, value in _lines(resolved(config)):
         notes = [f"from {said[key]}"] if key in said else []
         differs = key in defaults and value != defaults[key]
-        if differs:
+        if differs and defaults[key] is not dataclasses.MISSING:
             notes.insert(0, f"default: {_flow(defaults[key])}")
         lines.append(f"{'*' if differs else ' '} {line}" + (f"  # {', '.join(notes)}" if notes else ""))
     return lines
 
 
 def _defaults(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The default of every dotted key; those of a component are the defaults of the component that is there."""
+    """The default of every dotted key, MISSING where an option is needed; those of a component, and of sections under
+    names, are the defaults of what is there.
+    """
     for option in dataclasses.fields(options):
         key, value = f"{prefix}{option.name}", getattr(options, option.name)
         default = option.default_factory() if option.default_factory is not dataclasses.MISSING else option.default
@@ -77,8 +79,11 @@ def _defaults(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             if "registry" in option.metadata and isinstance(default, str):
                 yield f"{key}.name", default
             yield from _defaults(value, f"{key}.")
-        elif default is not dataclasses.MISSING:
-            yield key, _values(default)
+        elif isinstance(value, Mapping) and any(map(dataclasses.is_dataclass, value.values())):
+            for name, child in value.items():
+                yield from _defaults(child, f"{key}.{name}.")
+        else:
+            yield key, default if default is dataclasses.MISSING else _values(default)
 
 
 def _lines(tree: Mapping[str, Any], indent: str = "", prefix: str = "") -> Iterator[tuple[str, str, Any]]:

@@ -11,6 +11,7 @@ import difflib
 import functools
 import json
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from rankcli.errors import RankcliError
 
 INVALID: Any = object()  # stands for a value that has been complained about
 Option = dataclasses.Field[Any]
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ELSEWHERE = (REMOTE, "ir_datasets:")
 
 
@@ -141,18 +143,27 @@ class _Check:
 
     def value(self, hint: Any, node: Node, keys: Keys) -> Any:
         """A value of the declared type: pydantic's yes or no, strict, and our words."""
-        inner, listed = _dataclass_in(hint)
-        if inner is not None and not listed and isinstance(node.value, dict):
+        inner, held = _dataclass_in(hint)
+        if inner is not None and held == "one" and isinstance(node.value, dict):
             return self.section(inner, node, keys)
-        if inner is not None and listed and isinstance(node.value, list):
+        if inner is not None and held == "list" and isinstance(node.value, list):
             items = [self.value(inner, item, (*keys, str(n))) for n, item in enumerate(node.value)]
             return INVALID if INVALID in items else tuple(items)
+        if inner is not None and held == "mapping" and isinstance(node.value, dict):
+            named = {name: self.named(inner, name, item, (*keys, name)) for name, item in node.value.items()}
+            return INVALID if INVALID in named.values() else named
         try:
             if not dataclasses.is_dataclass(hint):
                 return _adapter(hint).validate_json(json.dumps(plain(node)))
         except ValidationError:
             pass
         return self.complain(node, keys, f"expected {_expected(hint)}, got {_shown(node)}")
+
+    def named(self, inner: type, name: str, node: Node, keys: Keys) -> Any:
+        """A section under a name that the user chose; names are such that KEY=VALUE arguments can say them."""
+        if not _NAME.fullmatch(name):
+            return self.complain(node, keys, "names are letters, digits, `_` and `-`, and begin with a letter")
+        return self.value(inner, node, keys)
 
     def located(self, option: Option, node: Node, keys: Keys) -> Node | None:
         """`node` with its paths made absolute, where the option holds paths; None after a complaint."""
@@ -256,14 +267,16 @@ def _arms(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _dataclass_in(hint: Any) -> tuple[type | None, bool]:
-    """The dataclass that a type is or may be (`Folds | None`), or lists (`tuple[Group, ...]`; then True)."""
+def _dataclass_in(hint: Any) -> tuple[type | None, str]:
+    """The dataclass that a type is or may be (`Folds | None`: `one`), lists (`tuple[Group, ...]`: `list`) or has under
+    names (`dict[str, DevSet]`: `mapping`).
+    """
     for arm in _arms(hint):
-        listed = get_origin(arm) in (tuple, list)
-        inner = get_args(arm)[0] if listed else arm
+        held = {tuple: "list", list: "list", dict: "mapping"}.get(get_origin(arm), "one")
+        inner = arm if held == "one" else get_args(arm)[held == "mapping"]
         if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            return inner, listed
-    return None, False
+            return inner, held
+    return None, "one"
 
 
 def _meant(name: str, legal: list[str]) -> str:
@@ -334,13 +347,16 @@ def _object_schema(cls: type) -> dict[str, Any]:
 
 
 def _option_schema(option: Option, hint: Any) -> dict[str, Any]:
-    inner, listed = _dataclass_in(hint)
+    inner, held = _dataclass_in(hint)
     if "registry" in option.metadata:
         schema: dict[str, Any] = {"$ref": f"#/$defs/{option.metadata['registry']}"}
     elif inner is not None:
         schema = _object_schema(inner)
-        if listed:
+        if held == "list":
             schema = {"type": "array", "items": schema}
+        if held == "mapping":
+            names = {"pattern": f"^{_NAME.pattern}$"}
+            schema = {"type": "object", "propertyNames": names, "additionalProperties": schema}
         if type(None) in _arms(hint):
             schema = {"anyOf": [schema, {"type": "null"}]}
     else:

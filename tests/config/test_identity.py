@@ -136,6 +136,23 @@ def test_only_options_that_differ_from_their_default_are_in(inners: Registry) ->
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A component with sections under names, which hold components."""
+
+    version: ClassVar[int] = 1
+    parts: dict[str, Outer] | None = option(None)
+
+
+def test_sections_under_names_leave_their_defaults_out(inners: Registry) -> None:
+    parts = {"a": Outer(depth=4, note="elsewhere"), "b": Outer(inner=Inner(margin=2.0))}
+    assert component_identity(outers(Named), Named(parts=parts)) == {
+        "name": "outer",
+        "version": 1,
+        "parts": {"a": {"depth": 4}, "b": {"inner": {"name": "plain", "version": 1, "margin": 2}}},
+    }
+
+
 def test_an_option_added_with_a_default_changes_no_id(inners: Registry) -> None:
     old = component_identity(outers(Outer), Outer(depth=4, inner=Inner()))
     new = component_identity(outers(LaterOuter), LaterOuter(depth=4, inner=Inner(), second=Inner()))

@@ -44,6 +44,7 @@ class EveryType:
     part: Part | None = option(None)
     parts: tuple[Part, ...] = option(())
     more: tuple[Part, ...] | None = option(None)
+    named: dict[str, Part] | None = option(None)
     loss: Any = component(LOSSES, "lce")
 
     def __post_init__(self) -> None:
@@ -70,6 +71,8 @@ def test_values_of_the_right_type_are_taken() -> None:
     assert built.part == Part(size=4) and built.table == {"k": "v"}
     assert made(parts=[{"size": 2}, {}]).parts == (Part(size=2), Part())
     assert made(part=None).part is None
+    assert made(named={"a": {"size": 2}, "B-1": {}}).named == {"a": Part(size=2), "B-1": Part()}
+    assert made(named={}).named == {} and made().named is None
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,10 @@ def test_values_of_the_right_type_are_taken() -> None:
         ({"parts": [{}, {"size": 0}]}, "parts.1.size: expected a whole number above 0, got 0"),
         ({"parts": {"size": 2}}, 'parts: expected a list of a mapping (size, label), got {"size": 2}'),
         ({"more": [{"sise": 0}]}, "more.0.sise: unknown key"),
+        ({"named": {"a": {}, "b": {"size": 0}}}, "named.b.size: expected a whole number above 0, got 0"),
+        ({"named": {"a": None}}, "named.a: expected a mapping (size, label), got null"),
+        ({"named": {"a/b": {}}}, "named.a/b: names are letters, digits, `_` and `-`, and begin with a letter"),
+        ({"named": [{}]}, "named: expected a mapping to a mapping (size, label) or null, got [{}]"),
         ({"whole": 13}, "whole must not be 13"),
         ({"loss": 3}, "loss: expected a name or a mapping with `name`, got 3"),
         ({"loss": {"name": 3}}, "loss.name: expected a name, got 3"),
