@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from rankcli.encoders._initial import Init
 from rankcli.encoders.config import EncoderConfig
 from rankcli.errors import StorageError
+from rankcli.text.weights import shapes_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,6 +34,10 @@ class Weight:
     def joined(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         """The variable's value from its stored parts."""
         return np.concatenate([self._turned(tensors[name]) for name in self.names], axis=-1).astype(np.float32)
+
+    def prefixed(self, prefix: str) -> Weight:
+        """The same weight, stored under `PREFIX.NAME`."""
+        return dataclasses.replace(self, names=tuple(f"{prefix}.{name}" for name in self.names))
 
     def stored_shape(self) -> tuple[int, ...]:
         """The shape of each stored part."""
@@ -92,21 +98,37 @@ def _norm(path: str, name: str, width: int) -> list[Weight]:
     ]
 
 
-def values_from(weights: Iterable[Weight], tensors: Mapping[str, np.ndarray]) -> Arrays:
+def stored_names(weights: Iterable[Weight]) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that is stored of the weights, by name."""
+    return {name: weight.stored_shape() for weight in weights for name in weight.names}
+
+
+def values_from(weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of: str = "encoder") -> Arrays:
     """The value of each weight by path; one StorageError names all that is missing, not known or of another shape.
 
-    Position and segment counters that old checkpoints hold as buffers are not weights and are passed over.
+    Nothing is read before all shapes are right. Position and segment counters that old checkpoints hold as buffers are
+    not weights and are passed over.
     """
     weights = list(weights)
-    shapes = {name: weight.stored_shape() for weight in weights for name in weight.names}
-    given = {n: t for n, t in tensors.items() if not n.endswith(("position_ids", "token_type_ids"))}
-    faults = [f"{name} is missing" for name in shapes if name not in given]
-    faults += [f"{name} is not a weight of this encoder" for name in given if name not in shapes]
+    wanted, found = stored_names(weights), shapes_of(tensors)
+    faults = [f"{name} is missing" for name in wanted if name not in found]
+    faults += [f"{name} is not a weight of this {of}" for name in found if name not in wanted and not is_buffer(name)]
     faults += [
-        f"{name} has shape {list(given[name].shape)}, not {list(shape)}"
-        for name, shape in shapes.items()
-        if name in given and given[name].shape != shape
+        f"{name} has shape {list(found[name])}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and tuple(found[name]) != shape
     ]
     if faults:
-        raise StorageError(f"weights do not fit the encoder: {'; '.join(faults)}")
-    return {weight.path: weight.joined(given) for weight in weights}
+        raise StorageError(f"weights do not fit the {of}: {listed(faults)}", fix="load weights of the same options")
+    return {weight.path: weight.joined(tensors) for weight in weights}
+
+
+def is_buffer(name: str) -> bool:
+    """Whether it is a counter of positions or segments, which old checkpoints hold beside weights."""
+    return name.endswith(("position_ids", "token_type_ids"))
+
+
+def listed(faults: list[str], most: int = 20) -> str:
+    """The first of the faults, and how many more there are."""
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more

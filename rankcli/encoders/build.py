@@ -3,33 +3,79 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rankcli.encoders.config import EncoderConfig, EncoderSize
+from rankcli.encoders._weights import values_from, weights_of
+from rankcli.encoders.config import KINDS, EncoderConfig, EncoderSize
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import say
-from rankcli.text.weights import read_tensors
+from rankcli.text.weights import Tensors, open_tensors, small_file
 
 if TYPE_CHECKING:
     from rankcli.encoders.transformer import TransformerEncoder
 
-Arrays = dict[str, np.ndarray]
+PARTS = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
 
-_PARTS = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model directory: its configuration, and its tensors, each of which is read once."""
+
+    directory: Path
+
+    @cached_property
+    def stored(self) -> Tensors:
+        """By the names that they have in the files."""
+        return open_tensors(self.directory)
+
+    @cached_property
+    def config(self) -> EncoderConfig:
+        """The encoder's."""
+        return EncoderConfig.from_hf(_read_config(self.directory), where=str(self.directory / "config.json"))
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """The encoder's without model prefix, and all others (heads: `classifier.weight`, ...), by today's names."""
+        return bare(self.stored, str(self.directory))
+
+    @cached_property
+    def encoder(self) -> Tensors:
+        """The encoder's tensors."""
+        return self.tensors.renamed({name: name for name in self.tensors if name.startswith(PARTS)})
+
+
+def bare(stored: Tensors, where: str) -> Tensors:
+    """Tensors by bare names; StorageError where two have the same."""
+    old: dict[str, str] = {}
+    for name in stored:
+        if old.setdefault(bare_name(name), name) != name:
+            raise StorageError(f"{bare_name(name)} is there twice, once as {name}", where=where)
+    return stored.renamed(old)
+
+
+def bare_name(name: str) -> str:
+    """What a weight of an encoder is called without model prefix, with today's names of layer normalisation; other
+    names keep their prefix.
+    """
+    stem, _, last = name.rpartition(".LayerNorm.")
+    renamed = {"gamma": "weight", "beta": "bias"}.get(last)
+    modern = f"{stem}.LayerNorm.{renamed}" if stem and renamed else name
+    prefix, _, own = modern.partition(".")
+    return own if prefix in KINDS and own.startswith(PARTS) else modern
 
 
 def build_encoder(
-    pretrained: Path | None,
+    pretrained: Pretrained | None,
     size: EncoderSize,
     vocab_size: int,
     seed: int = 42,
     dtype: str = "float32",
     pooler: bool = False,
 ) -> TransformerEncoder:
-    """An encoder with the weights of the directory `pretrained`; or of `size`, random, over `vocab_size` tokens.
+    """An encoder with the weights of a directory; or of `size`, random, over `vocab_size` tokens.
 
     ConfigError when the tokenizer has more tokens than the pretrained encoder; a missing pooler is said on stderr.
     """
@@ -37,29 +83,20 @@ def build_encoder(
 
     if pretrained is None:
         return TransformerEncoder(EncoderConfig.from_size(size, vocab_size), seed, dtype, pooler)
-    config, tensors, _ = read_pretrained(pretrained)
+    config, tensors = pretrained.config, pretrained.encoder
     config.check_fit(vocab_size)
+    random_pooler = pooler and not any(name.startswith("pooler.") for name in tensors)
+    if random_pooler:
+        say(f"{pretrained.directory}: no pooler among the weights; it starts from random values")
+    pooled = pooler and not random_pooler
+    kept = tensors.renamed({name: name for name in tensors if pooled or not name.startswith("pooler.")})
+    if config.layers > len(kept):  # before as many are listed
+        raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=str(pretrained.directory))
+    values = values_from(weights_of(config, pooled), kept)  # before memory of the sizes that it claims is taken
     encoder = TransformerEncoder(config, seed, dtype, pooler)
-    encoder.assign(_with_pooler(tensors, encoder.tensors(), pooler, pretrained))
+    for path, value in values.items():
+        encoder.paths[path].assign(value)
     return encoder
-
-
-def read_pretrained(directory: Path) -> tuple[EncoderConfig, Arrays, Arrays]:
-    """The configuration of a model directory, the encoder's tensors without model prefix, and all others by their name.
-
-    Old names of layer normalisation (`gamma`, `beta`) become today's. The others are heads: `classifier.weight`, ...
-    """
-    config = EncoderConfig.from_hf(_read_config(directory), where=str(directory / "config.json"))
-    encoder: Arrays = {}
-    others: Arrays = {}
-    for stored, value in read_tensors(directory).items():
-        name = _modern(stored)
-        own = name.removeprefix(f"{config.kind}.")
-        target, key = (encoder, own) if own.startswith(_PARTS) else (others, name)
-        if key in target:
-            raise StorageError(f"{key} is there twice, once as {stored}", where=str(directory))
-        target[key] = value
-    return config, encoder, others
 
 
 def _read_config(directory: Path) -> dict[str, object]:
@@ -67,25 +104,9 @@ def _read_config(directory: Path) -> dict[str, object]:
     if not path.exists():
         raise MissingError("no config.json here", where=str(directory), fix="give a directory that holds a model")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(small_file(path))
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"not readable as JSON: {error}", where=str(path)) from error
     if not isinstance(content, dict):
         raise StorageError("not a JSON object", where=str(path))
     return content
-
-
-def _modern(name: str) -> str:
-    stem, _, last = name.rpartition(".LayerNorm.")
-    renamed = {"gamma": "weight", "beta": "bias"}.get(last)
-    return f"{stem}.LayerNorm.{renamed}" if stem and renamed else name
-
-
-def _with_pooler(tensors: Arrays, initial: Arrays, pooler: bool, directory: Path) -> Arrays:
-    """`tensors` with a pooler exactly where the encoder has one: the initial one when the directory has none."""
-    wanted = {name: value for name, value in initial.items() if name.startswith("pooler.")}
-    kept = {name: value for name, value in tensors.items() if not name.startswith("pooler.")}
-    stored = {name: value for name, value in tensors.items() if name.startswith("pooler.")}
-    if pooler and not stored:
-        say(f"{directory}: no pooler among the weights; it starts from random values")
-    return kept | ((stored or wanted) if pooler else {})

@@ -22,7 +22,7 @@ class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, vocab_size: int, width: int, seed: int = 42, scale: float = 0.02) -> None:
         super().__init__(name="encoder")
         path, shape = "encoder/word_embeddings", (vocab_size, width)
-        self._specs = [Weight(path, shape, ("word_embeddings.weight",), "normal")]
+        self.specs = [Weight(path, shape, ("word_embeddings.weight",), "normal")]
         self.paths = {path: variable(path, shape, "normal", seed, scale)}
 
     def tokens(self, layout: Layout) -> tuple[Any, Any]:
@@ -35,5 +35,5 @@ class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def assign(self, tensors: dict[str, np.ndarray]) -> None:
         """Set the table from what `tensors` returned; StorageError when name or shape differ."""
-        for path, value in values_from(self._specs, tensors).items():
+        for path, value in values_from(self.specs, tensors).items():
             self.paths[path].assign(value)

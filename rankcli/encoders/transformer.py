@@ -41,9 +41,9 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
             raise ConfigError(f"pooling: {config.kind} encoders have no pooler", fix="use `cls` or `mean`")
         self.config = config
         self._type = tf.as_dtype(dtype)
-        self._specs = weights_of(config, pooler)
+        self.specs = weights_of(config, pooler)
         scale = config.initializer_range
-        self.paths = {w.path: variable(w.path, w.shape, w.init, seed, scale) for w in self._specs}
+        self.paths = {w.path: variable(w.path, w.shape, w.init, seed, scale) for w in self.specs}
 
     def tokens(self, layout: Layout, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """The last layer's states [N, L, D] in the compute dtype, and which of them are tokens, bool [N, L]."""
@@ -64,14 +64,12 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
     def tensors(self) -> dict[str, np.ndarray]:
         """All weights under Hugging Face's names without model prefix, kernels [out, in]."""
         return {
-            name: part
-            for weight in self._specs
-            for name, part in weight.stored(self.paths[weight.path].numpy()).items()
+            name: part for weight in self.specs for name, part in weight.stored(self.paths[weight.path].numpy()).items()
         }
 
     def assign(self, tensors: dict[str, np.ndarray]) -> None:
         """Set all weights from what `tensors` returned; StorageError, with nothing set, when names or shapes differ."""
-        for path, value in values_from(self._specs, tensors).items():
+        for path, value in values_from(self.specs, tensors).items():
             self.paths[path].assign(value)
 
     def _first_states(self, layout: Layout, dropout: Dropout | None) -> Tensor:

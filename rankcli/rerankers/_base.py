@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from rankcli.encoders._weights import Weight, values_from
+from rankcli.encoders.build import Pretrained
 from rankcli.encoders.dropout import Dropout
 from rankcli.extractors._base import Extractor
 from rankcli.shapes import Batch
@@ -26,31 +30,43 @@ class RerankerContext:
     dtype: str = "float32"
     pretrained: Path | None = None
 
+    @cached_property
+    def stored(self) -> Pretrained | None:
+        """What is in that directory, read once however many parts of a reranker take theirs."""
+        return None if self.pretrained is None else Pretrained(self.pretrained)
+
 
 class Reranker(ABC):
     """Scores of a batch, raw logits in float32: one code path for training and prediction.
 
     `variables` maps a unique path such as `encoder/layer_0/attention/query/kernel` to each variable; optimizer groups
-    are regular expressions over these paths, and everything of the encoder starts with `encoder/`.
+    are regular expressions over these paths, and everything of the encoder starts with `encoder/`. `weights` says, for
+    each of them, under which names and in which orientation Hugging Face (or the field) stores it.
     """
 
     output_type: ClassVar[str] = "logits"
     variables: dict[str, Any]
+    weights: Sequence[Weight]
 
     @abstractmethod
     def scores(self, batch: Batch, dropout: Dropout | None = None) -> Any:
         """Float32 [B, K]; `dropout` is given in training only. Places outside `doc_mask` hold any finite number."""
 
     @abstractmethod
-    def tensors(self) -> dict[str, np.ndarray]:
-        """All weights by the names, and in the orientation, that Hugging Face (or the field) stores them in."""
-
-    @abstractmethod
-    def assign(self, tensors: dict[str, np.ndarray]) -> None:
-        """Set all weights from what `tensors` returned; a missing, unknown or misshapen one is a StorageError naming
-        it.
-        """
-
-    @abstractmethod
     def save_config(self, directory: Path) -> None:
         """Write the model files beside the weights (`config.json`, ...) that let other tools open the directory."""
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All weights by the names that they are stored under."""
+        return {
+            name: part
+            for weight in self.weights
+            for name, part in weight.stored(self.variables[weight.path].numpy()).items()
+        }
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Set all weights from what `tensors` returned; one StorageError, with nothing set, names all that is missing,
+        unknown or misshapen.
+        """
+        for path, value in values_from(self.weights, tensors, of="reranker").items():
+            self.variables[path].assign(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.encoders._initial import variable
 from rankcli.encoders._weights import Weight, values_from
-from rankcli.encoders.build import build_encoder, read_pretrained
+from rankcli.encoders.build import Pretrained, build_encoder
 from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.log import say
 from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._ops import Tensor, check_tensors
+from rankcli.rerankers._ops import Tensor
 from rankcli.shapes import Layout
-
-Arrays = dict[str, np.ndarray]
+from rankcli.text.weights import Tensors, shapes_of
 
 _ARCHITECTURES = {"bert": "BertForSequenceClassification", "electra": "ElectraForSequenceClassification"}
 
@@ -34,19 +32,18 @@ class SequenceClassifier(Reranker):
     """
 
     def __init__(self, size: EncoderSize, rate: float, ctx: RerankerContext) -> None:
-        kind, stored = _pretrained_head(ctx.pretrained)
+        kind = ctx.stored.config.kind if ctx.stored else "bert"
         vocab_size, longest = ctx.extractor.vocab_size, ctx.extractor.fields["pair"].max_length
         self._rate = rate
-        self.encoder = build_encoder(ctx.pretrained, size, vocab_size, ctx.seed, ctx.dtype, pooler=kind == "bert")
+        self.encoder = build_encoder(ctx.stored, size, vocab_size, ctx.seed, ctx.dtype, pooler=kind == "bert")
         self.encoder.config.check_fit(vocab_size, longest)
-        self._head = _head_weights(self.encoder.config)
+        head = _head_weights(self.encoder.config)
         scale = self.encoder.config.initializer_range
-        self._head_paths = {w.path: variable(w.path, w.shape, w.init, ctx.seed, scale) for w in self._head}
+        self._head_paths = {w.path: variable(w.path, w.shape, w.init, ctx.seed, scale) for w in head}
         self.variables = {**self.encoder.paths, **self._head_paths}
-        if stored:
-            self._assign_head(stored)
-        elif ctx.pretrained is not None:
-            say(f"{ctx.pretrained}: no classifier of one or two labels among the weights; it starts from random values")
+        self.weights = [*(weight.prefixed(kind) for weight in self.encoder.specs), *head]
+        if ctx.stored:
+            self._take_head(head, ctx.stored)
 
     def logits(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         """Float32 [N]."""
@@ -57,21 +54,6 @@ class SequenceClassifier(Reranker):
             hidden = tf.nn.gelu(self._dense("classifier/dense", vectors), approximate=False)
             vectors = _drop(hidden, self._rate, keys[2])
         return self._dense("classifier" if bert else "classifier/out_proj", vectors)[:, 0]
-
-    def tensors(self) -> Arrays:
-        """The encoder's under its model's prefix, and the classifier's."""
-        prefix = self.encoder.config.kind
-        named = {f"{prefix}.{name}": value for name, value in self.encoder.tensors().items()}
-        for weight in self._head:
-            named.update(weight.stored(self._head_paths[weight.path].numpy()))
-        return named
-
-    def assign(self, tensors: Arrays) -> None:
-        """Set encoder and classifier."""
-        check_tensors(self.tensors(), tensors)
-        prefix = f"{self.encoder.config.kind}."
-        self.encoder.assign({n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)})
-        self._assign_head({name: value for name, value in tensors.items() if not name.startswith(prefix)})
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json`: a sequence classifier of one label, whose logits `CrossEncoder` leaves as they are."""
@@ -88,8 +70,16 @@ class SequenceClassifier(Reranker):
     def _dense(self, path: str, x: Tensor) -> Tensor:
         return tf.matmul(x, self._head_paths[f"{path}/kernel"]) + self._head_paths[f"{path}/bias"]
 
-    def _assign_head(self, tensors: Mapping[str, np.ndarray]) -> None:
-        for path, value in values_from(self._head, dict(tensors)).items():
+    def _take_head(self, weights: list[Weight], pretrained: Pretrained) -> None:
+        """The classifier of a directory, if it has one or two labels."""
+        tensors = one_label(pretrained.tensors, str(pretrained.directory))
+        stored = {name: value for name, value in tensors.items() if name.startswith("classifier.")}
+        last = weights[-1].names[0]
+        if last not in stored or shapes_of(stored)[last] != (1,):
+            where = pretrained.directory
+            say(f"{where}: no classifier of one or two labels among the weights; it starts from random values")
+            return
+        for path, value in values_from(weights, stored, of="classifier").items():
             self._head_paths[path].assign(value)
 
 
@@ -110,20 +100,15 @@ def _linear(path: str, name: str, inputs: int, outputs: int) -> list[Weight]:
     ]
 
 
-def _pretrained_head(directory: Path | None) -> tuple[str, Arrays]:
-    """The kind of the model in `directory`, and its classifier with one label; nothing where it has no such."""
-    if directory is None:
-        return "bert", {}
-    config, _, others = read_pretrained(directory)
-    head = {name: value for name, value in others.items() if name.startswith("classifier.")}
-    last = "classifier" if config.kind == "bert" else "classifier.out_proj"
-    rows = len(head.get(f"{last}.weight", ()))
-    if rows not in (1, 2):
-        return config.kind, {}
-    if rows == 2:
-        say(f"{directory}: a classifier of two labels; scores are the difference of their logits")
-        head.update((f"{last}.{part}", np.diff(head[f"{last}.{part}"], axis=0)) for part in ("weight", "bias"))
-    return config.kind, head
+def one_label(tensors: Tensors, where: str) -> Tensors:
+    """Tensors in which a classifier of two labels has one, whose logit is the difference of theirs."""
+    last = next((name for name in ("classifier", "classifier.out_proj") if f"{name}.weight" in tensors), None)
+    parts = {f"{last}.weight", f"{last}.bias"} & set(tensors)
+    if not parts or any(tensors.shapes[name][:1] != (2,) for name in parts):
+        return tensors
+    say(f"{where}: a classifier of two labels; scores are the difference of their logits")
+    shapes = {name: (1, *shape[1:]) if name in parts else shape for name, shape in tensors.shapes.items()}
+    return Tensors(shapes, lambda name: np.diff(tensors[name], axis=0) if name in parts else tensors[name])
 
 
 def _drop(x: Any, rate: float, key: Dropout | None) -> Any:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from rankcli.backend import tf
-from rankcli.errors import StorageError
 
 Tensor: TypeAlias = Any
 Aggregation: TypeAlias = Literal["max", "first", "sum", "avg"]
@@ -38,18 +34,3 @@ def query_of(query_owner: Tensor, doc_owner: Tensor, doc_mask: Tensor) -> Tensor
     """For each document sequence [N], its group's query: an index of query sequences; any where there is no owner."""
     group = tf.maximum(doc_owner, 0) // tf.shape(doc_mask)[1]
     return tf.gather(query_owner, group)
-
-
-def check_tensors(wanted: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> None:
-    """One StorageError that names all tensors missing from `given`, not in `wanted` or of another shape than there."""
-    faults = [f"{name} is missing" for name in wanted if name not in given]
-    faults += [f"{name} is not a weight of this reranker" for name in given if name not in wanted]
-    faults += [
-        f"{name} has shape {list(given[name].shape)}, not {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in given and given[name].shape != value.shape
-    ]
-    if faults:
-        raise StorageError(
-            f"weights do not fit the reranker: {'; '.join(faults)}", fix="load weights of the same options"
-        )

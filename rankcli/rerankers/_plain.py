@@ -10,6 +10,7 @@ from typing import Any
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.errors import MissingError
 from rankcli.log import warn
+from rankcli.text.weights import small_file
 
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 LONGEST = 512  # tokens, where a directory does not say less
@@ -91,8 +92,8 @@ def _json(file: Path) -> Any:
     if not file.is_file():
         return {}
     try:
-        return json.loads(file.read_bytes())
-    except ValueError as error:
+        return json.loads(small_file(file))
+    except (ValueError, RecursionError) as error:
         raise _unknown(file, f"not readable as JSON ({error})") from error
 
 

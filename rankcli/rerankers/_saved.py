@@ -17,7 +17,7 @@ from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._plain import options_for
 from rankcli.storage.base import guard
 from rankcli.storage.scratch import replacing_directory
-from rankcli.text.weights import read_tensors, write_tensors
+from rankcli.text.weights import open_tensors, small_file, write_tensors
 
 FILE = "rankcli.json"
 SCHEMA_VERSION = 1
@@ -53,11 +53,13 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     sections = _read(saved) if saved.exists() else sections_of(*options_for(directory))
     source = str(saved if saved.exists() else directory)
     extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
-    pretrained = directory if (directory / "config.json").exists() else None
+    options = component_from(RERANKERS, sections["reranker"], source)
+    # What could be pretrained is described by `config.json`, which is compared with the weights before memory is taken.
+    pretrained = directory if hasattr(options, "pretrained") else None
     ctx = RerankerContext(extractor=extractor, dtype=dtype, pretrained=pretrained)
-    reranker: Reranker = component_from(RERANKERS, sections["reranker"], source).build(ctx)
+    reranker: Reranker = options.build(ctx)
     if saved.exists():
-        reranker.assign(read_tensors(directory))
+        reranker.assign(ctx.stored.stored if ctx.stored else open_tensors(directory))
     return reranker, extractor, sections
 
 
@@ -72,11 +74,11 @@ def _write_length(directory: Path, extractor: Extractor) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(small_file(file))
         version = content["schema_version"]
         if not {"reranker", "extractor"} <= content.keys():
             raise KeyError("reranker, extractor")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(
             f"not a description of a saved model: {error!r}", where=str(file), fix="save the model again"
         ) from error

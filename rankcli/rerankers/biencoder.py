@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveFloat
@@ -16,7 +14,7 @@ from rankcli.encoders.build import build_encoder
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._ops import Tensor, check_tensors, per_document, query_of
+from rankcli.rerankers._ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout
 
 _ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}
@@ -55,9 +53,10 @@ class BiEncoderModel(Reranker):
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
         self._options = options
         self._lengths = {name: spec.max_length for name, spec in ctx.extractor.fields.items()}
-        self.encoder = build_encoder(ctx.pretrained, options.encoder, ctx.extractor.vocab_size, ctx.seed, ctx.dtype)
+        self.encoder = build_encoder(ctx.stored, options.encoder, ctx.extractor.vocab_size, ctx.seed, ctx.dtype)
         self.encoder.config.check_fit(ctx.extractor.vocab_size, max(self._lengths.values()))
         self.variables = dict(self.encoder.paths)
+        self.weights = self.encoder.specs  # without prefix, as a model without a head is stored
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
@@ -68,15 +67,6 @@ class BiEncoderModel(Reranker):
         own = tf.gather(queries, query_of(query.owner, doc.owner, batch.doc_mask))
         values = self._scale * tf.reduce_sum(own * docs, axis=-1)
         return per_document(values, doc.owner, batch.doc_mask)
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """The encoder's, without prefix, as a model without a head is stored."""
-        return self.encoder.tensors()
-
-    def assign(self, tensors: dict[str, np.ndarray]) -> None:
-        """Set the encoder."""
-        check_tensors(self.tensors(), tensors)
-        self.encoder.assign(tensors)
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""

@@ -12,22 +12,22 @@ from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveFloat, PositiveInt
 from rankcli.encoders._initial import variable
+from rankcli.encoders._weights import Weight
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError
 from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._ops import Tensor, check_tensors, per_document, query_of
+from rankcli.rerankers._ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch
 
 MUS = np.array([-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0], np.float32)
 SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts exact matches
 
-# Variable path to the name in saved weights; "encoder/word_embeddings" is there too.
-_NAMES = {
-    "kernels/mu": "kernels.mu",
-    "kernels/sigma": "kernels.sigma",
-    "output/kernel": "output.weight",
-    "output/bias": "output.bias",
-}
+_WEIGHTS = (
+    Weight("kernels/mu", MUS.shape, ("kernels.mu",), "zeros"),
+    Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), "zeros"),
+    Weight("output/kernel", (len(MUS), 1), ("output.weight",), "normal", transposed=True),
+    Weight("output/bias", (1,), ("output.bias",), "zeros"),
+)
 
 
 @RERANKERS.register("TFKNRM")
@@ -71,6 +71,7 @@ class KNRMModel(Reranker):
             "output/bias": variable("output/bias", (1,), "zeros", ctx.seed, 0.0),
         }
         self.variables = {**self.embeddings.paths, **self._own}
+        self.weights = [*self.embeddings.specs, *_WEIGHTS]
         self._floor = options.floor
         self._idf = _idf(ctx) if options.idf else None
 
@@ -88,20 +89,6 @@ class KNRMModel(Reranker):
         phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
         values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
         return per_document(values[:, 0], doc.owner, batch.doc_mask)
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Embeddings, kernels and the linear layer, its weight as [out, in]."""
-        own = {_NAMES[path]: held.numpy() for path, held in self._own.items()}
-        own["output.weight"] = np.ascontiguousarray(own["output.weight"].T)
-        return {**self.embeddings.tensors(), **own}
-
-    def assign(self, tensors: dict[str, np.ndarray]) -> None:
-        """Set all of them."""
-        check_tensors(self.tensors(), tensors)
-        self.embeddings.assign({name: tensors[name] for name in self.embeddings.tensors()})
-        for path, held in self._own.items():
-            value = tensors[_NAMES[path]]
-            held.assign(value.T if path == "output/kernel" else value)
 
     def save_config(self, directory: Path) -> None:
         """Nothing: no other tool knows this architecture."""

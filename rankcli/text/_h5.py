@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rankcli.errors import StorageError
+from rankcli.text._files import open_regular
+from rankcli.text._tensors import Tensors
 
 _RENAMED = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def opened(path: Path) -> Tensors:
     """Every dataset of the file by its PyTorch name, kernels as [out, in], floating ones as float32.
 
     StorageError on a file that is damaged, links elsewhere or claims more numbers than it has bytes.
     """
     import h5py
 
+    open_regular(path).close()
+    with _readable(path):
+        file = h5py.File(path, "r")
     try:
-        with h5py.File(path, "r") as file:
-            return dict(_named(full, value) for full, value in _datasets(file["/"], path))
+        with _readable(path):
+            datasets = [_named(full, dataset) for full, dataset in _datasets(file["/"], path)]
+        found = dict(datasets)
+        if len(found) < len(datasets):
+            raise StorageError("two of its datasets are the same weight", where=str(path))
+    except BaseException:
+        file.close()
+        raise
+
+    def read(name: str) -> np.ndarray:
+        with _readable(path):
+            return _oriented(*found[name])
+
+    shapes = {n: dataset.shape[::-1] if turned else dataset.shape for n, (dataset, turned) in found.items()}
+    tensors = Tensors(shapes, read)
+    weakref.finalize(tensors, file.close)
+    return tensors
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise StorageError(f"not a readable HDF5 file: {error}", where=str(path)) from error
 
 
-def _datasets(root: Any, path: Path) -> list[tuple[str, np.ndarray]]:
+def _datasets(root: Any, path: Path) -> list[tuple[str, Any]]:
     """Each dataset with its full name, found without following any link but the file's own entries."""
     budget = path.stat().st_size  # these files are not compressed, so anything above is made up
-    found: list[tuple[str, np.ndarray]] = []
+    found: list[tuple[str, Any]] = []
     pending, seen = [("", root)], {root}
     while pending:
         at, group = pending.pop()
@@ -46,7 +75,7 @@ def _datasets(root: Any, path: Path) -> list[tuple[str, np.ndarray]]:
             budget -= math.prod(child.shape) * child.dtype.itemsize
             if budget < 0:
                 raise StorageError(f"{full} claims more numbers than the file holds", where=str(path))
-            found.append((full, np.asarray(child[()])))
+            found.append((full, child))
     return found
 
 
@@ -62,8 +91,8 @@ def _own(group: Any, name: str, full: str, path: Path) -> Any:
     return child
 
 
-def _named(full: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    """The PyTorch name and orientation of a Keras weight.
+def _named(full: str, dataset: Any) -> tuple[str, tuple[Any, bool]]:
+    """The PyTorch name of a Keras weight, the dataset, and whether that is turned.
 
     `/bert/tf_bert_model/bert/encoder/layer_._0/output/dense/kernel:0` is `bert.encoder.layer.0.output.dense.weight`:
     first the group, then the model's class, then the path, in which `_._` stands before the number of a layer.
@@ -71,6 +100,10 @@ def _named(full: str, value: np.ndarray) -> tuple[str, np.ndarray]:
     group, *parts = full.strip("/").removesuffix(":0").split("/")
     start = parts.index(group) if group in parts else 1
     *scope, last = "/".join(parts[start:]).replace("_._", "/").split("/")
-    turned = value.T if last == "kernel" else value
+    return ".".join([*scope, _RENAMED.get(last, last)]), (dataset, last == "kernel")
+
+
+def _oriented(dataset: Any, turned: bool) -> np.ndarray:
+    value = np.asarray(dataset[()])
     kind = np.float32 if value.dtype.kind == "f" else value.dtype
-    return ".".join([*scope, _RENAMED.get(last, last)]), np.ascontiguousarray(turned, kind)
+    return np.ascontiguousarray(value.T if turned else value, kind)

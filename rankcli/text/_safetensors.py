@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,23 +18,31 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rankcli.errors import StorageError
-
-HEADER_LIMIT = 16 * 2**20  # bytes; real headers take some 100 bytes per tensor
-
-Arrays = dict[str, np.ndarray]
+from rankcli.text._files import SMALL, open_regular
+from rankcli.text._tensors import Tensors
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _TYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1", "BOOL": "|b1"}
 _NAMES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BF16"}
 
 
-def read(path: Path) -> Arrays:
-    """Every tensor of the file, floating ones as float32; StorageError when anything in it does not add up."""
-    with open(path, "rb") as file:
+def opened(path: Path) -> Tensors:
+    """Every tensor of the file, floating ones as float32; StorageError when anything in it does not add up.
+
+    The file stays open as long as its tensors are held: what is put in its place meanwhile does not mix with them.
+    """
+    file = open_regular(path)
+    try:
         size = os.fstat(file.fileno()).st_size
         header, start = _read_header(file, size, path)
         _check_offsets(header, size - start, path)
-        return {name: _read_tensor(file, start, entry) for name, entry in header.items()}
+    except BaseException:
+        file.close()
+        raise
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    tensors = Tensors(shapes, lambda name: _read_tensor(file, start, header[name]))
+    weakref.finalize(tensors, file.close)
+    return tensors
 
 
 def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -53,13 +62,22 @@ def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[s
 
 
 def parse(text: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object; StorageError when it is none."""
+    """A JSON object; StorageError when it is none, or when it has a name twice."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
-        raise StorageError("the JSON in it cannot be read", where=str(path)) from error
+        raise StorageError(f"the JSON in it cannot be read: {error}", where=str(path)) from error
     if not isinstance(content, dict):
         raise StorageError("the JSON in it is not an object", where=str(path))
+    return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content:
+            raise ValueError(f"{name!r} is there twice")
+        content[name] = value
     return content
 
 
@@ -68,7 +86,7 @@ def _read_header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any],
     if size < 8:
         raise StorageError("too short to be a safetensors file", where=str(path))
     (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(HEADER_LIMIT, size - 8):
+    if length > min(SMALL, size - 8):
         raise StorageError(f"not safetensors, or damaged: a header of {length} bytes in {size}", where=str(path))
     header = parse(file.read(length), path)
     header.pop("__metadata__", None)

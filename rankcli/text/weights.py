@@ -12,6 +12,10 @@ from rankcli.errors import MissingError, StorageError
 from rankcli.storage.atomic import replacing_file
 from rankcli.storage.base import guard
 from rankcli.text import _h5, _safetensors
+from rankcli.text._files import small_file
+from rankcli.text._tensors import Tensors, shapes_of
+
+__all__ = ["Tensors", "open_tensors", "read_tensors", "shapes_of", "small_file", "write_tensors"]
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -21,19 +25,24 @@ PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 Arrays = dict[str, np.ndarray]
 
 
-def read_tensors(directory: Path) -> Arrays:
-    """All tensors of a model directory by Hugging Face name, floating ones as float32.
+def open_tensors(directory: Path) -> Tensors:
+    """The tensors of a model directory by Hugging Face name, floating ones as float32, each read when it is asked for.
 
     Looks for `model.safetensors`, its sharded form, then `tf_model.h5`. MissingError when there is none, with the
     command that converts a pickle where there is one; StorageError on a file that is damaged or not what it says.
     """
     if (directory / WEIGHTS_FILE).exists():
-        return _safetensors.read(directory / WEIGHTS_FILE)
+        return _safetensors.opened(directory / WEIGHTS_FILE)
     if (directory / INDEX_FILE).exists():
-        return _read_shards(directory)
+        return _open_shards(directory)
     if (directory / H5_FILE).exists():
-        return _h5.read(directory / H5_FILE)
+        return _h5.opened(directory / H5_FILE)
     raise _nothing_readable(directory)
+
+
+def read_tensors(directory: Path) -> Arrays:
+    """All tensors of a model directory at once."""
+    return dict(open_tensors(directory))
 
 
 def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}) -> None:
@@ -43,22 +52,33 @@ def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: 
         _safetensors.write(file, tensors, {"format": "pt", **metadata})
 
 
-def _read_shards(directory: Path) -> Arrays:
+def _open_shards(directory: Path) -> Tensors:
     index = directory / INDEX_FILE
-    shard_of = _safetensors.parse(index.read_bytes(), index).get("weight_map")
+    shard_of = _safetensors.parse(small_file(index), index).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise StorageError("no map of weights to shards", where=str(index))
-    tensors: Arrays = {}
-    for shard in sorted(set(shard_of.values())):
-        if not re.fullmatch(r"\w[\w.-]*", shard):
-            raise StorageError(f"shard {shard!r} is not the plain name of a file beside the index", where=str(index))
-        if not (directory / shard).exists():
-            raise MissingError(f"shard {shard} is missing", where=str(index), fix="copy or download the model again")
-        tensors.update(_safetensors.read(directory / shard))
-    absent = sorted(set(shard_of) - set(tensors))
-    if absent:
+    shards = {shard: _safetensors.opened(_shard(directory, shard)) for shard in sorted(set(shard_of.values()))}
+    held = [(name, tensors) for tensors in shards.values() for name in tensors]
+    found = dict(held)
+    if len(found) < len(held):
+        raise StorageError("two shards hold a weight of the same name", where=str(index))
+    if absent := sorted(set(shard_of) - set(found)):
         raise StorageError(f"no shard holds {', '.join(absent[:5])}", where=str(index))
-    return tensors
+    return Tensors({name: tensors.shapes[name] for name, tensors in held}, lambda name: found[name][name])
+
+
+def _shard(directory: Path, shard: str) -> Path:
+    """The file that an index names: beside it, and no link to elsewhere but those that the hub's cache is made of."""
+    index, path = str(directory / INDEX_FILE), directory / shard
+    if not re.fullmatch(r"\w[\w.-]*", shard):
+        raise StorageError(f"shard {shard!r} is not the plain name of a file beside the index", where=index)
+    if not path.exists():
+        raise MissingError(f"shard {shard} is missing", where=index, fix="copy or download the model again")
+    home = directory.resolve()
+    homes = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    if path.resolve().parent not in homes:
+        raise StorageError(f"shard {shard} is a link to elsewhere, which is not followed", where=index)
+    return path
 
 
 def _nothing_readable(directory: Path) -> MissingError:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from rankcli.encoders.build import build_encoder, read_pretrained
+from rankcli.encoders.build import Pretrained, build_encoder
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.embeddings import WordEmbeddings
 from rankcli.errors import ConfigError, MissingError, StorageError
@@ -37,9 +37,10 @@ def test_random_encoder_has_the_size_asked_for_and_is_the_seed_s_alone():
     ("kind", "denses"), [("bert", ["classifier"]), ("electra", ["classifier.dense", "classifier.out_proj"])]
 )
 def test_heads_are_apart_and_prefixes_gone(golden, kind, denses):
-    config, encoder, heads = read_pretrained(golden(f"{kind}-classifier")[0])
-    assert config.kind == kind
-    assert all(name.startswith(("embeddings", "encoder", "pooler")) for name in encoder)
+    pretrained = Pretrained(golden(f"{kind}-classifier")[0])
+    assert pretrained.config.kind == kind
+    assert all(name.startswith(("embeddings", "encoder", "pooler")) for name in pretrained.encoder)
+    heads = pretrained.tensors.keys() - pretrained.encoder.keys()
     assert sorted(heads) == [f"{dense}.{part}" for dense in denses for part in ("bias", "weight")]
 
 
@@ -48,8 +49,8 @@ def test_old_layer_norm_names_and_prefixes_load_as_today_s(golden, tmp_path):
         return "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
     source = golden("bert")[0]
-    aged = build_encoder(copy(source, tmp_path, old), SIZE, 60, pooler=True).tensors()
-    for name, value in build_encoder(source, SIZE, 60, pooler=True).tensors().items():
+    aged = build_encoder(Pretrained(copy(source, tmp_path, old)), SIZE, 60, pooler=True).tensors()
+    for name, value in build_encoder(Pretrained(source), SIZE, 60, pooler=True).tensors().items():
         np.testing.assert_array_equal(aged[name], value)
 
 
@@ -59,10 +60,10 @@ def test_missing_pooler_starts_random_and_is_said(golden, tmp_path, capsys):
             del tensors[name]
 
     directory = copy(golden("bert")[0], tmp_path, change=behead)
-    encoder = build_encoder(directory, SIZE, 60, pooler=True)
+    encoder = build_encoder(Pretrained(directory), SIZE, 60, pooler=True)
     assert "no pooler among the weights; it starts from random values" in capsys.readouterr().err
     assert 0 < np.abs(encoder.tensors()["pooler.dense.weight"]).max() <= 0.04
-    build_encoder(directory, SIZE, 60, pooler=False)
+    build_encoder(Pretrained(directory), SIZE, 60, pooler=False)
     assert capsys.readouterr().err == ""
 
 
@@ -71,7 +72,7 @@ def test_a_missing_layer_is_an_error_not_a_random_start(golden, tmp_path):
         golden("bert")[0], tmp_path, change=lambda tensors: tensors.pop("encoder.layer.1.output.dense.bias")
     )
     with pytest.raises(StorageError, match="encoder.layer.1.output.dense.bias is missing"):
-        build_encoder(directory, SIZE, 60)
+        build_encoder(Pretrained(directory), SIZE, 60)
 
 
 def test_the_same_weight_twice_is_an_error(golden, tmp_path):
@@ -79,31 +80,31 @@ def test_the_same_weight_twice_is_an_error(golden, tmp_path):
         tensors["bert.embeddings.LayerNorm.bias"] = tensors["embeddings.LayerNorm.bias"]
 
     with pytest.raises(StorageError, match="embeddings.LayerNorm.bias is there twice"):
-        read_pretrained(copy(golden("bert")[0], tmp_path, change=double))
+        len(Pretrained(copy(golden("bert")[0], tmp_path, change=double)).tensors)
 
 
 def test_vocabulary_larger_than_the_table_is_refused(golden):
     with pytest.raises(ConfigError, match="61 tokens, but the encoder embeds only 60"):
-        build_encoder(golden("bert")[0], SIZE, 61)
+        build_encoder(Pretrained(golden("bert")[0]), SIZE, 61)
 
 
 def test_directory_without_or_with_a_broken_config_is_named(tmp_path):
     with pytest.raises(MissingError, match="no config.json"):
-        read_pretrained(tmp_path)
+        assert Pretrained(tmp_path).config
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(StorageError, match="not readable as JSON"):
-        read_pretrained(tmp_path)
+        assert Pretrained(tmp_path).config
     (tmp_path / "config.json").write_text(json.dumps(["bert"]))
     with pytest.raises(StorageError, match="not a JSON object"):
-        read_pretrained(tmp_path)
+        assert Pretrained(tmp_path).config
 
 
 def test_written_weights_build_the_same_encoder(golden, tmp_path):
     directory, _, layout = golden("electra")
-    encoder = build_encoder(directory, SIZE, 60)
+    encoder = build_encoder(Pretrained(directory), SIZE, 60)
     write_tensors(tmp_path, encoder.tensors())
     (tmp_path / "config.json").write_text(json.dumps(encoder.config.to_hf()))
-    again = build_encoder(tmp_path, SIZE, 60)
+    again = build_encoder(Pretrained(tmp_path), SIZE, 60)
     np.testing.assert_array_equal(again.tokens(layout)[0], encoder.tokens(layout)[0])
 
 

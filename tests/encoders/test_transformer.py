@@ -256,7 +256,7 @@ def test_assign_names_all_that_does_not_fit_and_sets_nothing(small):
     before = encoder.tensors()
     with pytest.raises(StorageError) as caught:
         encoder.assign(tensors)
-    assert str(caught.value) == (
+    assert caught.value.what == (
         "weights do not fit the encoder: encoder.layer.1.attention.self.key.bias is missing; "
         "encoder.layer.2.output.dense.bias is not a weight of this encoder; "
         "embeddings.word_embeddings.weight has shape [41, 12], not [40, 12]"

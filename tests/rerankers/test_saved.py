@@ -14,6 +14,7 @@ import tiny_models as tiny
 
 from rankcli.errors import ConfigError, MissingError, StorageError
 from rankcli.rerankers._saved import load_reranker, save_reranker, sections_of
+from rankcli.text import _safetensors
 
 every = pytest.mark.parametrize("name", sorted(tiny.TINY))
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
@@ -186,3 +187,38 @@ def test_other_directories_are_refused(kind, tmp_path):
         directory.mkdir()
     with pytest.raises(MissingError, match="neither a classifier nor"):
         load_reranker(directory)
+
+
+@every
+def test_every_tensor_is_read_once_when_a_saved_model_is_opened(name, tmp_path, monkeypatch):
+    saved(name, tmp_path / "model")
+    read = []
+    monkeypatch.setattr(
+        _safetensors,
+        "_read_tensor",
+        lambda *args, given=_safetensors._read_tensor: (read.append(args[2]), given(*args))[1],
+    )
+    reranker, _, _ = load_reranker(tmp_path / "model")
+    assert len(read) == len(reranker.tensors())
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "changed"),
+    [
+        ("crossencoder", "config.json", {"hidden_size": 2**30, "num_attention_heads": 2}),
+        ("crossencoder", "config.json", {"num_hidden_layers": 2**62}),
+        ("biencoder", "config.json", {"vocab_size": 2**40}),
+        ("crossencoder", "config.json", None),
+    ],
+)
+def test_sizes_that_a_description_claims_are_compared_with_the_weights_before_memory_is_taken(
+    name, file, changed, tmp_path
+):
+    saved(name, tmp_path / "model")
+    path = tmp_path / "model" / file
+    if changed is None:  # the sizes would be those of rankcli.json
+        path.unlink()
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises((StorageError, MissingError), match="weights do not fit|layers, but|no config.json"):
+        load_reranker(tmp_path / "model")

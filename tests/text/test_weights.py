@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import resource
 import struct
@@ -15,7 +16,8 @@ import safetensors
 import safetensors.numpy
 
 from rankcli.errors import MissingError, StorageError
-from rankcli.text.weights import read_tensors, write_tensors
+from rankcli.text import _safetensors
+from rankcli.text.weights import open_tensors, read_tensors, write_tensors
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "encoders"
 TENSORS = {
@@ -113,6 +115,53 @@ def test_shards_outside_the_directory_are_refused(tmp_path, shard):
         read_tensors(tmp_path)
 
 
+@pytest.mark.parametrize("elsewhere", ["other", "a/b/model"])
+def test_shards_that_are_links_to_elsewhere_are_refused_and_those_of_the_hub_s_cache_are_read(tmp_path, elsewhere):
+    target, directory = tmp_path / elsewhere / "one.safetensors", tmp_path / "model"
+    target.parent.mkdir(parents=True)
+    safetensors.numpy.save_file({"w": TENSORS["b.weight"]}, target)
+    directory.mkdir()
+    index = json.dumps({"weight_map": {"w": "one.safetensors"}})
+    (directory / "model.safetensors.index.json").write_text(index)
+    (directory / "one.safetensors").symlink_to(target)
+    with pytest.raises(StorageError, match="a link to elsewhere, which is not followed"):
+        read_tensors(directory)
+    snapshot, blob = tmp_path / "models--o--m/snapshots/c0ffee", tmp_path / "models--o--m/blobs/1234"
+    snapshot.mkdir(parents=True)
+    blob.parent.mkdir()
+    blob.write_bytes(target.read_bytes())
+    (snapshot / "model.safetensors.index.json").write_text(index)
+    (snapshot / "one.safetensors").symlink_to("../../blobs/1234")
+    assert_same(read_tensors(snapshot), {"w": TENSORS["b.weight"]})
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json", "tf_model.h5"])
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(StorageError, match="not a regular file"):
+        read_tensors(tmp_path)
+
+
+def test_a_name_in_two_shards_is_refused(tmp_path):
+    for shard in ("a", "b"):
+        safetensors.numpy.save_file({"w": TENSORS["b.weight"], shard: TENSORS["a.bias"]}, tmp_path / shard)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "a", "b": "b"}}))
+    with pytest.raises(StorageError, match="two shards hold"):
+        read_tensors(tmp_path)
+
+
+def test_only_what_is_asked_for_is_read_and_only_once(tmp_path, monkeypatch):
+    write_tensors(tmp_path, TENSORS)
+    read, given = [], _safetensors._read_tensor
+    monkeypatch.setattr(_safetensors, "_read_tensor", lambda *args: (read.append(args[2]["shape"]), given(*args))[1])
+    tensors = open_tensors(tmp_path)
+    assert tensors.shapes == {name: value.shape for name, value in TENSORS.items()} and read == []
+    write_tensors(tmp_path, {"b.weight": TENSORS["b.weight"] + 1})  # what is put in its place is not mixed in
+    renamed = tensors.renamed({"new": "b.weight"})
+    np.testing.assert_array_equal(renamed["new"], TENSORS["b.weight"])
+    assert renamed["new"] is tensors["b.weight"] and read == [[2, 3]]
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"weight_map": 3}', '{"weight_map": {"w": 1}}', "[" * 100_000])
 def test_a_broken_index_is_named(tmp_path, content):
     (tmp_path / "model.safetensors.index.json").write_text(content)
@@ -138,6 +187,8 @@ def test_a_broken_index_is_named(tmp_path, content):
         ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0]}}, bytes(8), "not described properly"),
         ({"a": 3}, b"", "not described properly"),
         ([], b"", "not an object"),
+        (b'{"a": {"dtype": "F32"}, "a": 3}', b"", "'a' is there twice"),
+        (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"data_offsets":[0,8]}}', bytes(8), "is there twice"),
         (b"\xff\xfe", b"", "cannot be read"),
         (b"[" * 100_000, b"", "cannot be read"),
     ],
@@ -247,6 +298,11 @@ def doubled(file):
     file["b"] = file["a"]
 
 
+def same_weight(file):
+    file["a/x/dense/kernel:0"] = np.zeros((2, 2))
+    file["b/x/dense/kernel:0"] = np.zeros((2, 2))
+
+
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
@@ -260,6 +316,7 @@ def doubled(file):
         (looped, "under two names"),
         (rooted, "under two names"),
         (doubled, "under two names"),
+        (same_weight, "the same weight"),
     ],
 )
 def test_h5_tricks_are_refused(tmp_path, fill, message):
