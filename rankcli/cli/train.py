@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -17,6 +18,12 @@ from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_o
     metavar="DIR|gs://...",
     help="Run directory.  [default: runs/<stem of the last config>]",
 )
+@click.option(
+    "--init-from",
+    metavar="RUN_DIR|HF_DIR",
+    help="Start from these weights; or gs://..., or a hub id. Short for init.model=...; init.weights, init.only, "
+    "init.map and init.strict say which of them.",
+)
 @click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
 @json_option
@@ -25,6 +32,7 @@ def command(
     files: tuple[str, ...],
     overrides: tuple[str, ...],
     out: Path | str | None,
+    init_from: str | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -36,10 +44,13 @@ def command(
     \b
     Example:
       rankcli train --config config.yaml trainer.niters=2 sampler=triplet --out runs/try
+      rankcli train --config other.yaml --init-from runs/config init.weights=last --out runs/transferred
     """
     from rankcli.config.load import load_config
     from rankcli.storage.inputs import local_copy
 
+    if init_from is not None:
+        overrides = (*overrides, f"init.model={json.dumps(init_from)}")
     config, _ = load_config(files, overrides, local_copy)
     from rankcli.evaluation.trec import check_metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,6 +84,29 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Init:
+    """Other weights to start from, laid over the reranker's usual initial ones: those of a run, of a saved reranker or
+    of a Hugging Face model, its head included.
+    """
+
+    model: str = option(help="a run directory, a directory of weights or a hub id", path="model")
+    weights: str = option("best", "of a run directory: `best`, `last`, `best:METRIC` or `iter:N`")
+    only: str | None = option(None, "regular expression of the variable paths to load, as in trainer.groups")
+    map: dict[str, str] | None = option(
+        None, "{regular expression: replacement} from names in the file to names that a saved reranker has"
+    )
+    strict: bool = option(True, "false: load what matches, and tell what does not", identity=False)
+
+    def __post_init__(self) -> None:
+        rules = [("only", self.only or "", ""), *(("map", *rule) for rule in (self.map or {}).items())]
+        for name, pattern, replacement in rules:
+            try:
+                re.sub(pattern, replacement, "")
+            except (re.error, IndexError) as error:
+                raise ValueError(f"{name}: {pattern!r} to {replacement!r} is no regular expression: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One whole run. The component sections hold the options object that the registry knows under the section's
     `name`.
@@ -94,6 +118,7 @@ class RunConfig:
     sampler: Any = component(SAMPLERS, "LCE", "how training groups are drawn from judgments and candidates")
     trainer: Any = component(TRAINERS, "tensorflow", "how it is trained")
     metrics: Metrics = Metrics()
+    init: Init | None = option(None, "other weights to start from")
 
 
 def conflicts(config: RunConfig) -> list[str]:

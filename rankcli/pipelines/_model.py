@@ -19,7 +19,8 @@ from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import exists, local_tree
 from rankcli.storage.places import local_root
 from rankcli.text.hub import resolve
-from rankcli.trainers._checkpoint import checkpoint_name, read_weights
+from rankcli.trainers._checkpoint import checkpoint_name, find_checkpoint
+from rankcli.trainers._variables import assign_variables
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
 RUN, CONFIG = "run.json", "config.yaml"
@@ -49,22 +50,22 @@ class Model(NamedTuple):
         return next((each for each in found if each.is_run_directory), None)
 
 
-def find_model(said: str, weights: str) -> Model:
-    """The model that `--model` says, of one in a bucket a copy of what `weights` needs.
+def find_model(said: str, weights: str, option: str = "--weights") -> Model:
+    """The model that `--model` says, of one in a bucket a copy of what `weights`, given as `option`, needs.
 
     ConfigError for what can be told to be wrong without opening anything.
     """
     match = WEIGHTS.fullmatch(weights)
     if not match:
         fix = "use best, best:METRIC, last or iter:N"
-        raise ConfigError(f"unknown weights {weights!r}", where="--weights", fix=fix)
+        raise ConfigError(f"unknown weights {weights!r}", where=option, fix=fix)
     model = _fetched(said, match) if is_remote(said) else Model(said, said)
     if model.is_run_directory:
         return model
     if _holds_folds(model):
         raise ConfigError("this directory holds all folds", where=said, fix="give one of its fold-N directories")
     if weights != "best":
-        raise ConfigError(f"--weights {weights} needs a run directory", where=said, fix="leave --weights out")
+        raise ConfigError(f"{option} {weights} needs a run directory", where=said, fix=f"leave {option} out")
     return model
 
 
@@ -99,16 +100,23 @@ def _holds_folds(model: Model) -> bool:
 
 def open_model(model: Model, weights: str, dtype: str) -> tuple[Reranker, Extractor]:
     """The reranker and its extractor: from a run directory by `weights`, or from a directory of weights or a hub id."""
-    if not model.is_run_directory:
-        reranker, extractor, _ = load_reranker(resolve(model.path), dtype)
-        return reranker, extractor
-    said = WEIGHTS.fullmatch(weights)
-    metric = said["metric"] if said and said["metric"] else model.config.metrics.optimize
-    reranker, extractor, _ = load_reranker(_best(model, metric), dtype)
-    if not weights.startswith("best"):
-        iteration = int(said["iteration"]) if said and said["iteration"] else None
-        read_weights(Path(model.path) / "checkpoints", iteration, reranker.variables)
+    directory, checkpoint = places(model, weights)
+    reranker, extractor, _ = load_reranker(directory, dtype)
+    if checkpoint is not None:
+        assign_variables(checkpoint, reranker.variables)
     return reranker, extractor
+
+
+def places(model: Model, weights: str) -> tuple[Path, Path | None]:
+    """The directory of a model and, where `weights` are not those in it, the checkpoint that holds them."""
+    if not model.is_run_directory:
+        return resolve(model.path), None
+    said = WEIGHTS.fullmatch(weights)
+    directory = _best(model, said["metric"] if said and said["metric"] else model.config.metrics.optimize)
+    if weights.startswith("best"):
+        return directory, None
+    iteration = int(said["iteration"]) if said and said["iteration"] else None
+    return directory, find_checkpoint(Path(model.path) / "checkpoints", iteration)
 
 
 def _best(model: Model, metric: str) -> Path:

@@ -20,6 +20,7 @@ def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
         "folds": folds,
         "samples": {split: prepared.samples(split) for split in prepared.cache_ids},
         "steps": trainer.steps,
+        "initial": prepared.initialise(model),
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
         "run_id": prepared.run_id,
         "cache": {split: _cache(prepared, split) for split in prepared.cache_ids},
@@ -63,6 +64,7 @@ def _text(prepared: Prepared, found: dict[str, Any]) -> str:
         f"{found['steps']} steps, {found['samples']['train']} samples of {documents} documents",
         f"  queries to rerank: dev {found['samples']['dev']}, test {found['samples']['test']}",
     ]
+    lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
     lines += ["", f"run id {found['run_id']}"]
     for split, cache in found["cache"].items():

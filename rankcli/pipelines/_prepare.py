@@ -19,6 +19,7 @@ from rankcli.data.files import sha256_file
 from rankcli.data.trec import CompactRun
 from rankcli.extractors._base import Extractor, ExtractorContext
 from rankcli.log import say
+from rankcli.pipelines._initial import Initial
 from rankcli.pipelines._uses import Gone, using
 from rankcli.pipelines.search import first_stage
 from rankcli.records.convert import ConversionJob, convert, rebuild
@@ -26,6 +27,7 @@ from rankcli.records.interleave import Records
 from rankcli.records.manifest import Manifest, Shard, explain_miss, find
 from rankcli.records.shards import remove_receipts
 from rankcli.records.workers import available_cpus
+from rankcli.rerankers._base import Reranker
 from rankcli.samplers._base import SamplerContext
 from rankcli.samplers._candidates import Candidates
 from rankcli.storage.base import Storage, is_remote, open_storage
@@ -105,6 +107,17 @@ class Prepared:
         return {split: digest(self.identity(split)) for split in SPLITS}
 
     @cached_property
+    def initial(self) -> Initial | None:
+        """Other weights to start from."""
+        return Initial.of(self.config.init) if self.config.init else None
+
+    def initialise(self, reranker: Reranker) -> str:
+        """Give the reranker the weights to start from, if there are others than its own; returns what is told of it."""
+        if self.initial is None:
+            return ""
+        return self.initial.load(reranker, self.config.extractor, self.extractor.fingerprint)
+
+    @cached_property
     def run_identity(self) -> dict[str, Any]:
         """What a training's result depends on, readable; `run_id` is its digest."""
         config = self.config
@@ -122,6 +135,7 @@ class Prepared:
             "weights": weights_fingerprint(self.pretrained) if self.pretrained else None,
             "trainer": {**trainer, "dtype": config.trainer.dtype},
             "metrics": list(config.metrics.all),
+            **({"init": self.initial.identity} if self.initial else {}),
         }
 
     @cached_property

@@ -38,12 +38,20 @@ def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_ru
     folds = config.data.folds
     if folds is not None and folds.fold == "all":
         return _all_folds(config, mirror, overwrite, dry_run)
-    prepared = prepare(config)
+    prepared = _prepared(config)
     if dry_run:
         return plan(prepared)
     with run_directory(mirror, overwrite) as directory:
         result = _one_run(prepared, directory)
     return {"result": result, "text": _text(result, mirror.uri)}
+
+
+def _prepared(config: RunConfig) -> Prepared:
+    """A config with its inputs and other weights to start from: what is wrong with them is told before all work."""
+    prepared = prepare(config)
+    if prepared.initial is not None:
+        prepared.initial.warn_of_leakage(prepared.dataset)
+    return prepared
 
 
 def _text(result: Mapping[str, Any], out: str) -> str:
@@ -104,6 +112,7 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
         out=directory.out,
         run_id=prepared.run_id,
         sync=directory.sync,
+        initialise=prepared.initialise,
     )
 
 
@@ -160,7 +169,7 @@ def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool
     """Every fold in turn, each in `OUT/fold-N`; then the test runs of all folds pooled into one."""
     assert config.data.folds is not None and config.data.folds.k is not None
     numbers = range(config.data.folds.k)
-    prepared = prepare(_fold(config, 0))
+    prepared = _prepared(_fold(config, 0))
     if dry_run:
         return plan(prepared, folds=len(numbers))
     with run_directory(mirror, overwrite) as directory:
@@ -169,7 +178,7 @@ def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool
         qrels: dict[str, Mapping[str, int]] = {}
         for number in numbers:
             say(f"fold {number} of {len(numbers)}")
-            prepared = prepare(_fold(config, number)) if number else prepared
+            prepared = _prepared(_fold(config, number)) if number else prepared
             with directory.fold(number) as fold:
                 results.append(_one_run(prepared, fold))
             qrels.update(prepared.dataset.judgments("test"))

@@ -11,6 +11,7 @@ from rankcli.config.schema import Metrics
 from rankcli.data.trec import Run
 from rankcli.extractors._base import Extractor
 from rankcli.records.interleave import Records
+from rankcli.rerankers._base import Reranker
 
 Scores = dict[str, dict[str, float]]
 TRAIN, DEV = "train", "dev"  # the only training set of one task; the dev set that chooses weights and alpha
@@ -42,7 +43,8 @@ class TrainerContext:
     `extractor` is what the model is built and predicts with. `train` has a set per task, that of a single one under
     TRAIN; `dev` has DEV first, and then the further dev sets by their names. `sections` is saved beside the weights, so
     that they can be loaded without the config. `sync` is called whenever `out` has something new that is worth keeping:
-    it uploads it where `out` is the mirror of a bucket.
+    it uploads it where `out` is the mirror of a bucket. `initialise` gives a reranker that was just built other weights
+    to start from, if there are such, and returns what is told of them.
     """
 
     reranker: Any
@@ -54,6 +56,7 @@ class TrainerContext:
     out: Path
     run_id: str
     sync: Callable[[], None] = lambda: None
+    initialise: Callable[[Reranker], str] = lambda _: ""
 
 
 @dataclass

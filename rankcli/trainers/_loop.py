@@ -56,6 +56,8 @@ class Loop:
             self.reranker: Reranker = ctx.reranker.build(
                 RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
             )
+            if told := ctx.initialise(self.reranker):
+                say(told)
             self.groups = trained(groups_for(self.reranker.variables, options))
             self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
             self.scale = LossScale() if options.dtype == "float16" else None
