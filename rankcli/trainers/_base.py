@@ -63,14 +63,15 @@ class TrainerContext:
 class State:
     """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
 
-    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`; `history` holds one entry
-    per validation, `best` per metric the iteration, value and directory of the best weights; `seconds` counts training
-    steps only, not validation.
+    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`; `unusable` counts the steps
+    in a row, up to the last, that `on_nan: skip` has left out; `history` holds one entry per validation, `best` per
+    metric the iteration, value and directory of the best weights; `seconds` counts training steps only, not validation.
     """
 
     step: int = 0
     loss_sum: float = 0.0
     skipped: int = 0
+    unusable: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,28 +1,34 @@
 """Checkpoints: model, optimizer slots and the training's state, complete or absent.
 
 A checkpoint is a directory `iter-00001` (`iter-00001-step-000123` between iterations) with TensorFlow's `ckpt.*` and
-`state.json`. It is written under a temporary name, synced to disk, and renamed: TensorFlow itself never syncs.
+`state.json`. It is written under a temporary name, synced to disk, and renamed: TensorFlow itself never syncs. That
+is done in a thread while training goes on: what it writes is a snapshot, which TensorFlow takes without a copy, since
+a variable whose value somebody holds gets a new buffer with its next update.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.errors import MissingError, StorageError
+from rankcli.errors import MissingError, RankcliError, StorageError
 from rankcli.log import warn
 from rankcli.storage.base import free_bytes, guard
 from rankcli.storage.scratch import replacing_directory, sweep
 from rankcli.trainers._base import State
 
-KEEP = 2  # the newest, and one to fall back on
-SCHEMA = 1
+SCHEMA = 2
+_NAME = re.compile(r"iter-\d+(-step-\d+)?")
 
 
 def _bag(variables: Mapping[str, Any]) -> Any:
@@ -32,10 +38,28 @@ def _bag(variables: Mapping[str, Any]) -> Any:
     return model
 
 
+def _snapshot(module: Any) -> Any:
+    """What a module's public attributes hold now, in variables of the host under the same names."""
+    copy = tf.Module()
+    for name, value in vars(module).items():
+        if not name.startswith("_"):
+            setattr(copy, name, tf.nest.map_structure(_frozen, value))
+    return copy
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _frozen(variable: Any) -> Any:
+    with tf.device("/cpu:0"):
+        return tf.Variable(variable.read_value(), trainable=False)
+
+
 def _newest_first(directory: Path) -> list[Path]:
     """By number: `iter-00002` comes after `iter-00001-step-...`, and step 1000000 after step 999999."""
-    found = directory.glob("iter-*") if directory.is_dir() else []
-    complete = (path for path in found if ".tmp." not in path.name)
+    found = directory.iterdir() if directory.is_dir() else []
+    complete = (path for path in found if _NAME.fullmatch(path.name))
     return sorted(complete, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)], reverse=True)
 
 
@@ -56,33 +80,82 @@ def find_checkpoint(directory: Path, iteration: int | None) -> Path:
 
 
 class Checkpoints:
-    """The checkpoints of one run directory."""
+    """The checkpoints of one run directory, of which the newest `keep` that load are kept.
 
-    def __init__(self, directory: Path, run_id: str, variables: Mapping[str, Any], optimizers: Sequence[Any]) -> None:
-        self.directory, self.run_id = directory, run_id
-        self._saver = tf.train.Checkpoint(model=_bag(variables), optimizers=list(optimizers))
+    Enter it while training; leaving it waits for what is being written.
+    """
+
+    def __init__(
+        self, directory: Path, run_id: str, variables: Mapping[str, Any], states: Sequence[Any], keep: int = 2
+    ) -> None:
+        self.directory, self.run_id, self.keep = directory, run_id, keep
+        self._model, self._states = _bag(variables), list(states)
+        self._broken: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
 
     def save(self, state: State, steps_per_iter: int) -> None:
-        """Write a checkpoint of `state`, then remove all but the newest `KEEP`."""
+        """Begin to write a checkpoint of variables and `state` as they are now; once that is done, remove old ones.
+
+        Waits for the one before first. What goes wrong is raised by the next call of a method of this class.
+        """
+        self.wait()
         iteration, between = divmod(state.step, steps_per_iter)
         name = checkpoint_name(iteration) + (f"-step-{state.step:06d}" if between else "")
-        with guard(self.directory / name), replacing_directory(self.directory / name) as building:
-            self._write(building)
-            content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
-            (building / "state.json").write_text(json.dumps(content, indent=1))
+        content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
+        text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
+        snapshot = self._saver(_snapshot(self._model), map(_snapshot, self._states))
+        self._writing = self._thread.submit(self._write, name, snapshot, text)
+
+    def wait(self) -> None:
+        """Return when nothing is being written any more; raise what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def written(self) -> bool:
+        """Whether a checkpoint has been completed since the last call of this or of `wait`."""
+        if self._writing is None or not self._writing.done():
+            return False
+        self.wait()
+        return True
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self.wait()
+        except RankcliError as failed:
+            if error is None:
+                raise
+            warn(str(failed))  # what ends the training is told as its reason
+        finally:
+            self._thread.shutdown()
+
+    @staticmethod
+    def _saver(model: Any, states: Iterable[Any]) -> Any:
+        return tf.train.Checkpoint(model=model, optimizers=list(states))
+
+    def _write(self, name: str, snapshot: Any, text: str) -> None:
+        """Write a checkpoint, then remove all but the newest."""
+        target = self.directory / name
+        with guard(target):
+            if name in self._broken:
+                self._set_aside(target)
+            with replacing_directory(target) as building:
+                _write_tensors(snapshot, building)
+                (building / "state.json").write_text(text)
         with guard(self.directory):
-            for old in _newest_first(self.directory)[KEEP:]:
+            loading = [path for path in _newest_first(self.directory) if path.name not in self._broken]
+            for old in loading[self.keep :]:
                 shutil.rmtree(old)
 
-    def _write(self, building: Path) -> None:
-        try:
-            self._saver.write(str(building / "ckpt"))
-        except tf.errors.OpError as error:
-            raise StorageError(
-                f"the checkpoint could not be written: {error.message}; {free_bytes(building):,} bytes are free",
-                where=str(building),
-                fix="free some space",
-            ) from error
+    def _set_aside(self, broken: Path) -> None:
+        """Make place for a checkpoint without deleting the one that does not load."""
+        places = (broken.with_name(f"{broken.name}.broken-{n}") for n in itertools.count(1))
+        broken.rename(next(place for place in places if not place.exists()))
+        self._broken.discard(broken.name)
 
     def restore(self) -> State | None:
         """Load the newest checkpoint that loads; None when there is none. Those that fail are reported and kept."""
@@ -92,7 +165,10 @@ class Checkpoints:
         for candidate in existing:
             try:
                 return self._load(candidate)
-            except (OSError, ValueError, KeyError, TypeError, AssertionError, tf.errors.OpError) as error:
+            except RankcliError:
+                raise
+            except Exception as error:  # TensorFlow's readers know no bounds; whatever it is, it is told
+                self._broken.add(candidate.name)
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 warn(f"{candidate}: this checkpoint does not load ({reason}); trying the one before")
         if existing:
@@ -105,7 +181,21 @@ class Checkpoints:
 
     def _load(self, directory: Path) -> State:
         content = json.loads((directory / "state.json").read_text())
-        if content.pop("schema_version") != SCHEMA or content.pop("run_id") != self.run_id:
+        if content["schema_version"] != SCHEMA or content["run_id"] != self.run_id:
             raise ValueError("written by another run or another version")
-        self._saver.read(str(directory / "ckpt")).assert_consumed()
+        if content.pop("sha256") != _checksum(content):
+            raise ValueError("state.json is damaged")
+        del content["schema_version"], content["run_id"]
+        self._saver(self._model, self._states).read(str(directory / "ckpt")).assert_consumed()
         return State(**content)
+
+
+def _write_tensors(snapshot: Any, building: Path) -> None:
+    try:
+        snapshot.write(str(building / "ckpt"))
+    except tf.errors.OpError as error:
+        raise StorageError(
+            f"the checkpoint could not be written: {error.message}; {free_bytes(building):,} bytes are free",
+            where=str(building),
+            fix="free some space",
+        ) from error

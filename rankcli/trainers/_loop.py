@@ -15,15 +15,16 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.data.trec import write_run
-from rankcli.errors import ConfigError, TrainingError
+from rankcli.errors import ConfigError, Interrupted, TrainingError
 from rankcli.evaluation.trec import evaluate
-from rankcli.log import Progress, say
+from rankcli.log import Progress, say, warn
 from rankcli.records.reader import training_batches
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker, save_reranker
 from rankcli.shapes import Batch
 from rankcli.trainers._base import DEV, TRAIN, Scores, State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints
+from rankcli.trainers._divergence import PATIENCE, check_weights, diverged, found_in, groups_of
 from rankcli.trainers._gradients import stacked
 from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._history import History
@@ -62,7 +63,9 @@ class Loop:
             self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
             self.scale = LossScale() if options.dtype == "float16" else None
             states = [part.state for part in (*self.optimizers, self.scale) if part is not None]
-            self.checkpoints = Checkpoints(ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states)
+            self.checkpoints = Checkpoints(
+                ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states, options.keep
+            )
         self.step = TrainingStep(
             self.strategy,
             self.reranker,
@@ -85,22 +88,35 @@ class Loop:
             say(f"resuming at step {state.step} of {self.options.steps}")
         self.history.rewind(state)
         self.meter.lap("start")
-        with self.stop, Progress(self.options.steps, "training", "steps") as bar:
+        with self.stop, self.checkpoints, Progress(self.options.steps, "training", "steps") as bar:
             bar.advance(state.step)
             bar.start_here()
-            self._end_of_iteration(state, again=True)
-            for batches in self._batches(state.step):
-                self.meter.lap("waiting")
-                fields = self._train_on(batches, state)
-                self.meter.count(batches)
-                self.meter.lap("steps")
-                bar.advance(1, **fields, **self.meter.fields())
-                if state.step % self.options.steps_per_iter == 0:
-                    self._end_of_iteration(state)
-                if self.stop.signum:
-                    self._save(state)
-                    self.stop.raise_if_asked()
+            try:
+                self._train(state, bar)
+            except (Interrupted, TrainingError):
+                self._settle()
+                raise
         return state
+
+    def _train(self, state: State, bar: Progress) -> None:
+        self._end_of_iteration(state, again=True)
+        for batches in self._batches(state.step):
+            self.meter.lap("waiting")
+            fields = self._train_on(batches, state)
+            self.meter.count(batches)
+            self.meter.lap("steps")
+            bar.advance(1, **fields, **self.meter.fields())
+            if state.step % self.options.steps_per_iter == 0:
+                self._end_of_iteration(state)
+            elif self.options.checkpointsteps and state.step % self.options.checkpointsteps == 0:
+                self._save(state)
+            if self.stop.signum:
+                self._save(state)
+            elif self.checkpoints.written():
+                self.ctx.sync()
+            self.stop.raise_if_asked()
+        self._settle()
+        self.stop.raise_if_asked()
 
     def best_predictor(self, state: State) -> Predictor:
         """A predictor with the weights that were best by `metrics.optimize`; `dev.run` is what they made of dev."""
@@ -148,16 +164,25 @@ class Loop:
         return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates.values())}
 
     def _note(self, done: Mapping[str, Any], state: State) -> None:
-        """Count a step; one that was not finite is an error unless a lower loss scale may still help."""
+        """Count a step; one that was not finite is left out where a lower loss scale may still help."""
         if done["finite"]:
             state.loss_sum += float(done["loss"])
-        elif self.scale and done["scale"] > 1:
-            state.skipped += 1
+            state.unusable = 0
         else:
-            loss = float(done["loss"])
-            what, found = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
-            raise _diverged(f"{what} of step {state.step + 1} is {found}", self.ctx.out)
+            if not (self.scale and done["scale"] > 1):
+                self._leave_out(found_in(state.step + 1, float(done["loss"])), state)
+            state.skipped += 1
         state.step += 1
+
+    def _leave_out(self, what: str, state: State) -> None:
+        """Say which batch spoils a step, which has changed nothing; an error where `on_nan` is not to go on."""
+        groups = groups_of(self.ctx.train, {TRAIN: self.options.batch}, state.step)
+        state.unusable += 1
+        if self.options.on_nan == "stop":
+            raise diverged(f"{what}; its batch:\n{groups}", self.ctx.out)
+        if state.unusable > PATIENCE:
+            raise diverged(f"{what}, as were the {PATIENCE} before; its batch:\n{groups}", self.ctx.out)
+        warn(f"{what}; this batch is left out:\n{groups}")
 
     def _end_of_iteration(self, state: State, again: bool = False) -> None:
         """Metrics, checkpoint, validation; `again` does only what a run that was cut off here has not done yet."""
@@ -179,18 +204,22 @@ class Loop:
                 }
             )
             state.loss_sum, state.skipped = 0.0, 0
-            self._save(state)
+            if iteration % self.options.checkpoint_interval == 0 or iteration == self.options.niters:
+                self._save(state)
         due = iteration % self.options.validatefreq == 0 or iteration == self.options.niters
         if not between and due and not state.validated(iteration):
             self._validate(iteration, state)
 
     def _save(self, state: State) -> None:
-        """Write a checkpoint, unless the last update spoiled the weights: nothing could be resumed from it."""
-        for group in self.groups:
-            for path, variable in group.variables.items():
-                if not bool(tf.reduce_all(tf.math.is_finite(variable))):
-                    raise _diverged(f"after step {state.step}, {path} holds a number that is not finite", self.ctx.out)
+        """Begin to write a checkpoint, unless the last update spoiled the weights: none could go on from it."""
+        variables = (entry for group in self.groups for entry in group.variables.items())
+        check_weights(variables, state.step, self.ctx.out)
         self.checkpoints.save(state, self.options.steps_per_iter)
+        self.meter.lap("checkpoints")
+
+    def _settle(self) -> None:
+        """Have everything on disk, and kept, that has been saved so far."""
+        self.checkpoints.wait()
         self.ctx.sync()
         self.meter.lap("checkpoints")
 
@@ -202,6 +231,9 @@ class Loop:
         run = rerank(dev.first_stage, scores)
         per_query = evaluate(dev.qrels, run, dev.metrics.all, dev.relevance_level)
         means = {metric: math.fsum(values.values()) / len(values) for metric, values in per_query.items()}
+        self.meter.lap("validation")
+        self.checkpoints.wait()  # a run that is killed from here on goes on with these weights, not with older ones
+        self.meter.lap("checkpoints")
         self._keep_best(iteration, means, run, state)
         state.history.append({"iter": iteration, "dev": means})
         self.meter.lap("validation")
@@ -217,8 +249,3 @@ class Loop:
                 state.best[metric] = {"iter": iteration, "value": value, "path": str(path)}
                 if metric == self.ctx.dev[DEV].metrics.optimize:
                     write_run(self.ctx.out / "dev.run", run)
-
-
-def _diverged(what: str, out: Path) -> TrainingError:
-    fix = "lower bertlr and lr; the last checkpoint and the best weights are kept"
-    return TrainingError(what, where=str(out), fix=fix)

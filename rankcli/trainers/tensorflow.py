@@ -49,6 +49,16 @@ class TensorflowTrainer:
     decay: PositiveFloat | None = option(None, "the rate of `exponential` and `inverse_time`")
     decayiters: PositiveInt = option(3, "iterations in which `exponential` falls by `decay`")
     validatefreq: PositiveInt = option(1, "iterations between validations")
+    checkpoint_interval: PositiveInt = option(
+        1, "iterations between checkpoints; the last one ends with one", identity=False
+    )
+    checkpointsteps: NonNegativeInt = option(
+        0, "steps between checkpoints within iterations; 0: none there", identity=False
+    )
+    keep: PositiveInt = option(2, "checkpoints kept, the newest that load", identity=False)
+    on_nan: Literal["stop", "skip"] = option(
+        "stop", "at a loss or gradient that is not finite: stop, or leave its batch out", identity=False
+    )
     threshold: PositiveInt = option(100, "candidates reranked per query on dev")
     testthreshold: PositiveInt = option(1000, "candidates reranked per query on test", identity=False)
     evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
