@@ -6,16 +6,18 @@ import difflib
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option
-from rankcli.errors import RankcliError, StorageError
+from rankcli.errors import Interrupted, RankcliError, StorageError
 from rankcli.log import say
 
 COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "cache", "modules", "schema", "doctor")
@@ -76,7 +78,13 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the `rankcli` script."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(list(sys.argv[1:] if args is None else args)))
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """Leave as after a SIGINT, cleaning up; the first process of a container would take no notice of it otherwise."""
+    raise Interrupted("stopped by SIGTERM", signum=signum)
 
 
 def run(args: list[str]) -> int:

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from rankcli.cli import run
+from rankcli.cli import main
 from rankcli.log import say
 from rankcli.pipelines import _prepare
 from rankcli.records import convert
@@ -28,4 +28,4 @@ if __name__ == "__main__":
     convert.TEXTS_PER_PROCESS = 1
     convert.write_numbers = noting
     _prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
-    sys.exit(run(sys.argv[1:]))
+    main(sys.argv[1:])
