@@ -24,7 +24,11 @@ def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.command()
 @config_options
 @click.option(
-    "--split", type=click.Choice(["train", "dev", "test", "all"]), default="all", show_default=True, help="Which."
+    "--split",
+    default="all",
+    show_default=True,
+    metavar="train|dev|test|SET|all",
+    help="Which: a part of the split, or one set of it, as dev/NAME or train/TASK.",
 )
 @click.option("--shard", "part", callback=_part, metavar="I/N", help="Write the I-th of N parts, as one of N jobs.")
 @click.option("--finalize", is_flag=True, help="Check what the N jobs wrote and publish it.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, SEARCHERS, TRAINERS, component, option
 from rankcli.config.types import NonNegativeInt, PositiveInt
 
 SPLITS = ("train", "dev", "test")
+ALL = "all"  # every set of records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,15 @@ class Folds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DevSet:
+    """Further queries to validate on, over the same collection; they train nothing and choose no weights."""
+
+    qrels: str = option(help="judgments", path="file")
+    queries: str | None = option(None, "queries; default: those of `data`", path="file")
+    run: Any = component(SEARCHERS, None, "candidates: a TREC run file, or a searcher; default: what `data.run` says")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """The collection, its queries and judgments, the candidates to rerank, and the split into train, dev and test."""
 
@@ -56,8 +66,11 @@ class Data:
     )
     relevance_level: PositiveInt = option(1, "lowest grade that counts as relevant")
     folds: Folds | None = option(None, "the split; default: what the qrels or the built-in collection say")
+    devsets: dict[str, DevSet] | None = option(None, "further dev sets by name: {NAME: {qrels, queries, run}}")
 
     def __post_init__(self) -> None:
+        for name in sorted({*SPLITS, ALL}.intersection(self.devsets or {})):
+            raise ValueError(f"no further dev set can be called {name!r}: that is a part of the split, or all of it")
         if self.builtin and (self.docs or self.queries or self.qrels or self.folds):
             raise ValueError("`builtin` brings its own docs, queries, qrels and split: leave those out")
         if not self.builtin and not (
@@ -121,22 +134,55 @@ class RunConfig:
     init: Init | None = option(None, "other weights to start from")
 
 
+class Task(NamedTuple):
+    """What is trained on together: how groups are drawn, how their texts are read, what is minimised, and how many
+    samples that takes.
+    """
+
+    sampler: Any
+    extractor: Any
+    loss: Any
+    samples: int
+
+
+def tasks(config: RunConfig) -> dict[str, Task]:
+    """The tasks of the trainer by name, with the run's own sampler and extractor where a task has none; a trainer
+    without `tasks` has one, without a name.
+    """
+    trainer = config.trainer
+    several = getattr(trainer, "tasks", None)
+    if not several:
+        return {"": Task(config.sampler, config.extractor, trainer.loss, trainer.samples)}
+    return {
+        name: Task(
+            task.sampler or config.sampler, task.extractor or config.extractor, task.loss, trainer.steps * task.batch
+        )
+        for name, task in several.items()
+    }
+
+
 def conflicts(config: RunConfig) -> list[str]:
     """What does not fit between components, one sentence each; empty when all fits."""
-    found = []
-    reranker, extractor = RERANKERS.name_of(config.reranker), EXTRACTORS.name_of(config.extractor)
-    missing = set(config.reranker.fields) - set(config.extractor.fields)
-    if missing:
-        found.append(
-            f"extractor.name: {extractor!r} makes {', '.join(config.extractor.fields)}, but reranker {reranker!r} "
-            f"reads {', '.join(config.reranker.fields)}; use {config.reranker.default_extractor!r}"
-        )
-    loss = config.trainer.loss
-    if config.sampler.group_size < loss.min_docs:
-        found.append(
-            f"trainer.loss: needs at least {loss.min_docs} documents per group, but sampler "
-            f"{SAMPLERS.name_of(config.sampler)!r} makes groups of {config.sampler.group_size}; use `LCE` or `triplet`"
-        )
+    found = _unread("", config.extractor, config.reranker)
+    for name, task in tasks(config).items():
+        prefix = f"trainer.tasks.{name}." if name else ""
+        if name and task.extractor is not config.extractor:
+            found += _unread(prefix, task.extractor, config.reranker)
+        if task.sampler.group_size < task.loss.min_docs:
+            found.append(
+                f"{prefix or 'trainer.'}loss: needs at least {task.loss.min_docs} documents per group, but sampler "
+                f"{SAMPLERS.name_of(task.sampler)!r} makes groups of {task.sampler.group_size}; use `LCE` or `triplet`"
+            )
     if isinstance(config.data.qrels, dict) and config.data.folds is not None:
         found.append("data.folds: the qrels are given per split already; leave `folds` out")
     return found
+
+
+def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
+    """What the reranker reads and the extractor does not make."""
+    if set(reranker.fields) <= set(extractor.fields):
+        return []
+    return [
+        f"{prefix}extractor.name: {EXTRACTORS.name_of(extractor)!r} makes {', '.join(extractor.fields)}, but reranker "
+        f"{RERANKERS.name_of(reranker)!r} reads {', '.join(reranker.fields)}; use {reranker.default_extractor!r}"
+    ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rankcli.config.schema import SPLITS, Data, Folds
+from rankcli.config.schema import SPLITS, Data, DevSet, Folds
 from rankcli.data import folds, formats, irds, joins, stdlib_docs, triples
 from rankcli.data.folds import Split
 from rankcli.data.store import DocStore, open_store, store_of
-from rankcli.data.trec import Qrels, Run, ranking, read_qrels
+from rankcli.data.trec import Qrels, Rankings, Run, read_qrels
 from rankcli.errors import ConfigError
-from rankcli.log import warn
 from rankcli.shapes import Judged
 
 
@@ -24,7 +23,8 @@ class Dataset:
 
     `qrels` holds every judgment of the joined queries, also of documents that are not in the collection (`absent`),
     which count in metrics but are never trained on. `report` counts what was read. With `folds.fold: all`, the split of
-    the dataset itself has all queries in `test`; `at_fold` gives the single folds.
+    the dataset itself has all queries in `test`; `at_fold` gives the single folds. `devsets` are further dev sets over
+    the same collection, each a dataset with queries in `dev` alone.
     """
 
     docs: DocStore
@@ -36,6 +36,7 @@ class Dataset:
     report: Mapping[str, int]
     folds: Folds | None = None
     triples: triples.Triples | None = None
+    devsets: Mapping[str, Dataset] = field(default_factory=dict)
 
     def at_fold(self, fold: int) -> Dataset:
         """The same data with the split of one fold of the configured k."""
@@ -61,14 +62,11 @@ class Dataset:
         Where there are triples, training queries have their judgments and candidates from those alone.
         """
         qrels: Mapping[str, Mapping[str, int]] = self.judgments(split)
-        candidates = {qid: ranking(run[qid]) for qid in self.split[split] if qid in run}
+        candidates: Mapping[str, tuple[str, ...]] = Rankings(run, self.split[split])
         if self.triples is not None and split == "train":
             qrels = {qid: self.triples.qrels[qid] for qid in self.split[split]}
             candidates = {qid: self._with_text(self.triples.negatives[qid]) for qid in qrels}
-        known = {
-            qid: {d: grade for d, grade in grades.items() if d not in self.absent} for qid, grades in qrels.items()
-        }
-        return Judged(tuple(known), known, candidates)
+        return Judged(tuple(qrels), {qid: self._of_known(grades) for qid, grades in qrels.items()}, candidates)
 
     def fingerprint(self, split: str) -> str:
         """SHA-256 of all that one part of the split is made from: collection, its queries and their judgments."""
@@ -77,21 +75,51 @@ class Dataset:
             parts += [self.triples.qrels, self.triples.negatives]
         return canonical_hash(parts)
 
+    def _of_known(self, grades: Mapping[str, int]) -> Mapping[str, int]:
+        """The judgments of documents with a text, mostly all of them: then no copy is made."""
+        if self.absent.isdisjoint(grades):
+            return grades
+        return {docid: grade for docid, grade in grades.items() if docid not in self.absent}
+
     def _with_text(self, docids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(docid for docid in docids if docid not in self.absent)
 
 
 def load_dataset(data: Data, scratch: Path) -> Dataset:
     """Read and join everything that `data` names except the candidates; the document store is kept in `scratch`."""
-    if data.builtin:
-        return _builtin(data, scratch)
+    dataset, queries = _builtin(data, scratch) if data.builtin else _from_files(data, scratch)
+    devsets = {name: _devset(dataset, queries, data, name, options) for name, options in (data.devsets or {}).items()}
+    counts = {f"dev/{name}_queries": len(devset.qrels) for name, devset in devsets.items()}
+    return replace(dataset, devsets=devsets, report={**dataset.report, **counts})
+
+
+def _from_files(data: Data, scratch: Path) -> tuple[Dataset, Mapping[str, str]]:
     docs = open_store(str(data.docs), data.format, scratch)
-    queries = formats.read_queries(data.queries, data.format) if data.queries else irds.read_queries(str(data.docs))
+    queries = _read_queries(data.queries or str(data.docs), data)
     by_split, source = _read_qrels(data)
     qrels = {qid: grades for part in by_split.values() for qid, grades in part.items()}
     joined = joins.join_queries(queries, qrels.keys(), source)
     split = _split(data, by_split, joined, source)
-    return _joined(data, docs, queries, {qid: qrels[qid] for qid in joined}, split, source)
+    return _joined(data, docs, queries, {qid: qrels[qid] for qid in joined}, split, source), queries
+
+
+def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, options: DevSet) -> Dataset:
+    """A further dev set, checked like the main data; that it has queries of the training is a warning."""
+    own = _read_queries(options.queries, data) if options.queries else queries
+    qrels = irds.read_qrels(options.qrels) if irds.named(options.qrels) else read_qrels(options.qrels)
+    joined = joins.join_queries(own, qrels.keys(), options.qrels)
+    judged = {qid: qrels[qid] for qid in joined}
+    if options.queries:
+        joins.warn_of_unjudged(own, judged, options.qrels)
+    joins.check_relevant(judged, joined, data.relevance_level, options.qrels)
+    absent = joins.join_judged_documents(judged, main.docs, options.qrels)
+    joins.warn_of_training(main.topics("train"), {qid: own[qid] for qid in joined}, f"data.devsets.{name}")
+    split: Split = {"train": (), "dev": joined, "test": ()}
+    return Dataset(main.docs, own, judged, split, data.relevance_level, absent, report={})
+
+
+def _read_queries(source: str, data: Data) -> dict[str, str]:
+    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, data.format)
 
 
 def canonical_hash(value: object) -> str:
@@ -99,18 +127,17 @@ def canonical_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _builtin(data: Data, scratch: Path) -> Dataset:
+def _builtin(data: Data, scratch: Path) -> tuple[Dataset, Mapping[str, str]]:
     made = stdlib_docs.read()
     docs = store_of(made.docs, str(data.builtin), scratch)
     split = {name: tuple(sorted(qid for qid, part in made.split.items() if part == name)) for name in SPLITS}
-    return _joined(data, docs, made.queries, made.qrels, split, str(data.builtin))
+    return _joined(data, docs, made.queries, made.qrels, split, str(data.builtin)), made.queries
 
 
 def _joined(data: Data, docs: DocStore, queries: Mapping[str, str], qrels: Qrels, split: Split, source: str) -> Dataset:
     absent = joins.join_judged_documents(qrels, docs, source)
     relevant = joins.check_relevant(qrels, qrels.keys(), data.relevance_level, source)
-    if len(qrels) < len(queries):
-        warn(f"{source}: {len(queries) - len(qrels)} of {len(queries)} queries have no judgments and are not used")
+    joins.warn_of_unjudged(queries, qrels, source)
     report = {
         "documents": len(docs),
         "empty_documents": docs.empty,

@@ -20,6 +20,11 @@ def package_version() -> str:
     return importlib.metadata.version("ir_datasets")
 
 
+def named(source: str) -> bool:
+    """Whether `source` is `ir_datasets:ID`."""
+    return source.startswith(PREFIX)
+
+
 def read_docs(name: str) -> Iterator[Row]:
     """The documents: ir_datasets' default text of each, else its text fields joined by spaces."""
     for n, doc in enumerate(_load(name, "docs").docs_iter(), 1):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from rankcli.data.folds import leaked
 from rankcli.data.store import DocStore
-from rankcli.data.trec import CompactRun, Qrels, Run
+from rankcli.data.trec import CompactRun, Qrels
 from rankcli.errors import DataError
 from rankcli.log import warn
 
@@ -46,12 +47,14 @@ def join_judged_documents(qrels: Qrels, docs: DocStore, where: str) -> frozenset
     return frozenset(absent)
 
 
-def join_run(run: Run, queries: Mapping[str, str], docs: DocStore, where: str) -> CompactRun:
+def join_run(run: CompactRun, queries: Mapping[str, str], docs: DocStore, where: str) -> CompactRun:
     """The part of a run whose queries and documents are known. DataError if that is nothing."""
     joined = join_queries(queries, run.keys(), where)
     retrieved = _documents(run)
     absent = docs.absent(retrieved)
     _check_documents(retrieved, absent, docs, where, "retrieved documents are not in the collection and are left out")
+    if not absent:
+        return run.part(joined)
     return CompactRun.of(
         (qid, {docid: score for docid, score in run[qid].items() if docid not in absent}) for qid in joined
     )
@@ -68,6 +71,19 @@ def check_relevant(qrels: Qrels, qids: Collection[str], relevance_level: int, wh
         len(qids) - relevant, len(qids), f"judged queries have no document of grade {relevance_level} or more", where
     )
     return relevant
+
+
+def warn_of_unjudged(queries: Collection[str], qrels: Qrels, where: str) -> None:
+    """Say how many queries have no judgments."""
+    _warn_some(len(queries) - len(qrels), len(queries), "queries have no judgments and are not used", where)
+
+
+def warn_of_training(trained: Mapping[str, str], queries: Mapping[str, str], where: str) -> None:
+    """Say how many queries (texts by id) were trained on. Ids of two collections may be alike: the texts must be, too."""
+    same = {qid for qid in leaked(trained, queries) if trained[qid] == queries[qid]}
+    if same:
+        what = f"{len(same)} of {len(queries)} queries were trained on, for example {min(same)!r}"
+        warn(f"{where}: {what}; what is measured on them is too good")
 
 
 def check_judged(qids: Collection[str], joined: Collection[str], where: str) -> tuple[str, ...]:

@@ -66,6 +66,10 @@ class CompactRun(Mapping[str, dict[str, float]]):
         """The run of those of `qids` that it has, in their order; the memory is shared."""
         return CompactRun({qid: self._packed[qid] for qid in qids if qid in self._packed})
 
+    def __or__(self, other: CompactRun) -> CompactRun:
+        """The queries of both, those of both as in `other`; the memory is shared."""
+        return CompactRun({**self._packed, **other._packed})
+
     def __getitem__(self, qid: str) -> dict[str, float]:
         return self._packed[qid].unpacked()
 
@@ -77,6 +81,26 @@ class CompactRun(Mapping[str, dict[str, float]]):
 
     def __len__(self) -> int:
         return len(self._packed)
+
+
+class Rankings(Mapping[str, tuple[str, ...]]):
+    """The document ids of those of `qids` that a run has, best first; ordered anew each time, so that no copy of the
+    run lies in memory.
+    """
+
+    def __init__(self, run: Run, qids: Iterable[str]) -> None:
+        self._run, self._qids = run, dict.fromkeys(qid for qid in qids if qid in run)
+
+    def __getitem__(self, qid: str) -> tuple[str, ...]:
+        if qid not in self._qids:
+            raise KeyError(qid)
+        return ranking(self._run[qid])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._qids)
+
+    def __len__(self) -> int:
+        return len(self._qids)
 
 
 def read_qrels(path: str | Path) -> Qrels:

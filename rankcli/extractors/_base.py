@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from rankcli.shapes import Encoded, Example, FieldSpec, Floats, Level, TokenSequence
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,20 @@ class ExtractorContext:
 
     `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `texts`
     iterates over the documents' texts, to learn a vocabulary from. `saved` is a directory that `Extractor.save` wrote:
-    where it is given, nothing else is looked at.
+    where it is given, nothing else is looked at. Extractors that are built from one context share what `once` made.
     """
 
     pretrained: Path | None = None
     texts: Callable[[], Iterable[str]] | None = None
     saved: Path | None = None
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` returned when it was first asked for under `key`: a tokenizer is large, and slow to train."""
+        if key not in self.made:
+            self.made[key] = make()
+        found: Made = self.made[key]
+        return found
 
 
 class Extractor(Protocol):

@@ -31,11 +31,16 @@ class SubwordOptions:
         """The saved tokenizer, else the pretrained one, else one trained on the collection's texts."""
         directory = ctx.saved or ctx.pretrained
         if directory is not None:
-            return Tokenizer.open(directory)
-        if ctx.texts is None:
+            return ctx.once(directory, lambda: Tokenizer.open(directory))
+        texts = ctx.texts
+        if texts is None:
             raise MissingError("no tokenizer and no collection to train one on", fix="set extractor.tokenizer")
-        say(f"training a WordPiece vocabulary of {self.vocab_size} pieces on the collection")
-        return train_wordpiece(ctx.texts, self.vocab_size, self.lowercase)
+
+        def train() -> Tokenizer:
+            say(f"training a WordPiece vocabulary of {self.vocab_size} pieces on the collection")
+            return train_wordpiece(texts, self.vocab_size, self.lowercase)
+
+        return ctx.once(("wordpiece", self.vocab_size, self.lowercase), train)
 
 
 class SubwordExtractor:

@@ -41,10 +41,14 @@ class EmbedText:
         """Open the saved vocabulary, else count the collection's words."""
         if ctx.saved is not None:
             return EmbedTextExtractor(self, Vocabulary.open(ctx.saved))
-        if ctx.texts is None:
+        texts = ctx.texts
+        if texts is None:
             raise MissingError("no collection to count words on", fix="name the directory of a saved model")
         rules = Rules(self.lowercase, self.stemmer)
-        found = Vocabulary.learn(ctx.texts(), min_df=self.min_df, limit=self.vocab_size, rules=rules)
+        found = ctx.once(
+            ("words", self.min_df, self.vocab_size, rules),
+            lambda: Vocabulary.learn(texts(), min_df=self.min_df, limit=self.vocab_size, rules=rules),
+        )
         return EmbedTextExtractor(self, found)
 
 

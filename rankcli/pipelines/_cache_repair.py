@@ -52,18 +52,17 @@ class Repairer:
 
     def _rebuild(self, entry: Entry, shards: Sequence[Shard]) -> None:
         prepared = self._prepare(entry)
-        if prepared.cache_ids.get(entry.split) != entry.cache_id:
-            wanted = prepared.identities.get(entry.split, {})
-            keys = ", ".join(difference.key for difference in differences(entry.identity, wanted))
-            raise self._error(entry, f"the inputs have changed: {keys}")
+        name = _set_of(prepared, entry)
+        if name is None:
+            raise self._error(entry, f"the inputs have changed: {_changed(prepared, entry)}")
         assert entry.manifest is not None
-        rebuild(prepared.job(entry.split), entry.manifest, shards, available_cpus())
+        rebuild(prepared.job(name), entry.manifest, shards, available_cpus())
 
     def _convert(self, entry: Entry) -> None:
         """Convert again without the damaged manifest: shards that are undamaged are kept, the others written."""
         prepared = self._prepare(entry)
-        split = next((split for split, cache_id in prepared.cache_ids.items() if cache_id == entry.cache_id), None)
-        if split is None:
+        name = _set_of(prepared, entry)
+        if name is None:
             raise self._error(entry, "the inputs have changed, and what they were the manifest cannot tell any more")
         with self.storage.lock(entry.cache_id):
             now = examine(self.storage, entry.cache_id, entry.generation)
@@ -72,7 +71,7 @@ class Repairer:
                 self._remove([name for name in shards if irregular(self.storage, name)])
                 self._remove([f"{entry.location}/{NAME}"])
         source = self._source(entry).decode()
-        convert(dataclasses.replace(prepared.job(split), source=source, fresh=False), available_cpus())
+        convert(dataclasses.replace(prepared.job(name), source=source, fresh=False), available_cpus())
 
     def _remove_strays(self, entry: Entry) -> None:
         """Remove what is called like a shard and belongs to nothing, and to no conversion that goes on."""
@@ -104,3 +103,15 @@ class Repairer:
 
     def _error(self, entry: Entry, what: str) -> StorageError:
         return StorageError(what, where=f"{self.storage.uri}/{entry.location}")
+
+
+def _set_of(prepared: Prepared, entry: Entry) -> str | None:
+    """The name of the set whose records a cache holds, if its inputs are what they were."""
+    return next((name for name, cache_id in prepared.cache_ids.items() if cache_id == entry.cache_id), None)
+
+
+def _changed(prepared: Prepared, entry: Entry) -> str:
+    """Where the inputs differ from those of a cache: of the sets of its part of the split, the one most like it."""
+    sets = prepared.of(entry.split).values()
+    found = [[each.key for each in differences(entry.identity, wanted.identity)] for wanted in sets]
+    return ", ".join(sorted(found, key=len)[0] if found else ["split"])

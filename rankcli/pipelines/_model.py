@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,8 +142,9 @@ def trained_queries(model: Model) -> dict[str, str]:
     if home is None:
         return {}
     config = home.config
+    data = replace(config.data, devsets=None)  # they train nothing
     try:
-        return load_dataset(config.data, local_root(config.trainer.storage)).topics("train")
+        return load_dataset(data, local_root(config.trainer.storage)).topics("train")
     except RankcliError as error:
         warn(f"which queries {home.said} was trained on cannot be told: {error}")
         return {}

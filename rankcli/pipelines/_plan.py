@@ -7,6 +7,7 @@ from typing import Any
 from rankcli.config.registry import SCHEDULES
 from rankcli.config.render import marked
 from rankcli.pipelines._prepare import Prepared
+from rankcli.pipelines._sets import TRAIN, RecordSet
 from rankcli.rerankers._base import RerankerContext
 from rankcli.trainers._groups import Group, groups_for
 
@@ -18,12 +19,12 @@ def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
     found = {
         "counts": dict(prepared.dataset.report),
         "folds": folds,
-        "samples": {split: prepared.samples(split) for split in prepared.cache_ids},
+        "samples": {name: prepared.samples(name) for name in prepared.sets},
         "steps": trainer.steps,
         "initial": prepared.initialise(model),
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
         "run_id": prepared.run_id,
-        "cache": {split: _cache(prepared, split) for split in prepared.cache_ids},
+        "cache": {name: _cache(prepared, name) for name in prepared.sets},
     }
     return {"result": found, "text": _text(prepared, found)}
 
@@ -44,33 +45,42 @@ def _group(group: Group, trainer: Any) -> dict[str, Any]:
     }
 
 
-def _cache(prepared: Prepared, split: str) -> dict[str, Any]:
-    manifest = prepared.cached(split)
+def _cache(prepared: Prepared, name: str) -> dict[str, Any]:
+    manifest = prepared.cached(name)
     return {
-        "cache_id": prepared.cache_ids[split],
+        "cache_id": prepared.cache_ids[name],
         "hit": manifest is not None,
         "bytes": manifest.total_bytes if manifest else 0,
-        "why": "" if manifest else prepared.why_missed(split),
+        "why": "" if manifest else prepared.why_missed(name),
     }
 
 
 def _text(prepared: Prepared, found: dict[str, Any]) -> str:
-    trainer, documents = prepared.config.trainer, prepared.config.sampler.group_size
+    trainer = prepared.config.trainer
     lines = ["options (* = not the default)", *marked(prepared.config), "", "data"]
     lines += [f"  {name}: {count}" for name, count in found["counts"].items()]
     lines += ["", f"training{_each(found)}"]
     lines += [
-        f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps of {trainer.batch} groups: "
-        f"{found['steps']} steps, {found['samples']['train']} samples of {documents} documents",
-        f"  queries to rerank: dev {found['samples']['dev']}, test {found['samples']['test']}",
+        f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
+        *(_trained(each, found["steps"]) for each in prepared.of(TRAIN).values()),
+        "  queries to rerank: " + ", ".join(f"{name} {n}" for name, n in _reranked(found["samples"])),
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
     lines += ["", f"run id {found['run_id']}"]
-    for split, cache in found["cache"].items():
+    for name, cache in found["cache"].items():
         state = f"hit, {cache['bytes']:,} bytes" if cache["hit"] else f"miss; {cache['why'] or 'there is no other'}"
-        lines.append(f"cache id {cache['cache_id']} ({split}): {state}")
+        lines.append(f"cache id {cache['cache_id']} ({name}): {state}")
     return "\n".join(lines)
+
+
+def _trained(each: RecordSet, steps: int) -> str:
+    groups = f"{each.samples // steps} groups of {each.group_size} documents a step"
+    return f"  {each.name}: {groups}, {each.samples} samples"
+
+
+def _reranked(samples: dict[str, int]) -> list[tuple[str, int]]:
+    return [(name, count) for name, count in samples.items() if name.partition("/")[0] != TRAIN]
 
 
 def _described(group: dict[str, Any]) -> str:

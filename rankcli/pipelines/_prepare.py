@@ -5,31 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rankcli.config.identity import component_identity, digest, digest_of_items
+from rankcli.config.identity import component_identity, digest
 from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, TRAINERS, describe
 from rankcli.config.render import resolved, to_yaml
-from rankcli.config.schema import SPLITS, RunConfig
+from rankcli.config.schema import RunConfig, tasks
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.files import sha256_file
 from rankcli.data.trec import CompactRun
+from rankcli.errors import ConfigError
 from rankcli.extractors._base import Extractor, ExtractorContext
 from rankcli.log import say
 from rankcli.pipelines._initial import Initial
+from rankcli.pipelines._sets import DEV, TRAIN, RecordSet, record_sets
 from rankcli.pipelines._uses import Gone, using
-from rankcli.pipelines.search import first_stage
+from rankcli.pipelines.search import first_stages
 from rankcli.records.convert import ConversionJob, convert, rebuild
 from rankcli.records.interleave import Records
 from rankcli.records.manifest import Manifest, Shard, explain_miss, find
 from rankcli.records.shards import remove_receipts
 from rankcli.records.workers import available_cpus
 from rankcli.rerankers._base import Reranker
-from rankcli.samplers._base import SamplerContext
-from rankcli.samplers._candidates import Candidates
 from rankcli.storage.base import Storage, is_remote, open_storage
 from rankcli.storage.places import cache_uri, local_root
 from rankcli.text.hub import resolve
@@ -47,64 +47,31 @@ class Prepared:
 
     config: RunConfig
     dataset: Dataset
-    first_stage: CompactRun
+    sets: Mapping[str, RecordSet]
     extractor: Extractor
     pretrained: Path | None
 
-    @cached_property
-    def samplers(self) -> dict[str, Any]:
-        """Per split, the function from n to the ids of group n."""
-        trainer = self.config.trainer
-        judged = {split: self.dataset.judged(split, self.first_stage) for split in SPLITS}
-        context = SamplerContext(
-            judged=judged["train"], relevance_level=self.config.data.relevance_level, seed=trainer.seed
-        )
-        return {
-            "train": self.config.sampler.build(context),
-            "dev": Candidates(judged["dev"], self._depth("dev")),
-            "test": Candidates(judged["test"], self._depth("test")),
-        }
+    def of(self, split: str) -> dict[str, RecordSet]:
+        """The sets of a part of the split, by what the trainer calls them."""
+        return {each.key: each for each in self.sets.values() if each.split == split}
 
-    def candidates(self, split: str) -> CompactRun:
-        """The first-stage run of a split's queries, to its full depth."""
-        return self.first_stage.part(self.dataset.split[split])
+    def candidates(self, name: str) -> CompactRun:
+        """The first-stage run of a set's queries, to its full depth."""
+        return self.sets[name].candidates
 
-    def samples(self, split: str) -> int:
-        """How many samples a run needs of a split."""
-        return int(self.config.trainer.samples) if split == "train" else len(self.samplers[split])
+    def samples(self, name: str) -> int:
+        """How many samples a run needs of a set."""
+        return self.sets[name].samples
 
-    @cached_property
-    def identities(self) -> dict[str, dict[str, Any]]:
-        """Per split, what its records are made of, readable; `cache_id` is its digest."""
-        return {split: self._identity(split) for split in SPLITS}
-
-    def identity(self, split: str) -> dict[str, Any]:
-        """What the records of a split are made of."""
-        return self.identities[split]
-
-    def _identity(self, split: str) -> dict[str, Any]:
-        config = self.config
-        if split == "train":
-            made_by = {**component_identity(SAMPLERS, config.sampler), "seed": config.trainer.seed}
-        else:
-            made_by = {"depth": self._depth(split)}
-        qids = sorted(self.dataset.split[split])
-        ranked = ((qid, sorted(self.first_stage.get(qid, {}).items())) for qid in qids)
-        extractor = component_identity(EXTRACTORS, config.extractor)
-        extractor.pop("tokenizer", None)  # the fingerprint says what it does, wherever it came from
-        return {
-            "split": split,
-            "data": self.dataset.fingerprint(split),
-            "run": digest_of_items(ranked),
-            "relevance_level": config.data.relevance_level,
-            "sampler": made_by,
-            "extractor": {**extractor, "vocabulary": self.extractor.fingerprint},
-        }
+    @property
+    def pairs(self) -> int:
+        """The query-document pairs that are trained on in all."""
+        return sum(each.samples * each.group_size for each in self.of(TRAIN).values())
 
     @cached_property
     def cache_ids(self) -> dict[str, str]:
-        """The id of each split's records."""
-        return {split: digest(self.identity(split)) for split in SPLITS}
+        """The id of each set's records."""
+        return {name: each.cache_id for name, each in self.sets.items()}
 
     @cached_property
     def initial(self) -> Initial | None:
@@ -128,9 +95,11 @@ class Prepared:
         # What the weights are counts, not where they lie; what is computed in, not what was asked for.
         reranker.pop("pretrained", None)
         trainer.pop("amp", None)
+        train, (dev, *devsets) = self.of(TRAIN), self.of(DEV).values()
         return {
-            "train": self.identity("train"),
-            "dev": self.identity("dev"),
+            "train": train[TRAIN].identity if TRAIN in train else {key: each.identity for key, each in train.items()},
+            "dev": dev.identity,
+            **({"devsets": {each.key: each.identity for each in devsets}} if devsets else {}),
             "reranker": reranker,
             "weights": weights_fingerprint(self.pretrained) if self.pretrained else None,
             "trainer": {**trainer, "dtype": config.trainer.dtype},
@@ -148,64 +117,59 @@ class Prepared:
         """Where records are cached."""
         return records_storage(self.config.trainer.storage)
 
-    def cached(self, split: str) -> Manifest | None:
-        """The records of a split, if they are there and may be used."""
+    def cached(self, name: str) -> Manifest | None:
+        """The records of a set, if they are there and may be used."""
         if not self.config.trainer.usecache:
             return None
-        return find(self.storage, self.cache_ids[split], self.samples(split))
+        return find(self.storage, self.cache_ids[name], self.samples(name))
 
-    def records(self, split: str) -> Records:
-        """The records of a split, converted unless they are cached; a shard that is damaged is made again."""
-        manifest = self.cached(split)
+    def records(self, name: str) -> Records:
+        """The records of a set, converted unless they are cached; a shard that is damaged is made again."""
+        manifest = self.cached(name)
         if manifest is None:
-            say(f"converting {self.samples(split)} {split} samples")
-            manifest = convert(self.job(split), processes=available_cpus())
-            say(f"{split}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
+            say(f"converting {self.samples(name)} {name} samples")
+            manifest = convert(self.job(name), processes=available_cpus())
+            say(f"{name}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
         else:
             remove_receipts(self.storage, manifest)  # of a conversion that was killed when all but this was done
-        return Records(manifest, self.storage, partial(self._rebuild, split, manifest))
+        return Records(manifest, self.storage, partial(self._rebuild, name, manifest))
 
-    def use(self, split: str, run_dir: str, uses: ExitStack) -> Records:
-        """The records of a split, noted as used by a run directory and not to be pruned until `uses` is closed."""
+    def use(self, name: str, run_dir: str, uses: ExitStack) -> Records:
+        """The records of a set, noted as used by a run directory and not to be pruned until `uses` is closed."""
         while True:
-            records = self.records(split)
+            records = self.records(name)
             try:
                 uses.enter_context(using(self.storage, records.manifest, run_dir, self.run_id))
             except Gone:
                 continue
             return records
 
-    def _rebuild(self, split: str, manifest: Manifest, shard: Shard) -> None:
-        rebuild(self.job(split), manifest, [shard])
+    def _rebuild(self, name: str, manifest: Manifest, shard: Shard) -> None:
+        rebuild(self.job(name), manifest, [shard])
 
-    def job(self, split: str) -> ConversionJob:
-        """The conversion of a split."""
-        config = self.config
+    def job(self, name: str) -> ConversionJob:
+        """The conversion of a set."""
+        config, each = self.config, self.sets[name]
         return ConversionJob(
-            cache_id=self.cache_ids[split],
-            identity=self.identity(split),
-            sampler=self.samplers[split],
-            samples=self.samples(split),
-            group_size=(config.sampler if split == "train" else self.samplers[split]).group_size,
-            extractor=self.extractor,
-            queries=self.dataset.queries,
-            docs=self.dataset.docs,
+            cache_id=each.cache_id,
+            identity=each.identity,
+            sampler=each.sampler,
+            samples=each.samples,
+            group_size=each.group_size,
+            extractor=each.extractor,
+            queries=each.dataset.queries,
+            docs=each.dataset.docs,
             storage=self.storage,
             work=work_folder(config.trainer.storage),
             source=to_yaml(resolved(config)),
             fresh=not config.trainer.usecache,
         )
 
-    def _depth(self, split: str) -> int:
-        """How many candidates of a query are reranked on dev or test."""
-        trainer = self.config.trainer
-        return int(trainer.threshold if split == "dev" else trainer.testthreshold)
-
-    def why_missed(self, split: str) -> str:
-        """Why no cache is taken: how the one most like the records of a split differs; empty when there is none."""
+    def why_missed(self, name: str) -> str:
+        """Why no cache is taken: how the one most like the records of a set differs; empty when there is none."""
         if not self.config.trainer.usecache:
             return "usecache is false"
-        return explain_miss(self.storage, self.identity(split), _with_defaults)
+        return explain_miss(self.storage, self.sets[name].identity, _with_defaults)
 
 
 def records_storage(option: str | None) -> Storage:
@@ -229,26 +193,59 @@ def _with_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
-def build_extractor(config: RunConfig, dataset: Dataset, pretrained: Path | None) -> Extractor:
-    """The config's extractor: its own tokenizer, else the reranker's, else a vocabulary made from the collection."""
-    named = getattr(config.extractor, "tokenizer", None)
-    source = resolve(named) if named else pretrained
+def build_extractors(config: RunConfig, dataset: Dataset, pretrained: Path | None) -> dict[str, Extractor]:
+    """The run's extractor under an empty name, and that of every task that has one under its name.
+
+    Each reads its own tokenizer, else the reranker's, else a vocabulary made from the collection; what several need
+    alike is made once. ConfigError where a task's would not do for the model, which is built for the run's own.
+    """
 
     def texts() -> Iterator[str]:
         return (text for _, text in dataset.docs.iterate())
 
-    extractor: Extractor = config.extractor.build(ExtractorContext(pretrained=source, texts=texts))
-    return extractor
+    context = ExtractorContext(pretrained=pretrained, texts=texts)
+    built: list[tuple[Any, Extractor]] = []
+
+    def build(options: Any) -> Extractor:
+        known = next((extractor for other, extractor in built if other == options), None)
+        if known is None:
+            named = getattr(options, "tokenizer", None)
+            known = options.build(replace(context, pretrained=resolve(named)) if named else context)
+            built.append((options, known))
+        return known
+
+    found = {"": build(config.extractor)}
+    for name, task in tasks(config).items():
+        found[name] = build(task.extractor)
+        _check_alike(found[""], found[name], f"trainer.tasks.{name}.extractor")
+    return found
+
+
+def _check_alike(own: Extractor, other: Extractor, where: str) -> None:
+    """ConfigError where what `other` makes cannot be read by a model that is built for `own`."""
+    if other.fingerprint != own.fingerprint:
+        raise ConfigError(
+            "the tokens are not those of the run's extractor, and one model reads both",
+            where=where,
+            fix="give both the same tokenizer, or the same options of a vocabulary",
+        )
+    for field, spec in own.fields.items():
+        if other.fields[field].max_length > spec.max_length:
+            raise ConfigError(
+                f"{field}: sequences of {other.fields[field].max_length} tokens, but {spec.max_length} in the run's",
+                where=where,
+                fix="lengthen `extractor`, which the model is built for",
+            )
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Read the inputs, rank the candidates and build the extractor. Nothing is converted and no device is opened."""
+    """Read the inputs, rank the candidates and build the extractors. Nothing is converted and no device is opened."""
     if is_remote(cache_uri(config.trainer.storage)):
         records_storage(config.trainer.storage).list()  # that it can be reached is found out before hours of work
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
-    first = first_stage(dataset, config.data.run, root)
+    ranked = first_stages(dataset, config.data, root)
     name = getattr(config.reranker, "pretrained", None)
     pretrained = resolve(name) if name else None
-    extractor = build_extractor(config, dataset, pretrained)
-    return Prepared(config, dataset, first, extractor, pretrained)
+    extractors = build_extractors(config, dataset, pretrained)
+    return Prepared(config, dataset, record_sets(config, dataset, ranked, extractors), extractors[""], pretrained)

@@ -9,12 +9,13 @@ from typing import Any
 
 from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS
 from rankcli.config.render import marked
-from rankcli.config.schema import SPLITS, RunConfig
+from rankcli.config.schema import SPLITS, RunConfig, tasks
 from rankcli.data.trec import read_run
 from rankcli.evaluation.trec import Qrels, evaluate
 from rankcli.log import say
 from rankcli.pipelines._prepare import Prepared
 from rankcli.pipelines._rundir import RunDirectory
+from rankcli.pipelines._sets import TRAIN
 from rankcli.report.facts import Facts, Fold
 from rankcli.report.history import History
 from rankcli.report.page import write_report
@@ -95,21 +96,31 @@ def _values(out: Path, config: RunConfig, qrels: Qrels) -> dict[str, dict[str, f
 
 
 def _summary(config: RunConfig) -> dict[str, str]:
-    trainer, sampler = config.trainer, config.sampler
+    trainer = config.trainer
     return {
         "Reranker": RERANKERS.name_of(config.reranker),
         "Extractor": EXTRACTORS.name_of(config.extractor),
-        "Sampler": f"{SAMPLERS.name_of(sampler)}, {sampler.group_size} documents a group",
+        **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
         "Collection": config.data.builtin or str(config.data.docs).rsplit("/", 1)[-1],
-        "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {trainer.batch} groups",
+        "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
     }
+
+
+def _drawn(sampler: Any) -> str:
+    return f"{SAMPLERS.name_of(sampler)}, {sampler.group_size} documents a group"
+
+
+def _groups(config: RunConfig) -> str:
+    """The groups of a step."""
+    found = {name: task.samples // config.trainer.steps for name, task in tasks(config).items()}
+    return " and ".join(f"{count} groups {name}".strip() for name, count in found.items())
 
 
 def _counts(prepared: Prepared) -> dict[str, int]:
     trainer = prepared.config.trainer
     return {
         **prepared.dataset.report,
-        "training_samples_read": prepared.samples("train"),
+        **{f"{each.name}_samples_read": each.samples for each in prepared.of(TRAIN).values()},
         "candidates_reranked_per_dev_query": trainer.threshold,
         "candidates_reranked_per_test_query": trainer.testthreshold,
     }

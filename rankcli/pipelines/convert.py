@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankcli.config.schema import SPLITS, RunConfig
+from rankcli.config.schema import RunConfig
 from rankcli.pipelines._prepare import Prepared, prepare
+from rankcli.pipelines._sets import named
 from rankcli.records import convert as conversion
 from rankcli.records.convert import Part
 from rankcli.records.manifest import Manifest
@@ -15,13 +16,14 @@ from rankcli.records.workers import available_cpus
 def convert(
     config: RunConfig, *, split: str = "all", part: Part | None = None, finalize: bool = False
 ) -> dict[str, Any]:
-    """Make (or find) the records of one split or all; returns `text` and, per split, where they are.
+    """Make (or find) the records of one set, of all sets of a part of the split, or of all; returns `text` and, per
+    set, where they are.
 
     With `part`, only the shards of that part are written; with `finalize`, what all parts wrote is checked and
     published.
     """
+    names = named(config, split)
     prepared = prepare(config)
-    names = SPLITS if split == "all" else (split,)
     if part is not None:
         return _part(prepared, names, part)
     found = {}
@@ -43,9 +45,9 @@ def _found(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _part(prepared: Prepared, splits: tuple[str, ...], part: Part) -> dict[str, Any]:
-    """The shards of one part of every split."""
-    done = {name: conversion.convert_part(prepared.job(name), part, available_cpus()) for name in splits}
+def _part(prepared: Prepared, names: tuple[str, ...], part: Part) -> dict[str, Any]:
+    """The shards of one part of every set."""
+    done = {name: conversion.convert_part(prepared.job(name), part, available_cpus()) for name in names}
     text = "\n".join(f"{name}: {shards} shards are written, part {part}" for name, shards in done.items())
     return {
         "result": {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.data.dataset import load_dataset
-from rankcli.data.folds import leaked
+from rankcli.data.joins import warn_of_training
 from rankcli.data.store import DocStore, open_store
 from rankcli.data.trec import Run, ranking, read_run, write_run
 from rankcli.errors import ConfigError, DataError
@@ -111,7 +111,7 @@ def _candidates(inputs: Inputs, depth: int | None) -> Candidates:
     queries = [qid for qid in inputs.run if qid in inputs.queries]
     _check_known(inputs, "queries", set(inputs.run), set(queries))
     _check_known(inputs, "documents", retrieved, known)
-    _warn_of_leakage(inputs, queries)
+    warn_of_training(inputs.trained, {qid: inputs.queries[qid] for qid in queries}, inputs.source)
     run = {qid: tuple(docid for docid in ranking(inputs.run[qid]) if docid in known) for qid in queries}
     return Candidates(Judged(qids=tuple(sorted(run)), run=run), depth or max(map(len, run.values())))
 
@@ -128,16 +128,6 @@ def _check_known(inputs: Inputs, kind: str, used: set[str], known: set[str]) -> 
         warn(
             f"{inputs.source}: {len(unknown)} of {len(used)} {kind} have no text, for example {min(unknown)!r}; "
             "they are not scored and keep their order"
-        )
-
-
-def _warn_of_leakage(inputs: Inputs, qids: list[str]) -> None:
-    """Ids of two collections may be alike, so a query was trained on if its text is the same, too."""
-    same = {qid for qid in leaked(inputs.trained, qids) if inputs.trained[qid] == inputs.queries[qid]}
-    if same:
-        warn(
-            f"{inputs.source}: {len(same)} of {len(qids)} queries were trained on, for example {min(same)!r}; "
-            "what is measured on them is too good"
         )
 
 

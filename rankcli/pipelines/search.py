@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rankcli.config.registry import SEARCHERS
+from rankcli.config.schema import Data
 from rankcli.data import formats, irds
 from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.files import replacing, sha256_file
@@ -23,6 +24,7 @@ from rankcli.searchers._base import SearcherContext
 from rankcli.searchers._tune import GRID, Tuned, tune
 from rankcli.searchers.bm25 import BM25
 
+NOTHING = CompactRun({})
 _PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of a cached run's name
 
 
@@ -68,22 +70,57 @@ def search(
 
 def read_topics(source: str, format: formats.Format | None = None) -> dict[str, str]:
     """The queries of a file or of `ir_datasets:ID`, by id."""
-    return irds.read_queries(source) if source.startswith(irds.PREFIX) else formats.read_queries(source, format)
+    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, format)
 
 
-def first_stage(dataset: Dataset, run_option: Any, scratch: Path) -> CompactRun:
+def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: CompactRun = NOTHING) -> CompactRun:
     """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
 
     A searched run is kept in `scratch` under a hash of collection, queries and options, and read from there next time.
+    What `known` holds is not searched.
     """
     topics = dataset.topics()
     if isinstance(run_option, (str, Path)):
-        found = join_run(read_run(run_option), dataset.queries, dataset.docs, str(run_option))
-        run = found.part(topics)
+        run = _read(str(run_option), [dataset])
     else:
-        run = _cached(_cache_path(dataset, topics, run_option, scratch), dataset, topics, run_option)
+        left = {qid: text for qid, text in topics.items() if qid not in known}
+        run = known
+        if left:
+            run |= _cached(_cache_path(dataset, left, run_option, scratch), dataset, left, run_option)
+    return _checked(run, topics)
+
+
+def first_stages(dataset: Dataset, data: Data, scratch: Path) -> dict[str, CompactRun]:
+    """The candidates of the split's queries under an empty name, those of every further dev set under its own.
+
+    A run file that several name is read once. No query is searched twice with the same options.
+    """
+    sets = {"": dataset, **dataset.devsets}
+    options = {"": data.run, **{name: devset.run or data.run for name, devset in (data.devsets or {}).items()}}
+    read: dict[str, CompactRun] = {}
+    found: dict[str, CompactRun] = {}
+    for name, option in options.items():
+        if isinstance(option, (str, Path)):
+            users = [sets[each] for each, other in options.items() if other == option]
+            read[str(option)] = read.get(str(option)) or _read(str(option), users)
+            found[name] = _checked(read[str(option)], sets[name].topics())
+        else:
+            same = found and option == data.run and sets[name].queries is dataset.queries
+            found[name] = first_stage(sets[name], option, scratch, found[""] if same else NOTHING)
+    return found
+
+
+def _read(path: str, users: Sequence[Dataset]) -> CompactRun:
+    """A run file, joined with the queries of all datasets that use it."""
+    queries = {id(user.queries): user.queries for user in users}
+    known = users[0].queries if len(queries) == 1 else {qid: "" for texts in queries.values() for qid in texts}
+    return join_run(read_run(path), known, users[0].docs, path)
+
+
+def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:
+    """The part of a run that is about `topics`; a warning tells those without candidates."""
     _warn_unanswered(run, topics)
-    return run
+    return run.part(topics)
 
 
 def _tuned(

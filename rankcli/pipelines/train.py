@@ -24,7 +24,7 @@ from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
 from rankcli.records.interleave import Records
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
-from rankcli.trainers._base import DEV, TRAIN, Scores, TrainerContext, TrainingSet, Validation
+from rankcli.trainers._base import Scores, TrainerContext, TrainingSet, Validation
 from rankcli.trainers._runs import top
 
 
@@ -99,15 +99,19 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
             "reranker": section(RERANKERS, config.reranker),
             "extractor": section(EXTRACTORS, config.extractor),
         },
-        train={TRAIN: TrainingSet(prepared.use("train", directory.name, uses), prepared.extractor)},
+        train={
+            key: TrainingSet(prepared.use(each.name, directory.name, uses), each.extractor)
+            for key, each in prepared.of("train").items()
+        },
         dev={
-            DEV: Validation(
-                prepared.use("dev", directory.name, uses),
-                prepared.dataset.judgments("dev"),
-                prepared.candidates("dev"),
+            key: Validation(
+                prepared.use(each.name, directory.name, uses),
+                each.judgments,
+                each.candidates,
                 config.data.relevance_level,
                 config.metrics,
             )
+            for key, each in prepared.of("dev").items()
         },
         out=directory.out,
         run_id=prepared.run_id,
@@ -118,7 +122,7 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
 
 def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path) -> dict[str, Any]:
     """Rerank test with the best weights, choose alpha on dev, compare with the first stage."""
-    config, trainer = prepared.config, prepared.config.trainer
+    trainer = prepared.config.trainer
     depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
     found = loop.best_predictor(state).scores(test, "reranking test")
     scores = {"dev": _dev_scores(prepared, out), "test": found}
@@ -128,7 +132,6 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
     for stage, name in RUNS.items():
         write_run(out / name, runs["test"][stage], tag=f"rankcli-{stage}")
-    pairs = trainer.samples * config.sampler.group_size
     return {
         "schema_version": 1,
         "run_id": prepared.run_id,
@@ -136,7 +139,7 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
         "alpha": alpha,
         "best": state.best,
         "train_seconds": state.seconds,
-        "pairs_per_second": pairs / max(state.seconds, 1e-9),
+        "pairs_per_second": prepared.pairs / max(state.seconds, 1e-9),
     }
 
 

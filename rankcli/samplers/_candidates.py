@@ -13,9 +13,9 @@ class Candidates:
     """
 
     def __init__(self, judged: Judged, depth: int) -> None:
-        self._qids = tuple(qid for qid in sorted(judged.qids) if judged.run.get(qid))
-        self._run = {qid: judged.run[qid][:depth] for qid in self._qids}
-        self._grades = {qid: dict(judged.qrels.get(qid, {})) for qid in self._qids}
+        tops = ((qid, judged.run.get(qid, ())[:depth]) for qid in sorted(judged.qids))
+        self._run = {qid: docids for qid, docids in tops if docids}
+        self._qids, self._grades = tuple(self._run), judged.qrels
 
     def __len__(self) -> int:
         return len(self._qids)
@@ -27,5 +27,5 @@ class Candidates:
 
     def __call__(self, n: int) -> Sample:
         qid = self._qids[n]
-        grades, docids = self._grades[qid], self._run[qid]
+        grades, docids = self._grades.get(qid, {}), self._run[qid]
         return Sample(qid, docids, tuple(float(max(grades.get(docid, 0), 0)) for docid in docids))

@@ -13,6 +13,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data import joins, stdlib_docs
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.stdlib_docs import StdlibDocs
+from rankcli.data.trec import CompactRun
 from rankcli.errors import ConfigError, DataError
 from rankcli.shapes import Judged
 
@@ -135,13 +136,13 @@ def test_some_queries_have_no_relevant_document(files: Files, capsys) -> None:
 def test_no_query_of_a_run_joins(files: Files) -> None:
     dataset = files.load()
     with pytest.raises(DataError, match="no query id is among the queries") as caught:
-        joins.join_run({"z": {"d1": 1.0}}, dataset.queries, dataset.docs, "x.run")
+        joins.join_run(CompactRun.of([("z", {"d1": 1.0})]), dataset.queries, dataset.docs, "x.run")
     assert caught.value.where == "x.run"
 
 
 def test_some_queries_and_documents_of_a_run_are_unknown(files: Files, capsys) -> None:
     dataset = files.load()
-    run = {"z": {"d1": 1.0}, "a": {"d1": 2.0, "gone": 1.0}}
+    run = CompactRun.of({"z": {"d1": 1.0}, "a": {"d1": 2.0, "gone": 1.0}}.items())
     assert joins.join_run(run, dataset.queries, dataset.docs, "x.run") == {"a": {"d1": 2.0}}
     warned = capsys.readouterr().err
     assert "x.run: 1 of 2 query ids are not among the queries" in warned
@@ -151,7 +152,7 @@ def test_some_queries_and_documents_of_a_run_are_unknown(files: Files, capsys) -
 def test_no_document_of_a_run_is_in_the_collection(files: Files) -> None:
     dataset = files.load()
     with pytest.raises(DataError, match="no document id is in the collection"):
-        joins.join_run({"a": {"gone": 1.0}}, dataset.queries, dataset.docs, "x.run")
+        joins.join_run(CompactRun.of([("a", {"gone": 1.0})]), dataset.queries, dataset.docs, "x.run")
 
 
 def test_id_files_split_the_queries(files: Files, capsys) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
 import pytest
 
 from rankcli.pipelines._prepare import Prepared, prepare
@@ -63,3 +66,34 @@ def test_a_changed_judgment_of_a_training_query_changes_the_training_records_alo
     after = ids(tiny)
     assert {split for split in before[0] if before[0][split] != after[0][split]} == {"train"}
     assert before[1] != after[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "caches", "run_id"),
+    [
+        ([], ["2660f9743566d36e", "2cd7154cdb7d0dc8", "39db6d165b0526f9"], "0b610a5095bb13d3"),
+        (
+            ["sampler=triplet", "trainer.loss=pairwise_hinge"],
+            ["f4aff5148152db6c", "2cd7154cdb7d0dc8", "39db6d165b0526f9"],
+            "153a7ae90b1d980c",
+        ),
+        (
+            ["data.folds.fold=1", "trainer.seed=1", "trainer.threshold=5"],
+            ["8dc31fb4f64c23ce", "9d3de90d2f813377", "04461dc20d4bdfa3"],
+            "d3551f0e36d1c0fb",
+        ),
+    ],
+)
+def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, caches, run_id) -> None:
+    """A change here makes every cache anew and every run another: it must be meant, and say so in the changelog.
+
+    The vocabulary, which libraries make, is taken out.
+    """
+    ranks = [(n, rank, (2 * n + rank) % 24) for n in range(12) for rank in range(10)]
+    lines = (f"q{n} Q0 d{doc} {rank + 1} {10 - rank} x\n" for n, rank, doc in ranks)
+    (tmp_path / "given.run").write_text("".join(lines))
+    prepared = prepare(tiny("TFKNRM", f"data.run={tmp_path}/given.run", *overrides))
+    vocabulary = SimpleNamespace(fingerprint="fixed")
+    sets = {name: dataclasses.replace(each, extractor=vocabulary) for name, each in prepared.sets.items()}
+    fixed = dataclasses.replace(prepared, sets=sets)
+    assert [*fixed.cache_ids.values()] == caches and fixed.run_id == run_id
