@@ -76,7 +76,8 @@ def test_train_gets_the_configuration_and_a_directory_named_after_it(
 def test_convert_gets_the_split(folder: Path, called: list[dict[str, Any]]) -> None:
     assert run(["convert", "--config", "a.yaml", "--split", "dev"]) == 0
     assert called[0]["split"] == "dev" and called[0]["args"][0].sampler.nneg == 7
-    assert run(["convert", "--config", "a.yaml", "--split", "half"]) == 2
+    assert run(["convert", "--config", "a.yaml", "--split", "dev/more"]) == 0
+    assert called[1]["split"] == "dev/more", "which sets there are the pipeline knows, from the configuration"
 
 
 def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> None:

@@ -92,7 +92,7 @@ def test_a_batch_that_is_not_finite_is_named_and_stops_the_run_or_is_skipped(
 ) -> None:
     """First with `stop`, the default; then the same run goes on with `skip` and counts what it leaves out."""
     prepared = prepare(tiny())
-    samples = [prepared.samplers["train"](n) for n in range(24)]
+    samples = [prepared.sets["train"].sampler(n) for n in range(24)]
     qids = [[sample.qid for sample in samples[2 * step : 2 * step + 2]] for step in range(12)]
     first = {qid: next(n for n, batch in enumerate(qids) if qid in batch) for batch in qids for qid in batch}
     bad = max(first, key=lambda qid: first[qid])
@@ -124,7 +124,7 @@ def test_a_batch_that_is_not_finite_is_named_and_stops_the_run_or_is_skipped(
 def test_skipping_gives_up_after_twenty_batches_in_a_row(spoil: Spoil, tmp_path: Path, capsys, tiny) -> None:
     """They are counted on when the run is started again."""
     prepared = prepare(tiny("crossencoder", "trainer.itersize=100"))
-    last = named([prepared.samplers["train"](n) for n in (40, 41)])
+    last = named([prepared.sets["train"].sampler(n) for n in (40, 41)])
     args = [*spoil(prepared.dataset.split["train"]), "trainer.itersize=100"]
     assert run([*args, "trainer.on_nan=skip", "trainer.checkpointsteps=8"]) == 5
     said = capsys.readouterr().err
