@@ -49,7 +49,9 @@ def _chosen(options: Any) -> dict[str, Any]:
         value, default = getattr(options, option.name), _default(option)
         if not option.metadata.get("identity", True) or value == default:
             continue
-        if "registry" in option.metadata and not isinstance(value, str):
+        if "registry" in option.metadata and isinstance(value, tuple):
+            value = [component_identity(KINDS[option.metadata["registry"]], each) for each in value]
+        elif "registry" in option.metadata and not isinstance(value, str):
             value = component_identity(KINDS[option.metadata["registry"]], value)
             if value == {
                 "name": default,

@@ -135,10 +135,11 @@ LOSSES = Registry("losses")
 SCHEDULES = Registry("schedules")
 OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
+HOOKS = Registry("hooks")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
-    for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS)
+    for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS)
 }
 
 
@@ -180,3 +181,8 @@ def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = ""
 def component(registry: Registry, default: Any, help: str = "") -> Any:
     """A field that holds another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
     return dataclasses.field(default=default, metadata={"help": help, "registry": registry.kind, "identity": True})
+
+
+def components(registry: Registry, help: str = "") -> Any:
+    """A field that holds any number of components in their order: a list of what `component` takes."""
+    return dataclasses.field(default=(), metadata={"help": help, "registry": registry.kind, "identity": True})

@@ -31,6 +31,8 @@ def _options(options: Any) -> dict[str, Any]:
 
 
 def _plain(option: dataclasses.Field[Any], value: Any) -> Any:
+    if "registry" in option.metadata and isinstance(value, tuple):
+        return [_plain(option, each) for each in value]
     if "registry" in option.metadata and value is not None and not isinstance(value, str):
         return section(KINDS[option.metadata["registry"]], value)
     return _values(value)

@@ -4,6 +4,7 @@ runs.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -15,3 +16,11 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Probability = Annotated[float, Ge(0), Le(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 Factor = Annotated[float, Gt(0), Le(1)]
+
+
+def check_regex(name: str, regex: str) -> None:
+    """ValueError where the option `name` is not a regular expression."""
+    try:
+        re.compile(regex)
+    except re.error as error:
+        raise ValueError(f"{name} {regex!r} is not a regular expression: {error}") from error

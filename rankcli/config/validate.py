@@ -114,6 +114,8 @@ class _Check:
     def slot(self, option: Option, node: Node | None, section: Node, keys: Keys, before: Mapping[str, Any]) -> Any:
         """An option that holds a component. The extractor's default name is what the reranker reads."""
         registry, default = KINDS[option.metadata["registry"]], typing.cast("str | None", option.default)
+        if option.default == ():
+            return self.components(registry, node, keys)
         if option.name == "extractor" and "reranker" in before:
             default = getattr(before["reranker"], "default_extractor", None)
             if before["reranker"] is INVALID and (node is None or _nameless(node)):
@@ -125,6 +127,15 @@ class _Check:
         if registry is SEARCHERS and isinstance(node.value, str) and not _known(registry, node.value):
             return self.file(node, keys, f"neither a searcher, {_meant(node.value, registry.names())}, nor a run file")
         return self.component(registry, node, keys, default)
+
+    def components(self, registry: Registry, node: Node | None, keys: Keys) -> Any:
+        """An option that holds a list of components."""
+        if node is None:
+            return ()
+        if not isinstance(node.value, list):
+            return self.complain(node, keys, f"expected a list of {registry.kind}, got {_shown(node)}")
+        found = tuple(self.component(registry, item, (*keys, str(n)), None) for n, item in enumerate(node.value))
+        return INVALID if INVALID in found else found
 
     def component(self, registry: Registry, node: Node, keys: Keys, default: str | None) -> Any:
         """The options object that a name, or a mapping with a `name`, stands for."""
@@ -350,6 +361,8 @@ def _option_schema(option: Option, hint: Any) -> dict[str, Any]:
     inner, held = _dataclass_in(hint)
     if "registry" in option.metadata:
         schema: dict[str, Any] = {"$ref": f"#/$defs/{option.metadata['registry']}"}
+        if option.default == ():
+            schema = {"type": "array", "items": schema}
     elif inner is not None:
         schema = _object_schema(inner)
         if held == "list":

@@ -21,7 +21,7 @@ class CrossEntropy:
     version: ClassVar[int] = 1
     min_docs: ClassVar[int] = 1
 
-    def build(self) -> Loss:
+    def build(self, output_type: str = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

@@ -22,7 +22,7 @@ class LCE:
     version: ClassVar[int] = 1
     min_docs: ClassVar[int] = 2
 
-    def build(self) -> Loss:
+    def build(self, output_type: str = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

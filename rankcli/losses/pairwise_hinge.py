@@ -21,7 +21,7 @@ class PairwiseHinge:
     min_docs: ClassVar[int] = 2
     margin: PositiveFloat = option(1.0, "the lead over a less relevant document at which a pair costs nothing")
 
-    def build(self) -> Loss:
+    def build(self, output_type: str = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

@@ -51,7 +51,7 @@ class TFRanking:
         if self.temperature is not None and TEMPERATURES[self.key] is None:
             raise ValueError(f"{self.key} has no temperature")
 
-    def build(self) -> Loss:
+    def build(self, output_type: str = "logits") -> Loss:
         """The loss function."""
         if self.key in RANDOM:
             warn(

@@ -63,18 +63,35 @@ class TrainerContext:
 class State:
     """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
 
-    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`; `unusable` counts the steps
-    in a row, up to the last, that `on_nan: skip` has left out; `history` holds one entry per validation, `best` per
-    metric the iteration, value and directory of the best weights; `seconds` counts training steps only, not validation.
+    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`, `sums` what else is logged
+    of them, by kind and name; `unusable` counts the steps in a row, up to the last, that `on_nan: skip` has left out;
+    `history` holds one entry per validation, `best` per metric the iteration, value and directory of the best weights;
+    `seconds` counts training steps only, not validation.
     """
 
     step: int = 0
     loss_sum: float = 0.0
+    sums: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: int = 0
     unusable: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def count(self, loss: float, told: Mapping[str, Mapping[str, float]]) -> None:
+        """Add up what is logged of a step."""
+        self.loss_sum += loss
+        for kind, values in told.items():
+            sums = self.sums.setdefault(kind, dict.fromkeys(values, 0.0))
+            for name, value in values.items():
+                sums[name] += value
+
+    def means(self, taken: int) -> dict[str, Any]:
+        """The means over the `taken` steps that were counted, None where there are none; then counting starts anew."""
+        loss, sums = self.loss_sum, self.sums
+        self.loss_sum, self.sums = 0.0, {}
+        means = {kind: {name: value / taken for name, value in values.items()} for kind, values in sums.items()}
+        return {"loss": loss / taken if taken else None, **means}
 
     def validated(self, iteration: int) -> bool:
         """Whether the weights after `iteration` have been validated."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rankcli.config.registry import SCHEDULES, component, option
-from rankcli.config.types import NonNegativeFloat, PositiveInt
+from rankcli.config.types import NonNegativeFloat, PositiveInt, check_regex
 from rankcli.errors import ConfigError
 from rankcli.optimizers._base import Member
+from rankcli.trainers._objective import numbered
 
 if TYPE_CHECKING:
     from rankcli.trainers.tensorflow import TensorflowTrainer
@@ -37,11 +38,8 @@ class GroupOptions:
     unfreeze_at: PositiveInt | None = option(None, "iterations until these variables start to train")
 
     def __post_init__(self) -> None:
-        for name, regex in (("pattern", self.pattern), ("exclude", self.exclude or "")):
-            try:
-                re.compile(regex)
-            except re.error as error:
-                raise ValueError(f"{name} {regex!r} is not a regular expression: {error}") from error
+        check_regex("pattern", self.pattern)
+        check_regex("exclude", self.exclude or "")
         if self.freeze and (self.lr, self.weight_decay, self.schedule, self.unfreeze_at) != (None, None, None, None):
             raise ValueError("`freeze: true` leaves nothing for lr, weight_decay, schedule and unfreeze_at to do")
         if not self.freeze and self.lr is None:
@@ -112,10 +110,7 @@ def trained(groups: Iterable[Group]) -> list[Group]:
 
 def _named(groups: Sequence[GroupOptions]) -> list[tuple[str, GroupOptions]]:
     """Groups are called by their patterns; `(2)` behind it tells one that repeats a pattern."""
-    patterns = [group.pattern for group in groups]
-    counts = [patterns[: n + 1].count(pattern) for n, pattern in enumerate(patterns)]
-    names = [f"{pattern} ({n})" if n > 1 else pattern for pattern, n in zip(patterns, counts, strict=True)]
-    return list(zip(names, groups, strict=True))
+    return list(zip(numbered([group.pattern for group in groups]), groups, strict=True))
 
 
 def _shorthand(paths: Iterable[str], bertlr: float, lr: float) -> list[tuple[str, GroupOptions]]:

@@ -18,16 +18,15 @@ from rankcli.data.trec import write_run
 from rankcli.errors import ConfigError, Interrupted, TrainingError
 from rankcli.evaluation.trec import evaluate
 from rankcli.log import Progress, say, warn
-from rankcli.records.reader import training_batches
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker, save_reranker
-from rankcli.shapes import Batch
-from rankcli.trainers._base import DEV, TRAIN, Scores, State, TrainerContext
+from rankcli.trainers._base import DEV, Scores, State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._divergence import PATIENCE, check_weights, diverged, found_in, groups_of
-from rankcli.trainers._gradients import stacked
+from rankcli.trainers._gradients import Batches, stacked
 from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._history import History
+from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._loss_scale import LossScale
 from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
@@ -35,6 +34,7 @@ from rankcli.trainers._runs import rerank
 from rankcli.trainers._signals import Stop
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import is_static, make_runtime_deterministic, make_strategy, per_replica
+from rankcli.trainers._tasks import task_batches
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
 
@@ -46,9 +46,9 @@ class Loop:
         make_runtime_deterministic(options.seed)
         self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
         self.parts = self.strategy.num_replicas_in_sync * options.accumulate
-        if options.batch % self.parts:
+        for groups in (groups for groups in options.batches.values() if groups % self.parts):
             raise ConfigError(
-                f"{options.batch} groups cannot be dealt evenly to {self.strategy.num_replicas_in_sync} devices"
+                f"{groups} groups cannot be dealt evenly to {self.strategy.num_replicas_in_sync} devices"
                 + (f" in {options.accumulate} micro-batches each" if options.accumulate > 1 else ""),
                 where="trainer.batch",
                 fix=f"use a multiple of {self.parts}",
@@ -62,6 +62,7 @@ class Loop:
             self.groups = trained(groups_for(self.reranker.variables, options))
             self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
             self.scale = LossScale() if options.dtype == "float16" else None
+            self.hooks = build_hooks(options.hooks, self.groups, self.reranker.output_type)
             states = [part.state for part in (*self.optimizers, self.scale) if part is not None]
             self.checkpoints = Checkpoints(
                 ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states, options.keep
@@ -69,11 +70,13 @@ class Loop:
         self.step = TrainingStep(
             self.strategy,
             self.reranker,
-            options.loss.build(),
-            self.optimizers,
+            self.hooks.objective(options.losses()),
+            dict(zip((group.name for group in self.groups), self.optimizers, strict=True)),
             options.seed,
             accumulate=options.accumulate,
             scale=self.scale,
+            penalties=self.hooks.penalties,
+            hooks=self.hooks.gradients,
         )
         self.predictor = Predictor(self.strategy, self.reranker, ctx.extractor, options.evalbatch)
         self.factors = [options.factor(group.options.schedule) for group in self.groups]
@@ -137,25 +140,23 @@ class Loop:
         return [step >= group.starts_at(self.options.steps_per_iter) for group in self.groups]
 
     def _batches(self, start: int) -> Any:
-        options, data = self.options, self.ctx.train[TRAIN]
-        return training_batches(
-            data.records,
-            data.extractor,
-            batch=options.batch,
-            replicas=self.parts,
-            start_step=start,
-            steps=options.steps,
+        return task_batches(
+            self.ctx.train,
+            self.options.batches,
+            parts=self.parts,
+            start=start,
+            steps=self.options.steps,
             static=is_static(self.strategy),
         )
 
-    def _train_on(self, batches: list[Batch], state: State) -> dict[str, str]:
+    def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:
         """One optimizer step; what the progress line shows of it."""
         started = time.monotonic()
         rates = self.learning_rates(state.step)
         done = self.step(
             per_replica(self.strategy, stacked(batches, self.options.accumulate)),
             tf.constant(state.step),
-            tf.constant(float(self.options.batch)),
+            tf.nest.map_structure(lambda number: tf.constant(float(number)), self.options.shares(state.step)),
             tf.constant([rates[group.name] for group in self.groups]),
             tf.constant(self._active(state.step)),
         )
@@ -166,7 +167,7 @@ class Loop:
     def _note(self, done: Mapping[str, Any], state: State) -> None:
         """Count a step; one that was not finite is left out where a lower loss scale may still help."""
         if done["finite"]:
-            state.loss_sum += float(done["loss"])
+            state.count(float(done["loss"]), self.step.told(done))
             state.unusable = 0
         else:
             if not (self.scale and done["scale"] > 1):
@@ -176,7 +177,7 @@ class Loop:
 
     def _leave_out(self, what: str, state: State) -> None:
         """Say which batch spoils a step, which has changed nothing; an error where `on_nan` is not to go on."""
-        groups = groups_of(self.ctx.train, {TRAIN: self.options.batch}, state.step)
+        groups = groups_of(self.ctx.train, self.options.batches, state.step)
         state.unusable += 1
         if self.options.on_nan == "stop":
             raise diverged(f"{what}; its batch:\n{groups}", self.ctx.out)
@@ -195,7 +196,7 @@ class Loop:
                 {
                     "iter": iteration,
                     "step": state.step,
-                    "loss": state.loss_sum / taken if taken else None,
+                    **state.means(taken),
                     "lr": rates,
                     "skipped": state.skipped,
                     "seconds": state.seconds,
@@ -203,7 +204,7 @@ class Loop:
                     "time": self.meter.times(),
                 }
             )
-            state.loss_sum, state.skipped = 0.0, 0
+            state.skipped = 0
             if iteration % self.options.checkpoint_interval == 0 or iteration == self.options.niters:
                 self._save(state)
         due = iteration % self.options.validatefreq == 0 or iteration == self.options.niters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +60,9 @@ class Meter:
         while len(self._recent) > 2 and self._total.seconds - self._recent[1].seconds >= RECENT_S:
             self._recent.popleft()
 
-    def count(self, batches: Sequence[Batch]) -> None:
-        """Count the batches (one per replica) of a step."""
+    def count(self, parts: Sequence[Mapping[str, Batch]]) -> None:
+        """Count the batches of a step: one of every task per replica and micro-batch."""
+        batches = [batch for part in parts for batch in part.values()]
         layouts = [field.layout for batch in batches for field in batch.fields.values()]
         self._total = self._total.plus(
             _Work(

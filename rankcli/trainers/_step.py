@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rankcli.backend import tf
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
-from rankcli.losses._base import Loss
+from rankcli.hooks._base import GradientHook, Gradients, Penalty
 from rankcli.optimizers._base import Optimizer
 from rankcli.rerankers._base import Reranker
-from rankcli.shapes import Batch
-from rankcli.trainers._gradients import accumulated, gradients_of
+from rankcli.trainers._gradients import Batches, accumulated, gradients_of, with_penalties
 from rankcli.trainers._loss_scale import LossScale
+from rankcli.trainers._objective import Objective, Share, numbered
 
 Step = Callable[..., Any]
 
@@ -21,70 +21,105 @@ Step = Callable[..., Any]
 class TrainingStep:
     """One optimizer step over all replicas, as a compiled function; see `__call__`.
 
-    Gradients are summed over replicas once. Where one of them, or the loss, is not finite, no variable and no slot of
-    any group changes, on any replica.
+    Gradients are summed over replicas once. Then come, once too, the penalties on variables, and the changes of
+    gradients in their order. Where a gradient, or the loss, is not finite, no variable and no slot of any group
+    changes, on any replica.
     """
 
     def __init__(
         self,
         strategy: Any,
         reranker: Reranker,
-        loss: Loss,
-        optimizers: Sequence[Optimizer],
+        objective: Objective,
+        optimizers: Mapping[str, Optimizer],
         seed: int,
         *,
         accumulate: int = 1,
         scale: LossScale | None = None,
+        penalties: Sequence[Penalty] = (),
+        hooks: Sequence[GradientHook] = (),
     ) -> None:
-        self._strategy, self._reranker, self._loss, self._seed = strategy, reranker, loss, seed
-        self._optimizers, self._accumulate, self._scale = list(optimizers), accumulate, scale
+        self._strategy, self._reranker, self._objective, self._seed = strategy, reranker, objective, seed
+        self._accumulate, self._scale, self._penalties, self._hooks = accumulate, scale, penalties, hooks
+        self._optimizers = list(optimizers.values())
+        self._groups = {name: tuple(optimizer.members) for name, optimizer in optimizers.items()}
         members = {path: member for optimizer in self._optimizers for path, member in optimizer.members.items()}
-        self._paths, self._variables = list(members), [member.variable for member in members.values()]
+        self._variables = {path: member.variable for path, member in members.items()}
+        self.terms = numbered([*objective.names, *(penalty.name for penalty in penalties)])
+        self.measures = numbered([name for hook in hooks for name in hook.measures])
         # Without AutoGraph, which would replace our errors by its own.
         self._compiled = tf.function(self._on_all, reduce_retracing=True, autograph=False)
 
-    def __call__(self, batch: Any, number: Any, n_groups: Any, rates: Any, active: Any) -> dict[str, Any]:
-        """Step `number` on one batch (or stack of micro-batches) per replica, `n_groups` groups together.
+    def __call__(
+        self, batches: Any, number: Any, shares: Mapping[str, Share], rates: Any, active: Any
+    ) -> dict[str, Any]:
+        """Step `number` on one batch (or stack of micro-batches) of every task per replica.
 
         `rates` and `active` are the learning rate of each group, float32 [G], and whether it is trained, bool [G].
-        Returns scalars `loss` (mean over all groups, not scaled), `finite` (whether the update was made) and, with a
-        loss scale, the `scale` that was used; and `grad_norm` [G], the norm of each group's gradient.
+        Returns scalars `loss` (what was minimised, not scaled), `finite` (whether the update was made) and, with a
+        loss scale, the `scale` that was used; `losses` [T], the `terms` without their weights; `grad_norm` [G], the
+        norm of each group's gradient before any hook; and what hooks measured, by `measures`.
         """
-        return self._compiled(batch, number, n_groups, rates, active)  # type: ignore[no-any-return]
+        return self._compiled(batches, number, shares, rates, active)  # type: ignore[no-any-return]
 
-    def _on_all(self, batch: Any, *scalars: Any) -> dict[str, Any]:
-        results = self._strategy.run(self._on_replica, args=(batch, *scalars))
+    def told(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+        """What there is to log of a step beside its loss: its terms, if there are several, and what hooks measured."""
+        names = {"losses": self.terms if len(self.terms) > 1 else (), "measures": self.measures}
+        return {
+            kind: dict(zip(found, done[kind].numpy().tolist(), strict=True)) for kind, found in names.items() if found
+        }
+
+    def _on_all(self, batches: Any, *given: Any) -> dict[str, Any]:
+        results = self._strategy.run(self._on_replica, args=(batches, *given))
         return {name: self._strategy.experimental_local_results(value)[0] for name, value in results.items()}
 
-    def _on_replica(self, batch: Any, number: Any, n_groups: Any, rates: Any, active: Any) -> dict[str, Any]:
+    def _on_replica(self, batches: Batches, number: Any, shares: Any, rates: Any, active: Any) -> dict[str, Any]:
         context = tf.distribute.get_replica_context()
-        value, gradients = self._backward(batch, number, context.replica_id_in_sync_group, n_groups)
-        value, *gradients = context.all_reduce("SUM", [value, *gradients])
-        result = {"loss": value}
+        values, gradients = self._backward(batches, number, context.replica_id_in_sync_group, shares)
+        values, *gradients = context.all_reduce("SUM", [values, *gradients])
+        result = {}
         if self._scale:
             result["scale"] = tf.convert_to_tensor(self._scale.state.scale)
             gradients = [gradient / result["scale"] for gradient in gradients]
-        apart = self._by_group(gradients)
-        result["grad_norm"] = tf.stack([tf.linalg.global_norm(group) for group in apart])
-        result["finite"] = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(result["grad_norm"]))
-        self._update(context, apart, result["finite"], rates, active)
+        values, gradients = with_penalties(self._penalties, self._variables, values, gradients)
+        result.update(loss=values[0], losses=values[1:])
+        result["grad_norm"] = tf.stack([tf.linalg.global_norm(group) for group in self._by_group(gradients)])
+        result["finite"] = tf.math.is_finite(values[0]) & tf.reduce_all(tf.math.is_finite(result["grad_norm"]))
+        if self._hooks:
+            gradients, result["measures"] = self._hooked(gradients, active)
+        self._update(context, self._by_group(gradients), result["finite"], rates, active)
         return result
 
-    def _backward(self, batch: Any, number: Any, replica: Any, n_groups: Any) -> tuple[Any, list[Any]]:
-        """This replica's share of the loss, and its gradients times the loss scale."""
+    def _backward(
+        self, batches: Batches, number: Any, replica: Any, shares: Mapping[str, Share]
+    ) -> tuple[Any, list[Any]]:
+        """This replica's share of the loss and its terms, and its gradients times the loss scale."""
         scale = None if self._scale is None else tf.convert_to_tensor(self._scale.state.scale)
+        variables = list(self._variables.values())
 
-        def part(batch: Batch, n: Any) -> tuple[Any, list[Any]]:
+        def part(batches: Batches, n: Any) -> tuple[Any, list[Any]]:
             dropout = Dropout.of(self._seed, number, replica, n)
-            value, gradients = gradients_of(
-                self._reranker, self._loss, self._variables, batch, dropout, n_groups, scale
+            values, gradients = gradients_of(
+                self._objective, self._reranker, variables, batches, dropout, shares, scale
             )
-            idle = [path for path, gradient in zip(self._paths, gradients, strict=True) if gradient is None]
+            idle = [path for path, gradient in zip(self._variables, gradients, strict=True) if gradient is None]
             if idle:
                 raise TrainingError(f"these variables do not influence the loss: {', '.join(idle)}")
-            return value, gradients
+            return values, gradients
 
-        return part(batch, 0) if self._accumulate == 1 else accumulated(part, self._variables, batch, self._accumulate)
+        if self._accumulate == 1:
+            return part(batches, 0)
+        return accumulated(part, variables, len(self._objective.names), batches, self._accumulate)
+
+    def _hooked(self, gradients: Sequence[Any], active: Any) -> tuple[list[Any], Any]:
+        """The gradients that the hooks make of these, and what they measured, float32 [M]."""
+        switches = {name: active[n] for n, name in enumerate(self._groups)}
+        found = Gradients(dict(zip(self._variables, gradients, strict=True)), self._groups, switches)
+        measured: list[Any] = []
+        for hook in self._hooks:
+            found, values = hook(found)
+            measured += values
+        return [found.values[path] for path in self._variables], tf.stack(measured) if measured else tf.zeros([0])
 
     def _by_group(self, gradients: Sequence[Any]) -> list[list[Any]]:
         left = iter(gradients)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.shapes import Batch
 
 
 def make_runtime_deterministic(seed: int) -> None:
@@ -35,8 +34,10 @@ def is_static(strategy: Any) -> bool:
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def per_replica(strategy: Any, batches: Sequence[Batch]) -> Any:
-    """One batch for each replica of this host, as `strategy.run` takes them; all of the same shapes."""
+def per_replica(strategy: Any, batches: Sequence[Any]) -> Any:
+    """One batch, or one of every task, for each replica of this host, as `strategy.run` takes them; all of the same
+    shapes.
+    """
     if strategy.num_replicas_in_sync == 1:
         return tf.nest.map_structure(tf.convert_to_tensor, batches[0])
 

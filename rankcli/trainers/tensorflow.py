@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from rankcli.config.registry import LOSSES, OPTIMIZERS, SCHEDULES, TRAINERS, component, option
+from rankcli.config.registry import HOOKS, LOSSES, OPTIMIZERS, SCHEDULES, TRAINERS, component, components, option
 from rankcli.config.types import Factor, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from rankcli.schedules._base import Schedule, ScheduleContext
-from rankcli.trainers._base import TrainerContext
+from rankcli.trainers._base import TRAIN, TrainerContext
 from rankcli.trainers._groups import GroupOptions
+from rankcli.trainers._objective import Share
 
 BERTLR, LR = 2e-5, 1e-3
 
@@ -48,6 +49,9 @@ class TensorflowTrainer:
     )
     decay: PositiveFloat | None = option(None, "the rate of `exponential` and `inverse_time`")
     decayiters: PositiveInt = option(3, "iterations in which `exponential` falls by `decay`")
+    hooks: Any = components(
+        HOOKS, "what is added to the training step, in this order: a list of `clipnorm`, `gradnorm`, `l1`, `l2`, `loss`"
+    )
     validatefreq: PositiveInt = option(1, "iterations between validations")
     checkpoint_interval: PositiveInt = option(
         1, "iterations between checkpoints; the last one ends with one", identity=False
@@ -141,6 +145,15 @@ class TensorflowTrainer:
         return self.steps * self.batch
 
     @property
+    def batches(self) -> dict[str, int]:
+        """The groups of each task in a step."""
+        return {TRAIN: self.batch}
+
+    def shares(self, step: int) -> dict[str, Share]:
+        """The groups and the weight of each task at a global step."""
+        return {TRAIN: Share(self.batch, 1.0)}
+
+    @property
     def on_tpu(self) -> bool:
         """Whether the options ask for a TPU."""
         return self.strategy == "tpu" or self.tpuname is not None
@@ -160,6 +173,10 @@ class TensorflowTrainer:
             schedule = SCHEDULES.get(self.decaytype)(**{name: getattr(self, name) for name in names})
         built: Schedule = schedule.build(ScheduleContext(self.steps, warmup, self.steps_per_iter))
         return built
+
+    def losses(self) -> dict[str, Any]:
+        """The loss of each task."""
+        return {TRAIN: self.loss}
 
     def build(self, ctx: TrainerContext) -> Any:
         """The training loop, ready to `fit()`."""

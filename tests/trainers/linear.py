@@ -9,8 +9,12 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS
 from rankcli.encoders.dropout import Dropout
+from rankcli.hooks._base import ScoreLoss
 from rankcli.optimizers._base import Member, Optimizer
 from rankcli.shapes import Batch
+from rankcli.trainers._base import TRAIN
+from rankcli.trainers._objective import Objective, Share
+from rankcli.trainers._step import TrainingStep
 
 
 class Linear:
@@ -24,7 +28,7 @@ class Linear:
         x = tf.cast(batch.extras["x"], self.dtype)
         if dropout is not None and self.rate:
             x = dropout.apply(x, self.rate)
-        w, b = (tf.cast(variable, self.dtype) for variable in self.variables.values())
+        w, b = (tf.cast(self.variables[path], self.dtype) for path in ("encoder/w", "head/b"))
         return tf.cast(tf.linalg.matvec(x, w) + b, tf.float32)
 
 
@@ -33,10 +37,23 @@ def squares(batch: Batch, scores: Any) -> Any:
     return tf.reduce_sum(tf.square(scores - batch.labels), axis=1) / 2
 
 
-def batch(x: Any, labels: Any) -> Batch:
-    """Groups of the documents `x` [B, K, 2]."""
+SQUARES = Objective({TRAIN: [ScoreLoss("squares", 1.0, squares)]})
+
+
+def step_of(strategy: Any, model: Linear, parts: list[Optimizer], **options: Any) -> TrainingStep:
+    """A step on the squares with seed 1 and one group per variable."""
+    return TrainingStep(strategy, model, SQUARES, dict(zip(model.variables, parts, strict=True)), 1, **options)
+
+
+def shares(groups: int) -> dict[str, Share]:
+    """A single task of `groups` groups and weight 1."""
+    return {TRAIN: Share(tf.constant(float(groups)), tf.constant(1.0))}
+
+
+def batch(x: Any, labels: Any) -> dict[str, Batch]:
+    """Of a single task, groups of the documents `x` [B, K, 2]."""
     x, labels = np.asarray(x, np.float32), np.asarray(labels, np.float32)
-    return Batch(labels, np.ones_like(labels), np.ones(labels.shape, bool), {}, {"x": x})
+    return {TRAIN: Batch(labels, np.ones_like(labels), np.ones(labels.shape, bool), {}, {"x": x})}
 
 
 def optimizers(model: Linear, name: str = "sgd", **options: Any) -> list[Optimizer]:

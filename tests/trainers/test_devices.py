@@ -15,13 +15,16 @@ from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError, MissingError
+from rankcli.hooks._base import ScoreLoss
 from rankcli.pipelines._prepare import prepare
 from rankcli.records.reader import prediction_batches, training_batches
 from rankcli.rerankers._base import RerankerContext
-from rankcli.trainers._step import gradients_of
+from rankcli.trainers._base import TRAIN
+from rankcli.trainers._gradients import gradients_of
+from rankcli.trainers._objective import Objective, Share
 from rankcli.trainers._strategy import make_strategy, per_replica
 
-TRAIN = """
+TRAINING = """
 import sys
 from pathlib import Path
 from rankcli.backend import tf
@@ -43,7 +46,7 @@ def test_two_replicas_train_as_one_does(tiny, tmp_path: Path) -> None:
     folders = []
     for cpus in (1, 2):
         folders.append(tmp_path / f"cpus-{cpus}")
-        command = [sys.executable, "-c", TRAIN, str(tmp_path / "crossencoder.yaml"), str(folders[-1]), str(cpus)]
+        command = [sys.executable, "-c", TRAINING, str(tmp_path / "crossencoder.yaml"), str(folders[-1]), str(cpus)]
         subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env={**os.environ}, timeout=300)
     one, two = (
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in folders
@@ -69,16 +72,17 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     config = tiny(name)
     prepared = prepare(config)
     model = config.reranker.build(RerankerContext(prepared.extractor))
-    records, loss = prepared.records("train"), config.trainer.loss.build()
+    records = prepared.records("train")
+    objective = Objective({TRAIN: [ScoreLoss("loss", 1.0, config.trainer.loss.build())]})
     read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     variables = [variable for variable in model.variables.values() if variable.trainable]
 
     def step(batch: object) -> object:
-        return gradients_of(model, loss, variables, batch, None, 2.0)
+        return gradients_of(objective, model, variables, {TRAIN: batch}, None, {TRAIN: Share(2.0, 1.0)})
 
-    plain_loss, plain = tf.function(step)(batch)
-    xla_loss, xla = tf.function(step, jit_compile=True)(batch)
+    (plain_loss, _), plain = tf.function(step)(batch)
+    (xla_loss, _), xla = tf.function(step, jit_compile=True)(batch)
     assert float(xla_loss) == pytest.approx(float(plain_loss), rel=1e-4)
     for one, other in zip(plain, xla, strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=2e-4)

@@ -20,6 +20,7 @@ from rankcli.pipelines.train import train
 from rankcli.rerankers._base import RerankerContext
 from rankcli.trainers._groups import Group, GroupOptions, groups_for, trained
 from rankcli.trainers._loop import Loop
+from rankcli.trainers._step import TrainingStep
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
 NO_SHORTHAND = ("trainer.bertlr=2e-5", "trainer.lr=1e-3")  # their defaults: the tiny config sets others
@@ -229,14 +230,13 @@ def test_frozen_variables_keep_every_bit_and_late_ones_until_their_iteration(tin
 def test_every_groups_rate_is_that_of_its_own_schedule_at_every_step(tiny, tmp_path, monkeypatch) -> None:
     """As the step is given it, and as it is logged; warm-up is that of the whole training."""
     used: list[list[float]] = []
-    make = Loop.__init__
+    take = TrainingStep.__call__
 
-    def init(self: Loop, *args: Any) -> None:
-        make(self, *args)
-        take = self.step
-        self.step = lambda *a: (used.append([*a[3].numpy().tolist(), *a[4].numpy().tolist()]), take(*a))[1]
+    def noted(self: TrainingStep, *args: Any) -> dict[str, Any]:
+        used.append([*args[3].numpy().tolist(), *args[4].numpy().tolist()])
+        return take(self, *args)
 
-    monkeypatch.setattr(Loop, "__init__", init)
+    monkeypatch.setattr(TrainingStep, "__call__", noted)
     train(
         tiny("crossencoder", GROUPS, "trainer.warmupiters=1", "trainer.validatefreq=4", *NO_SHORTHAND),
         out=tmp_path / "run",

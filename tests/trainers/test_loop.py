@@ -19,6 +19,7 @@ from rankcli.trainers._base import State
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._strategy import per_replica
+from tests.trainers.linear import shares
 
 
 def tensors(out: Path, name: str = "iter-00004") -> dict[str, bytes]:
@@ -287,7 +288,7 @@ def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step(tin
         rates, active = tf.zeros([2]), tf.constant([True, True])
         for number in (3, 4, 3, 4):
             batch = per_replica(self.strategy, batches)
-            done = self.step(batch, tf.constant(number), tf.constant(2.0), rates, active)
+            done = self.step(batch, tf.constant(number), shares(2), rates, active)
             losses.setdefault(number, []).append(float(done["loss"]))
         raise KeyboardInterrupt
 

@@ -27,7 +27,7 @@ def batch(pairs: int, lengths: tuple[int, ...], width: int) -> Batch:
 def step(meter: Meter, clock: Clock, waiting: float, seconds: float, *batches: Batch) -> None:
     clock.now += waiting
     meter.lap("waiting")
-    meter.count(batches)
+    meter.count([{"train": batch} for batch in batches])
     clock.now += seconds
     meter.lap("steps")
 

@@ -15,11 +15,11 @@ from rankcli.backend import tf
 from rankcli.errors import ConfigError, Interrupted, TrainingError
 from rankcli.pipelines.train import train
 from rankcli.trainers import _loss_scale
+from rankcli.trainers._base import TRAIN
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._loss_scale import LossScale
-from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import make_strategy
-from tests.trainers.linear import Linear, batch, bits, optimizers, squares
+from tests.trainers.linear import Linear, batch, bits, optimizers, shares, squares, step_of
 
 X, LABELS = [[[1.0, 2.0]], [[3.0, -1.0]]], [[-2.0], [5.0]]  # errors of -0.5 and 0.5
 
@@ -63,15 +63,15 @@ def test_an_overflow_at_a_chosen_step_skips_it_for_all_groups_and_the_loss_is_no
     """Only the gradient of w is too large for float16; b is left alone too, and training goes on at half the scale."""
     model = Linear("float16")
     parts, scale = optimizers(model, "adam"), LossScale()
-    step = TrainingStep(make_strategy("cpu"), model, squares, parts, 1, scale=scale)
+    step = step_of(make_strategy("cpu"), model, parts, scale=scale)
     seen = []
     for number in range(5):
         made = batch([[[1.0, 100.0]], X[1]], [[-198.0], [5.0]]) if number == 2 else batch(X, LABELS)
         before = bits(model, parts)
         made = tf.nest.map_structure(tf.convert_to_tensor, made)
-        expected = float(tf.reduce_sum(squares(made, model.scores(made)))) / 2
+        expected = float(tf.reduce_sum(squares(made[TRAIN], model.scores(made[TRAIN])))) / 2
         rates, active = tf.constant([1e-4, 1e-4]), tf.constant([True, True])
-        done = step(made, tf.constant(number), tf.constant(2.0), rates, active)
+        done = step(made, tf.constant(number), shares(2), rates, active)
         assert float(done["loss"]) == pytest.approx(expected)
         if number == 0:  # w: (-0.5 [1, 2] + 0.5 [3, -1]) / 2, b: 0
             np.testing.assert_allclose(done["grad_norm"], [np.hypot(0.5, -0.75), 0.0], rtol=1e-3)

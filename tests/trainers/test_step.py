@@ -16,14 +16,17 @@ from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS, RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
+from rankcli.hooks._base import ScoreLoss
 from rankcli.optimizers._base import Member
 from rankcli.pipelines._prepare import prepare
 from rankcli.records.reader import training_batches
 from rankcli.rerankers._base import RerankerContext
+from rankcli.trainers._base import TRAIN
 from rankcli.trainers._gradients import stacked
+from rankcli.trainers._objective import Objective
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import make_strategy, per_replica
-from tests.trainers.linear import Linear, batch, bits, optimizers, squares
+from tests.trainers.linear import Linear, batch, bits, optimizers, shares, squares, step_of
 
 ROOT = Path(__file__).parents[2]
 X = [[[1.0, 2.0]], [[3.0, -1.0]], [[0.5, 0.5]], [[-2.0, 1.0]]]
@@ -32,18 +35,18 @@ LABELS = [[1.0], [0.0], [2.0], [-1.0]]
 
 def run(step: TrainingStep, made: Any, rates: Any = (0.1, 0.2), active: Any = (True, True), number: int = 0) -> Any:
     made = tf.nest.map_structure(tf.convert_to_tensor, made)
-    return step(made, tf.constant(number), tf.constant(4.0), tf.constant(rates), tf.constant(active))
+    return step(made, tf.constant(number), shares(4), tf.constant(rates), tf.constant(active))
 
 
 def test_a_step_by_hand() -> None:
     """Scores -2.5, 5.5, 0, -3.5; errors -3.5, 5.5, -2, -2.5: gradients of the mean over four groups."""
     model = Linear()
     parts = optimizers(model)
-    done = run(TrainingStep(make_strategy("cpu"), model, squares, parts, 1), batch(X, LABELS))
+    done = run(step_of(make_strategy("cpu"), model, parts), batch(X, LABELS))
     errors = np.array([-3.5, 5.5, -2.0, -2.5])
     w, b = errors @ np.array(X)[:, 0] / 4, errors.mean()
     assert float(done["loss"]) == pytest.approx((errors**2).sum() / 8) and bool(done["finite"])
-    assert set(done) == {"loss", "finite", "grad_norm"}
+    assert set(done) == {"loss", "losses", "finite", "grad_norm"}
     np.testing.assert_allclose(done["grad_norm"], [np.hypot(*w), abs(b)], rtol=1e-6)
     np.testing.assert_allclose(model.variables["encoder/w"], np.array([1, -2]) - 0.1 * w, rtol=1e-6)
     np.testing.assert_allclose(model.variables["head/b"], [0.5 - 0.2 * b], rtol=1e-6)
@@ -53,7 +56,7 @@ def test_a_step_by_hand() -> None:
 def test_a_step_that_is_not_finite_changes_no_bit_of_any_group(bad: float) -> None:
     model = Linear()
     parts = optimizers(model, "adamw")
-    step = TrainingStep(make_strategy("cpu"), model, squares, parts, 1)
+    step = step_of(make_strategy("cpu"), model, parts)
     run(step, batch(X, LABELS))
     before = bits(model, parts)
     done = run(step, batch([[[bad, 0.0]], *X[1:]], LABELS))
@@ -64,7 +67,7 @@ def test_a_step_that_is_not_finite_changes_no_bit_of_any_group(bad: float) -> No
 def test_a_group_that_is_not_active_keeps_every_bit_and_nothing_is_traced_again() -> None:
     model = Linear()
     parts = optimizers(model, "adam")
-    step = TrainingStep(make_strategy("cpu"), model, squares, parts, 1)
+    step = step_of(make_strategy("cpu"), model, parts)
     start = [variable.numpy().tobytes() for variable in model.variables.values()]
     run(step, batch(X, LABELS), active=(False, True))
     w, b = (variable.numpy().tobytes() for variable in model.variables.values())
@@ -78,17 +81,17 @@ def test_a_group_that_is_not_active_keeps_every_bit_and_nothing_is_traced_again(
 
 def test_a_variable_without_influence_is_refused_by_name() -> None:
     model = Linear()
-    part = OPTIMIZERS.get("sgd")().build({"head/unused": Member(tf.Variable([0.0]))})
+    model.variables["head/unused"] = tf.Variable([0.0])
     with pytest.raises(TrainingError, match="head/unused"):
-        run(TrainingStep(make_strategy("cpu"), model, squares, [*optimizers(model), part], 1), batch(X, LABELS))
+        run(step_of(make_strategy("cpu"), model, optimizers(model)), batch(X, LABELS))
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_micro_batches_by_hand(count: int) -> None:
     """The step above in parts: the same loss, norms and weights."""
     model, parted = Linear(), Linear()
-    whole = run(TrainingStep(make_strategy("cpu"), model, squares, optimizers(model), 1), batch(X, LABELS))
-    step = TrainingStep(make_strategy("cpu"), parted, squares, optimizers(parted), 1, accumulate=count)
+    whole = run(step_of(make_strategy("cpu"), model, optimizers(model)), batch(X, LABELS))
+    step = step_of(make_strategy("cpu"), parted, optimizers(parted), accumulate=count)
     size = 4 // count
     micro = [batch(X[n : n + size], LABELS[n : n + size]) for n in range(0, 4, size)]
     (made,) = stacked(micro, count)
@@ -102,8 +105,8 @@ def test_micro_batches_by_hand(count: int) -> None:
 def test_dropout_goes_by_seed_step_and_micro_batch() -> None:
     """The loss of equal micro-batches is the mean over what the keys (1, 5, replica 0, n) make of each."""
     model = Linear(rate=0.5)
-    step = TrainingStep(make_strategy("cpu"), model, squares, optimizers(model), 1, accumulate=2)
-    part = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))
+    step = step_of(make_strategy("cpu"), model, optimizers(model), accumulate=2)
+    part = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))[TRAIN]
     keys = [Dropout.of(1, 5, 0, n) for n in range(2)]
     each = [float(tf.reduce_sum(squares(part, model.scores(part, key)))) / 4 for key in keys]
     done = run(step, stacked([batch(X, LABELS)] * 2, 2)[0], number=5, rates=(0.0, 0.0))
@@ -128,11 +131,11 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str
         start = {path: variable.numpy() for path, variable in model.variables.items()}
         members = {path: Member(variable) for path, variable in model.variables.items()}
         part = OPTIMIZERS.get("sgd")().build(members)
-        loss = prepared.config.trainer.loss.build()
-        step = TrainingStep(strategy, model, loss, [part], 1, accumulate=count)
+        objective = Objective({TRAIN: [ScoreLoss("loss", 1.0, prepared.config.trainer.loss.build())]})
+        step = TrainingStep(strategy, model, objective, {"all": part}, 1, accumulate=count)
         read = training_batches(records, prepared.extractor, batch=4, replicas=count, steps=1)
-        made = per_replica(strategy, stacked(next(read), count))
-        done = step(made, tf.constant(0), tf.constant(4.0), tf.constant([1.0]), tf.constant([True]))
+        made = per_replica(strategy, stacked([{TRAIN: part} for part in next(read)], count))
+        done = step(made, tf.constant(0), shares(4), tf.constant([1.0]), tf.constant([True]))
         moved = {path: start[path] - variable.numpy() for path, variable in model.variables.items()}
         found.append((float(done["loss"]), moved))
     (loss, whole), (micro_loss, micro) = found
@@ -148,7 +151,7 @@ def test_a_step_with_its_update_compiles_with_xla(accumulate: int) -> None:
     found = []
     for compiled in (False, True):
         model = Linear()
-        step = TrainingStep(make_strategy("cpu"), model, squares, optimizers(model, "adamw"), 1, accumulate=accumulate)
+        step = step_of(make_strategy("cpu"), model, optimizers(model, "adamw"), accumulate=accumulate)
         step._compiled = tf.function(step._on_all, jit_compile=compiled)
         made = stacked([batch(X, LABELS)] * accumulate, accumulate)[0]
         run(step, made)
@@ -168,9 +171,9 @@ tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfi
 from rankcli.encoders.dropout import Dropout
 from rankcli.trainers._gradients import stacked
 from rankcli.trainers._loss_scale import LossScale
-from rankcli.trainers._step import TrainingStep
+from rankcli.trainers._base import TRAIN
 from rankcli.trainers._strategy import make_strategy, per_replica
-from tests.trainers.linear import Linear, batch, bits, optimizers, squares
+from tests.trainers.linear import Linear, batch, bits, optimizers, shares, squares, step_of
 x, labels = np.random.default_rng(1).normal(size=(8, 1, 2)), np.zeros((8, 1))
 variants = {"adam": {}, "adamw": {}, "sgd": {}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 SETTINGS = ((1, 1, "float32"), (2, 1, "float32"), (2, 2, "float32"), (2, 2, "float16"))
@@ -182,13 +185,13 @@ for name, options in variants.items():
             model = Linear(dtype)
             parts = optimizers(model, "sgd" if name == "nesterov" else name, **options)
             scale = LossScale() if dtype == "float16" else None
-        step = TrainingStep(strategy, model, squares, parts, 1, accumulate=accumulate, scale=scale)
+        step = step_of(strategy, model, parts, accumulate=accumulate, scale=scale)
         def run(x, number):
             size = 8 // (replicas * accumulate)
             batches = [batch(x[n : n + size], labels[n : n + size]) for n in range(0, 8, size)]
             made = per_replica(strategy, stacked(batches, accumulate))
             rates, active = tf.constant([0.01 * (number + 1), 0.02]), tf.constant([True, True])
-            return step(made, tf.constant(number), tf.constant(8.0), rates, active)
+            return step(made, tf.constant(number), shares(8), rates, active)
         losses = [float(run(x, number)["loss"]) for number in range(10)]
         before, bad = bits(model, parts), x.copy()
         bad[7] = np.inf  # only the last replica sees it
@@ -207,10 +210,10 @@ with strategy.scope():
     parts = optimizers(model)
 same = batch(x[:2], labels[:2])
 keys = [Dropout.of(1, 5, replica, n) for replica in range(2) for n in range(2)]
-each = [float(tf.reduce_sum(squares(same, model.scores(same, key)))) / 8 for key in keys]
-step = TrainingStep(strategy, model, squares, parts, 1, accumulate=2)
+each = [float(tf.reduce_sum(squares(same[TRAIN], model.scores(same[TRAIN], key)))) / 8 for key in keys]
+step = step_of(strategy, model, parts, accumulate=2)
 made = per_replica(strategy, stacked([same] * 4, 2))
-done = step(made, tf.constant(5), tf.constant(8.0), tf.constant([0.0, 0.0]), tf.constant([True, True]))
+done = step(made, tf.constant(5), shares(8), tf.constant([0.0, 0.0]), tf.constant([True, True]))
 print(json.dumps({"training": found, "dropout": {"each": each, "loss": float(done["loss"])}}))
 """
 
