@@ -19,6 +19,9 @@ from rankcli.searchers._base import SearcherContext
 from rankcli.shapes import Batch, Judged
 
 NEEDED = {
+    ("hooks", "l1"): {"weight": 0.1},
+    ("hooks", "l2"): {"weight": 0.1},
+    ("hooks", "loss"): {"loss": "lce"},
     ("losses", "tfr"): {"key": "softmax_loss"},
     ("schedules", "exponential"): {"decay": 0.5},
     ("schedules", "inverse_time"): {"decay": 0.5},

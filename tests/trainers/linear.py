@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.config.registry import OPTIMIZERS
+from rankcli.config.registry import HOOKS, OPTIMIZERS
+from rankcli.config.validate import component_from
 from rankcli.encoders.dropout import Dropout
 from rankcli.hooks._base import ScoreLoss
 from rankcli.optimizers._base import Member, Optimizer
 from rankcli.shapes import Batch
 from rankcli.trainers._base import TRAIN
+from rankcli.trainers._groups import Group, GroupOptions
+from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._objective import Objective, Share
 from rankcli.trainers._step import TrainingStep
 
@@ -43,6 +47,21 @@ SQUARES = Objective({TRAIN: [ScoreLoss("squares", 1.0, squares)]})
 def step_of(strategy: Any, model: Linear, parts: list[Optimizer], **options: Any) -> TrainingStep:
     """A step on the squares with seed 1 and one group per variable."""
     return TrainingStep(strategy, model, SQUARES, dict(zip(model.variables, parts, strict=True)), 1, **options)
+
+
+def hooked(strategy: Any, model: Linear, parts: list[Optimizer], hooks: Sequence[Any], **options: Any) -> TrainingStep:
+    """The same with hooks, given as in a config."""
+    with strategy.scope():
+        chosen = [component_from(HOOKS, hook) for hook in hooks]
+        groups = [
+            Group(path, GroupOptions(pattern=path, lr=1.0), part.members)
+            for path, part in zip(model.variables, parts, strict=True)
+        ]
+        made = build_hooks(chosen, groups, "logits")
+    objective = Objective({TRAIN: [ScoreLoss("squares", 1.0, squares), *made.losses]})
+    named = dict(zip(model.variables, parts, strict=True))
+    changes = {"penalties": made.penalties, "hooks": made.gradients}
+    return TrainingStep(strategy, model, objective, named, 1, **changes, **options)
 
 
 def shares(groups: int) -> dict[str, Share]:

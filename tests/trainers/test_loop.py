@@ -18,6 +18,7 @@ from rankcli.pipelines.train import train
 from rankcli.trainers._base import State
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
+from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import per_replica
 from tests.trainers.linear import shares
 
@@ -180,15 +181,13 @@ def test_defect_07_both_groups_use_the_scheduled_learning_rate_at_every_step(
     tiny, tmp_path: Path, monkeypatch, decaytype
 ) -> None:
     used: list[list[float]] = []
-    step = Loop._train_on
+    take = TrainingStep.__call__
 
-    def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-        take = self.step
-        with monkeypatch.context() as patch:
-            patch.setattr(self, "step", lambda *args: (used.append(args[3].numpy().tolist()), take(*args))[1])
-            return step(self, batches, state)
+    def noted(self: TrainingStep, *args: Any) -> dict[str, Any]:
+        used.append(args[3].numpy().tolist())
+        return take(self, *args)
 
-    monkeypatch.setattr(Loop, "_train_on", train_on)
+    monkeypatch.setattr(TrainingStep, "__call__", noted)
     train(tiny("crossencoder", "trainer.warmupiters=1", f"trainer.decaytype={decaytype}"), out=tmp_path / "run")
     after = {"linear": lambda x: 1 - x, "cosine": lambda x: (1 + np.cos(np.pi * x)) / 2}[decaytype]
     factors = [(s + 1) / 3 if s < 3 else after((s - 3) / 9) for s in range(12)]
