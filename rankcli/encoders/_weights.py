@@ -103,7 +103,9 @@ def stored_names(weights: Iterable[Weight]) -> dict[str, tuple[int, ...]]:
     return {name: weight.stored_shape() for weight in weights for name in weight.names}
 
 
-def values_from(weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of: str = "encoder") -> Arrays:
+def values_from(
+    weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of: str = "encoder", where: str = ""
+) -> Arrays:
     """The value of each weight by path; one StorageError names all that is missing, not known or of another shape.
 
     Nothing is read before all shapes are right. Position and segment counters that old checkpoints hold as buffers are
@@ -119,7 +121,8 @@ def values_from(weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of
         if name in found and tuple(found[name]) != shape
     ]
     if faults:
-        raise StorageError(f"weights do not fit the {of}: {listed(faults)}", fix="load weights of the same options")
+        what = f"weights do not fit the {of}: {listed(faults)}"
+        raise StorageError(what, where=where, fix="load weights of the same options")
     return {weight.path: weight.joined(tensors) for weight in weights}
 
 

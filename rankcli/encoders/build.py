@@ -83,16 +83,16 @@ def build_encoder(
 
     if pretrained is None:
         return TransformerEncoder(EncoderConfig.from_size(size, vocab_size), seed, dtype, pooler)
-    config, tensors = pretrained.config, pretrained.encoder
+    config, tensors, where = pretrained.config, pretrained.encoder, str(pretrained.directory)
     config.check_fit(vocab_size)
     random_pooler = pooler and not any(name.startswith("pooler.") for name in tensors)
     if random_pooler:
-        say(f"{pretrained.directory}: no pooler among the weights; it starts from random values")
+        say(f"{where}: no pooler among the weights; it starts from random values")
     pooled = pooler and not random_pooler
     kept = tensors.renamed({name: name for name in tensors if pooled or not name.startswith("pooler.")})
     if config.layers > len(kept):  # before as many are listed
-        raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=str(pretrained.directory))
-    values = values_from(weights_of(config, pooled), kept)  # before memory of the sizes that it claims is taken
+        raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=where)
+    values = values_from(weights_of(config, pooled), kept, where=where)  # before memory of these sizes is taken
     encoder = TransformerEncoder(config, seed, dtype, pooler)
     for path, value in values.items():
         encoder.paths[path].assign(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rankcli.config.identity import digest
 from rankcli.config.schema import Init
 from rankcli.data.dataset import Dataset
+from rankcli.data.files import sha256_file
 from rankcli.data.folds import leaked
 from rankcli.encoders._weights import Weight, is_buffer, listed
 from rankcli.encoders.build import Pretrained, bare, bare_name
@@ -28,7 +29,14 @@ from rankcli.trainers._variables import open_variables
 # Two encoders that differ in these compute different things of equal weights, or their weights have other shapes.
 _SIZES = ("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions")
 _RULES = ("hidden_act", "layer_norm_eps")
+WEIGHT_FILES = r"model.*\.safetensors(\.index\.json)?|tf_model\.h5"
 _VOCABULARY = re.compile(r"(^|/)word_embeddings$")
+
+
+def hash_of_files(directory: Path, pattern: str) -> str:
+    """Hash of the files of a directory whose names are of the pattern, wherever it lies."""
+    wanted = re.compile(pattern)
+    return digest({path.name: sha256_file(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
 
 
 class Match(NamedTuple):
@@ -63,12 +71,9 @@ class Initial:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What is loaded, wherever it lies."""
-        hashed, tensors = hashlib.sha256(), self._open()
-        for name in sorted(tensors):
-            hashed.update(f"{name} {tensors.shapes[name]} {tensors[name].dtype} ".encode())
-            hashed.update(np.ascontiguousarray(tensors[name]).data)
+        read = (self.checkpoint, r"ckpt\..*") if self.checkpoint else (self.directory, WEIGHT_FILES)
         rules = [list(rule) for rule in (self.options.map or {}).items()]
-        return {"weights": hashed.hexdigest()[:16], "only": self.options.only, "map": rules}
+        return {"weights": hash_of_files(*read), "only": self.options.only, "map": rules}
 
     def warn_of_leakage(self, dataset: Dataset) -> None:
         """Tell how many of the queries that measure this training the weights were trained on, as far as is known.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,12 +14,11 @@ from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, TRAINERS, d
 from rankcli.config.render import resolved, to_yaml
 from rankcli.config.schema import RunConfig, tasks
 from rankcli.data.dataset import Dataset, load_dataset
-from rankcli.data.files import sha256_file
 from rankcli.data.trec import CompactRun
 from rankcli.errors import ConfigError
 from rankcli.extractors._base import Extractor, ExtractorContext
 from rankcli.log import say
-from rankcli.pipelines._initial import Initial
+from rankcli.pipelines._initial import WEIGHT_FILES, Initial, hash_of_files
 from rankcli.pipelines._sets import DEV, TRAIN, RecordSet, record_sets
 from rankcli.pipelines._uses import Gone, using
 from rankcli.pipelines.search import first_stages
@@ -33,12 +31,6 @@ from rankcli.rerankers._base import Reranker
 from rankcli.storage.base import Storage, is_remote, open_storage
 from rankcli.storage.places import cache_uri, local_root
 from rankcli.text.hub import resolve
-
-
-def weights_fingerprint(directory: Path) -> str:
-    """Hash of a model directory's configuration and weights."""
-    wanted = re.compile(r"config\.json|model.*\.safetensors(\.index\.json)?|tf_model\.h5")
-    return digest({path.name: sha256_file(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ class Prepared:
             "dev": dev.identity,
             **({"devsets": {each.key: each.identity for each in devsets}} if devsets else {}),
             "reranker": reranker,
-            "weights": weights_fingerprint(self.pretrained) if self.pretrained else None,
+            "weights": hash_of_files(self.pretrained, rf"config\.json|{WEIGHT_FILES}") if self.pretrained else None,
             "trainer": {**trainer, "dtype": config.trainer.dtype},
             "metrics": list(config.metrics.all),
             **({"init": self.initial.identity} if self.initial else {}),

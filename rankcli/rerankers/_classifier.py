@@ -18,7 +18,7 @@ from rankcli.log import say
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._ops import Tensor
 from rankcli.shapes import Layout
-from rankcli.text.weights import Tensors, shapes_of
+from rankcli.text.weights import Tensors
 
 _ARCHITECTURES = {"bert": "BertForSequenceClassification", "electra": "ElectraForSequenceClassification"}
 
@@ -72,14 +72,13 @@ class SequenceClassifier(Reranker):
 
     def _take_head(self, weights: list[Weight], pretrained: Pretrained) -> None:
         """The classifier of a directory, if it has one or two labels."""
-        tensors = one_label(pretrained.tensors, str(pretrained.directory))
-        stored = {name: value for name, value in tensors.items() if name.startswith("classifier.")}
-        last = weights[-1].names[0]
-        if last not in stored or shapes_of(stored)[last] != (1,):
-            where = pretrained.directory
+        where = str(pretrained.directory)
+        tensors = one_label(pretrained.tensors, where)
+        stored = tensors.renamed({name: name for name in tensors if name.startswith("classifier.")})
+        if stored.shapes.get(weights[-1].names[0]) != (1,):
             say(f"{where}: no classifier of one or two labels among the weights; it starts from random values")
             return
-        for path, value in values_from(weights, stored, of="classifier").items():
+        for path, value in values_from(weights, stored, "classifier", where).items():
             self._head_paths[path].assign(value)
 
 

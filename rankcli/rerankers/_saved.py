@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import rankcli
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
+from rankcli.encoders._initial import at_most
 from rankcli.errors import MissingError, StorageError
 from rankcli.extractors._base import Extractor, ExtractorContext
 from rankcli.rerankers._base import Reranker, RerankerContext
@@ -57,9 +59,14 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     # What could be pretrained is described by `config.json`, which is compared with the weights before memory is taken.
     pretrained = directory if hasattr(options, "pretrained") else None
     ctx = RerankerContext(extractor=extractor, dtype=dtype, pretrained=pretrained)
-    reranker: Reranker = options.build(ctx)
-    if saved.exists():
-        reranker.assign(ctx.stored.stored if ctx.stored else open_tensors(directory))
+    stored = ctx.stored.stored if ctx.stored else open_tensors(directory)
+    try:
+        with at_most(10**6 + 2 * sum(map(math.prod, stored.shapes.values()))):
+            reranker: Reranker = options.build(ctx)
+        if saved.exists():
+            reranker.assign(stored)
+    except StorageError as error:
+        raise StorageError(error.what, where=error.where or str(directory), fix=error.fix) from error
     return reranker, extractor, sections
 
 
