@@ -17,11 +17,12 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option
-from rankcli.errors import Interrupted, RankcliError, StorageError
+from rankcli.errors import RankcliError, StorageError
 from rankcli.log import say
 
 COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "cache", "modules", "schema", "doctor")
 STORAGE_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+_received: list[int] = []  # signals
 
 
 class Commands(click.Group):
@@ -84,7 +85,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     """Leave as after a SIGINT, cleaning up; the first process of a container would take no notice of it otherwise."""
-    raise Interrupted("stopped by SIGTERM", signum=signum)
+    _received.append(signum)
+    raise KeyboardInterrupt
 
 
 def run(args: list[str]) -> int:
@@ -97,7 +99,7 @@ def run(args: list[str]) -> int:
         return 2
     except click.Abort:
         say("interrupted")
-        return 130
+        return 128 + (_received or [signal.SIGINT])[-1]
     except Exception as error:  # the boundary: nothing reaches the user as a traceback unless asked for
         return _report(error, debug="--debug" in args)
 

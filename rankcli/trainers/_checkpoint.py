@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from rankcli.backend import tf
 from rankcli.errors import MissingError, RankcliError, StorageError
 from rankcli.log import warn
 from rankcli.storage.base import free_bytes, guard
-from rankcli.storage.scratch import replacing_directory, sweep
+from rankcli.storage.scratch import replacing_directory, scratch, sweep
 from rankcli.trainers._base import State
 
 SCHEMA = 2
@@ -146,10 +145,15 @@ class Checkpoints:
             with replacing_directory(target) as building:
                 _write_tensors(snapshot, building)
                 (building / "state.json").write_text(text)
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove all but the newest `keep` of those that load, each of them from one moment to the next."""
         with guard(self.directory):
             loading = [path for path in _newest_first(self.directory) if path.name not in self._broken]
             for old in loading[self.keep :]:
-                shutil.rmtree(old)
+                with scratch(self.directory, old.name) as place:
+                    old.rename(place / "old")
 
     def _set_aside(self, broken: Path) -> None:
         """Make place for a checkpoint without deleting the one that does not load."""
@@ -164,8 +168,10 @@ class Checkpoints:
         existing = _newest_first(self.directory)
         for candidate in existing:
             try:
-                return self._load(candidate)
-            except RankcliError:
+                state = self._load(candidate)
+                self._remove_old()  # what a kill has kept from being removed
+                return state
+            except StorageError:
                 raise
             except Exception as error:  # TensorFlow's readers know no bounds; whatever it is, it is told
                 self._broken.add(candidate.name)

@@ -144,7 +144,7 @@ class TrainingStep:
 def prediction_step(strategy: Any, reranker: Reranker) -> Step:
     """`step(batch) -> [scores [B, K] of each replica]`."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(batch: Any) -> Any:
         return strategy.run(reranker.scores, args=(batch,))
 

@@ -1,0 +1,185 @@
+"""Trainings that are killed or stopped at any moment and started again: nothing of their result shows it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.faults.project import counts
+from tests.faults.training import KEEP, Process, Run, interrupted, wait_until, zygote
+
+pytestmark = pytest.mark.faults
+EVERY = 7  # steps between checkpoints
+SHORT, LONG = 60, 160  # groups per iteration
+DEVICES = {
+    "one device": ([], 1),
+    "two devices": (["trainer.strategy=mirrored"], 2),
+    "micro-batches": (["trainer.accumulate=2", "trainer.optimizer=adamw"], 1),
+}
+
+
+class Whole(NamedTuple):
+    """A training left alone: what it leaves, the loss of every step, and how long it takes once all is converted."""
+
+    result: dict[str, Any]
+    losses: dict[int, float]
+    takes: float
+
+
+class Trainings:
+    """Runs of the tiny collection in directories of their own, with dropout on."""
+
+    def __init__(self, parent: subprocess.Popen[str], config: Path, folder: Path) -> None:
+        self._parent, self._config, self._folder = parent, config, folder
+        self._wholes: dict[tuple[str, int], Whole] = {}
+
+    def new(self, devices: str, groups: int) -> Run:
+        """A run on some devices, with iterations of some groups."""
+        options, cpus = DEVICES[devices]
+        args = ["--config", str(self._config), "trainer.niters=3", f"trainer.itersize={groups}"]
+        args += [f"trainer.checkpointsteps={EVERY}", f"trainer.keep={KEEP}", *options]
+        return Run(self._parent, Path(tempfile.mkdtemp(dir=self._folder)) / "run", args, cpus)
+
+    def whole(self, devices: str, groups: int) -> Whole:
+        """The same, left alone."""
+        if (devices, groups) not in self._wholes:
+            self.new(devices, groups).finish()  # which converts
+            run, begun = self.new(devices, groups), time.monotonic()
+            run.finish()
+            self._wholes[devices, groups] = Whole(run.result(), run.losses(), time.monotonic() - begun)
+        return self._wholes[devices, groups]
+
+
+@pytest.fixture(scope="module")
+def trainings(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    folder = tmp_path_factory.mktemp("trainings")
+    with zygote(folder / "cache") as parent:
+        yield Trainings(parent, collection / "config.yaml", folder)
+
+
+class Moments:
+    """Moments uniform over the time that an undisturbed training takes, or soon after something has begun."""
+
+    def __init__(self, run: Run, takes: float, seed: int) -> None:
+        self.run, self.takes, self.draw = run, takes, random.Random(seed)
+
+    def __call__(self, process: Process) -> None:
+        seen = self.draw.choice([None, None, "restore", "validate", "checkpoints", "best"])
+        before = len(self.run.noted(seen)) if seen in ("restore", "validate") else 0
+        if seen is None:
+            process.wait(self.draw.uniform(0, self.takes))
+        elif seen in ("restore", "validate"):
+            wait_until(process, lambda: len(self.run.noted(seen)) > before)
+        else:
+            wait_until(process, lambda: any(self.run.out.glob(f"{seen}/*.tmp.*/*")))
+        if seen is not None:
+            process.wait(self.draw.uniform(0, 0.05))
+
+
+def killed(process: Process) -> bool:
+    return process.kill()
+
+
+def check_after_a_kill(run: Run, before: int) -> None:
+    """What was complete is still there; no more than what two checkpoints are apart is done again."""
+    assert run.saved() >= before
+    assert run.steps() - run.saved() <= 2 * EVERY  # one was being written when the next became due
+    checkpoints = [path for path in run.out.glob("checkpoints/*") if path.is_dir()]
+    assert len(checkpoints) <= KEEP + 1, checkpoints
+
+
+@pytest.mark.parametrize(
+    ("devices", "kills", "groups"),
+    [
+        ("one device", 6, SHORT),
+        pytest.param("one device", 100, LONG, marks=pytest.mark.slow),
+        pytest.param("two devices", 50, LONG, marks=pytest.mark.slow),
+        pytest.param("micro-batches", 50, LONG, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments(trainings: Trainings, devices: str, kills: int, groups: int) -> None:
+    """Variables, slots, weights, runs, metrics and the names of files are those of a training left alone."""
+    wanted, losses, takes = trainings.whole(devices, groups)
+    phases, rounds = Counter[str](), 0
+    while sum(phases.values()) < kills:
+        run = trainings.new(devices, groups)
+        moments, saved = Moments(run, takes, rounds), 0
+        for _ in range(min(10, kills - sum(phases.values()))):
+            if not interrupted(run, moments, killed, phases):
+                break
+            check_after_a_kill(run, saved)
+            saved = run.saved()
+        last = run.start()
+        assert last.wait() == 0, last.said()
+        if 0 < saved < len(losses):
+            assert f"resuming at step {saved} of {len(losses)}\n" in last.said()
+        assert run.result() == wanted and run.losses() == losses
+        rounds += 1
+    print(f"{sum(phases.values())} kills in {rounds} trainings of {takes:.1f} s: {dict(phases)}")
+    assert len(phases) >= (5 if kills > 10 else 2)
+
+
+@pytest.mark.parametrize(
+    ("stops", "groups"), [(2, SHORT), pytest.param(200, LONG, marks=pytest.mark.slow)], ids=["2", "200"]
+)
+def test_stopped_at_random_moments(trainings: Trainings, stops: int, groups: int) -> None:
+    """By SIGTERM and SIGINT in turn: exit code 143 or 130, and no step that was made is lost."""
+    wanted, losses, takes = trainings.whole("one device", groups)
+    phases, rounds, longest = Counter[str](), 0, 0.0
+    while sum(phases.values()) < stops:
+        run = trainings.new("one device", groups)
+        moments = Moments(run, takes, rounds)
+        for _ in range(min(10, stops - sum(phases.values()))):
+            signum = (signal.SIGTERM, signal.SIGINT)[sum(phases.values()) % 2]
+            waited = [0.0]
+
+            def stopped(process: Process, signum: int = signum, waited: list[float] = waited) -> bool:
+                asked = time.monotonic()
+                process.signal(signum)
+                code = process.wait()
+                waited[0] = time.monotonic() - asked
+                assert code in (128 + signum, 0) or (code == -signum and not process.said()), process.said()
+                return code != 0
+
+            if not interrupted(run, moments, stopped, phases):
+                break
+            assert run.saved() == run.steps()
+            longest = max(longest, waited[0])
+        run.finish()
+        assert run.result() == wanted
+        steps = [int(step) for _, step, _ in run.noted("step")]
+        assert steps == sorted(set(steps)) == sorted(losses) and run.losses() == losses
+        rounds += 1
+    print(f"{sum(phases.values())} stops, the longest of {longest:.1f} s, in {rounds} trainings: {dict(phases)}")
+
+
+@counts("times", small=[], full=[10])
+def test_killed_twice_while_it_restores_and_cleans_up(trainings: Trainings, times: int) -> None:
+    """After a kill that has left a checkpoint half written, the next two processes get no further than restoring."""
+    wanted = trainings.whole("one device", SHORT).result
+    for n in range(times):
+        draw, run, phases = random.Random(n), trainings.new("one device", SHORT), Counter[str]()
+
+        def writing(process: Process, run: Run = run) -> None:
+            wait_until(process, lambda: run.steps() > 40 and any(run.out.glob("checkpoints/*.tmp.*/built/ckpt*")))
+
+        def restoring(process: Process, run: Run = run, draw: random.Random = draw) -> None:
+            before = len(run.noted("restore"))
+            wait_until(process, lambda: len(run.noted("restore")) > before)
+            process.wait(draw.uniform(0, 0.03))
+
+        assert interrupted(run, writing, killed, phases)
+        saved = run.saved()
+        for _ in range(2):
+            assert interrupted(run, restoring, killed, phases) and run.saved() == saved
+        run.finish()
+        assert run.result() == wanted and not list(run.out.rglob("*.tmp.*"))

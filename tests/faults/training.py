@@ -1,0 +1,185 @@
+"""Trainings that a test kills: started without waiting for TensorFlow, compared to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rankcli.backend import tf
+from tests.faults.project import ROOT, contents
+
+CLOCKED = (
+    "seconds",
+    "time",
+    "train_seconds",
+    "pairs_per_second",
+    "tokens_per_second",
+    "padding_share",
+    "waiting_share",
+)
+KEEP = 2
+
+
+class Process:
+    """A training that runs; its `log` is what it has said."""
+
+    def __init__(self, zygote: subprocess.Popen[str], pid: int, log: Path) -> None:
+        self._zygote, self.pid, self.log = zygote, pid, log
+        self.exit_code: int | None = None
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code, less than 0 if by a signal; None if it still runs after some seconds."""
+        if self.exit_code is None:
+            assert self._zygote.stdout is not None
+            ready, _, _ = select.select([self._zygote.stdout], [], [], seconds)
+            if ready:
+                self.exit_code = int(self._zygote.stdout.readline())
+        return self.exit_code
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the process and those that it has started; it may have ended before."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signum)
+
+    def kill(self) -> bool:
+        """Kill it, and whether that is what ended it."""
+        while self.wait(0) is None:  # again if it was not yet the leader of its group
+            self.signal(signal.SIGKILL)
+            self.wait(1)
+        return self.exit_code == -signal.SIGKILL
+
+    def said(self) -> str:
+        """Its output."""
+        return self.log.read_text()
+
+
+class Run:
+    """A run directory and the command that trains it, which may be started again and again."""
+
+    def __init__(self, zygote: subprocess.Popen[str], folder: Path, args: list[str], cpus: int = 1) -> None:
+        self.out, self.notes = folder / "out", folder / "notes"
+        folder.mkdir()
+        self._zygote, self._folder, self.cpus, self._started = zygote, folder, cpus, 0
+        self.args = ["train", *args, "--out", str(self.out)]
+
+    def start(self, *more: str, **environment: str) -> Process:
+        """Start the command."""
+        self._started += 1
+        log = self._folder / f"log-{self._started}"
+        log.touch()
+        asked = {"args": [*self.args, *more], "log": str(log), "cpus": self.cpus, "notes": str(self.notes)}
+        assert self._zygote.stdin is not None and self._zygote.stdout is not None
+        self._zygote.stdin.write(json.dumps({**asked, "environment": environment}) + "\n")
+        self._zygote.stdin.flush()
+        return Process(self._zygote, int(self._zygote.stdout.readline()), log)
+
+    def finish(self, *more: str) -> Run:
+        """Run the command to its end."""
+        process = self.start(*more)
+        assert process.wait() == 0, process.said()
+        return self
+
+    def noted(self, kind: str = "") -> list[list[str]]:
+        """The words of the notes of a kind."""
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return [words for line in lines if (words := line.split())[0] == kind or not kind]
+
+    def steps(self) -> int:
+        """The last step of those that were ever done."""
+        return max((int(step) for _, step, *_ in self.noted("step")), default=0)
+
+    def saved(self) -> int:
+        """The step of the newest checkpoint."""
+        states = [path for path in self.out.glob("checkpoints/iter-*/state.json") if ".tmp." not in str(path)]
+        return max((int(json.loads(path.read_text())["step"]) for path in states), default=0)
+
+    def losses(self) -> dict[int, float]:
+        """The loss of each step; those of a step that was made more than once must be equal."""
+        found: dict[int, float] = {}
+        for _, step, loss in self.noted("step"):
+            assert found.setdefault(int(step), float(loss)) == float(loss), f"step {step} had another loss before"
+        return found
+
+    def phase(self, process: Process) -> str:
+        """What a process that was killed was doing."""
+        said, notes = process.said(), self.noted()
+        if "resuming at step" not in said and "iteration 0: dev" not in said:
+            return "start, restoring" if notes and notes[-1][0] == "restore" else "start"
+        if any(self.out.glob("checkpoints/*.tmp.*")):
+            return "writing a checkpoint"
+        if any(self.out.glob("best/*.tmp.*")):
+            return "keeping the best weights"
+        if any(self.out.glob("*.run")) and "testing" in said:
+            return "testing"
+        if notes[-1][0] == "validate":
+            over = f"iteration {notes[-1][1]}: dev" in said
+            return "after validation" if over else "validation"
+        return "steps"
+
+    def result(self) -> dict[str, Any]:
+        """All that a training leaves but for clocks: variables, slots, weights, runs, metrics, names of files."""
+        out = self.out
+        files = contents(out)
+        kept = {name: data for name, data in files.items() if name.endswith((".run", ".safetensors", ".yaml"))}
+        lines = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+        result = json.loads(files["result.json"])
+        return {
+            **kept,
+            "checkpoints": {path.name: tensors(path) for path in sorted((out / "checkpoints").iterdir())},
+            "metrics": [{key: value for key, value in line.items() if key not in CLOCKED} for line in lines],
+            "result": {key: value for key, value in result.items() if key not in CLOCKED},
+            "names": sorted(name for name in files if not name.startswith("tensorboard/")),
+        }
+
+
+def tensors(checkpoint: Path) -> dict[str, bytes]:
+    """Every variable and optimizer slot of a checkpoint, to the bit."""
+    reader = tf.train.load_checkpoint(str(checkpoint / "ckpt"))
+    keys = [key for key in reader.get_variable_to_shape_map() if key != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    return {key: reader.get_tensor(key).tobytes() for key in keys}
+
+
+@contextmanager
+def zygote(cache: Path) -> Iterator[subprocess.Popen[str]]:
+    """What forks trainings."""
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+    given = {"PYTHONPATH": str(ROOT), "RANKCLI_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, **threads, **given}
+    command = [sys.executable, "-m", "tests.faults.zygote"]
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def interrupted(
+    run: Run, moment: Callable[[Process], None], stop: Callable[[Process], bool], phases: Counter[str]
+) -> bool:
+    """Start the run, wait for a moment, stop it; whether that ended it, and not its own end."""
+    process = run.start()
+    moment(process)
+    if process.wait(0) is not None or not stop(process):
+        assert process.exit_code == 0, process.said()
+        return False
+    phases[run.phase(process)] += 1
+    return True
+
+
+def wait_until(process: Process, seen: Callable[[], bool]) -> None:
+    """Wait until something is seen, or the process has ended."""
+    while process.wait(0) is None and not seen():
+        time.sleep(0.0005)
