@@ -14,8 +14,7 @@ from typing import Any
 from rankcli.errors import StorageError
 from rankcli.pipelines._uses import Use, uses
 from rankcli.records.convert import LOCK, SOURCE
-from rankcli.records.manifest import NAME, SCHEMA_VERSION, Manifest, generations, location, unsealed
-from rankcli.records.shards import PARTS
+from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, generations, location, unsealed
 from rankcli.storage.base import Storage, guard, is_remote
 from rankcli.storage.locks import taken
 

@@ -122,7 +122,7 @@ class Prepared:
             say(f"converting {self.samples(name)} {name} samples")
             manifest = convert(self.job(name), processes=available_cpus())
             say(f"{name}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
-        else:
+        elif manifest.receipts:
             remove_receipts(self.storage, manifest)  # of a conversion that was killed when all but this was done
         return Records(manifest, self.storage, partial(self._rebuild, name, manifest))
 

@@ -91,7 +91,8 @@ def convert(job: ConversionJob, processes: int = 1, progress: ProgressOf = log.P
     with job.storage.lock(job.cache_id):
         target = _target(job)
         if target.base is not None and not target.missing:
-            remove_receipts(job.storage, target.base)  # of a conversion that was killed when it was done
+            if target.base.receipts:
+                remove_receipts(job.storage, target.base)  # of a conversion that was killed when it was done
             return target.base
         done = _write(job, target, target.missing, processes, progress)
         return _publish(job, target, done)
@@ -108,7 +109,8 @@ def finalize(job: ConversionJob) -> Manifest:
     with job.storage.lock(job.cache_id):
         target = _target(job)
         if target.base is not None and not target.missing:
-            remove_receipts(job.storage, target.base)
+            if target.base.receipts:
+                remove_receipts(job.storage, target.base)
             return target.base
         done = _finished(job, target, target.missing)
         missing = [shard.name for shard in target.missing if shard not in done]

@@ -11,7 +11,8 @@ import dataclasses
 import json
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,10 @@ from rankcli.storage.base import Storage
 SCHEMA_VERSION = 2
 NAME = "manifest.json"
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+PARTS = "parts"  # of a conversion that goes on: receipts, a file per shard that is written
+_AT_ONCE = 8  # manifests that are read
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
+_MANIFEST = re.compile(rf"[^/]+/({_GENERATION.pattern})/{re.escape(NAME)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +69,8 @@ class Shard:
 class Manifest:
     """What a cache holds.
 
-    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. `location` is where it was
-    found in storage, and not part of the file.
+    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. Not part of the file:
+    `location`, where it was found in storage, and whether `receipts` of a conversion lay beside it.
     """
 
     cache_id: str
@@ -77,6 +81,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     versions: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
     location: str = ""
+    receipts: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def total_bytes(self) -> int:
@@ -106,7 +111,7 @@ class Manifest:
     def dump(self) -> bytes:
         """The content of the file: JSON with a checksum of itself."""
         content = {"schema_version": SCHEMA_VERSION, "stripes": STRIPES, **dataclasses.asdict(self)}
-        del content["location"]
+        del content["location"], content["receipts"]
         content["shards"] = [
             {"name": shard.name, **entry} for shard, entry in zip(self.shards, content["shards"], strict=True)
         ]
@@ -159,24 +164,15 @@ def generations(storage: Storage, cache_id: str) -> list[int]:
     return sorted((int(entry) for entry in storage.list(cache_id) if _GENERATION.fullmatch(entry)), reverse=True)
 
 
-def load(storage: Storage, location: str) -> Manifest | None:
-    """The manifest of the cache at `location`; None where there is none, StorageError where it is damaged."""
+def load(storage: Storage, location: str) -> Manifest:
+    """The manifest of the cache at `location`; StorageError where there is none, or a damaged one."""
     name = f"{location}/{NAME}"
-    if storage.size(name) is None:
-        return None
     return Manifest.parse(storage.read_bytes(name), f"{storage.uri}/{name}", location)
 
 
 def published(storage: Storage, cache_id: str) -> Iterator[Manifest]:
     """The caches of an id, the newest first; a damaged manifest is passed over, and said."""
-    for generation in generations(storage, cache_id):
-        try:
-            manifest = load(storage, location(cache_id, generation))
-        except StorageError as error:
-            log.warn(f"{error.where}: passed over: {error.what}")
-            continue
-        if manifest is not None and manifest.cache_id == cache_id:
-            yield manifest
+    yield from _readable(storage, cache_id, [f"{cache_id}/{name}" for name in storage.below(cache_id)])
 
 
 def find(storage: Storage, cache_id: str, samples: int) -> Manifest | None:
@@ -192,14 +188,35 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
 
     Identities leave out options that have their default; `complete` writes them out.
     """
-    nearest: tuple[int, str] | None = None
-    for cache_id in storage.list():
-        manifest = next(published(storage, cache_id), None)
-        if manifest is not None:
-            differing = list(_differences(complete(manifest.identity), complete(identity)))
-            said = f"cache {cache_id} differs in {'; '.join(differing) or 'nothing but its number of samples'}"
-            nearest = min(nearest or (len(differing), said), (len(differing), said))
-    return nearest[1] if nearest else ""
+
+    def difference(cache: tuple[str, list[str]]) -> tuple[int, str] | None:
+        manifest = next(_readable(storage, *cache), None)
+        if manifest is None:
+            return None
+        differing = list(_differences(complete(manifest.identity), complete(identity)))
+        said = "; ".join(differing) or "nothing but its number of samples"
+        return len(differing), f"cache {manifest.cache_id} differs in {said}"
+
+    caches: dict[str, list[str]] = {}
+    for name in storage.below():
+        caches.setdefault(name.partition("/")[0], []).append(name)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = [each for each in pool.map(difference, caches.items()) if each is not None]
+    return min(found)[1] if found else ""
+
+
+def _readable(storage: Storage, cache_id: str, names: Collection[str]) -> Iterator[Manifest]:
+    """The caches of an id, of which there are the files `names`, as `published` gives them."""
+    found = sorted((int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name))), reverse=True)
+    for place in (location(cache_id, generation) for generation in found):
+        try:
+            manifest = load(storage, place)
+        except StorageError as error:
+            log.warn(f"{error.where}: passed over: {error.what}")
+            continue
+        if manifest.cache_id == cache_id:
+            receipts = any(name.startswith(f"{place}/{PARTS}/") for name in names)
+            yield dataclasses.replace(manifest, receipts=receipts)
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -14,14 +14,13 @@ import numpy as np
 from rankcli import log
 from rankcli.records.codec import encode_parts, token_dtype
 from rankcli.records.flat import Flat
-from rankcli.records.manifest import Manifest, Shard, sealed, unsealed
+from rankcli.records.manifest import PARTS, Manifest, Shard, sealed, unsealed
 from rankcli.records.numbering import groups_file, labels_file
 from rankcli.records.stripes import Range
 from rankcli.records.tfrecord import write_records
 from rankcli.records.tokens import Tools
 from rankcli.storage.base import Storage
 
-PARTS = "parts"
 _ONE = np.ones(1, "<f4").tobytes()
 
 
@@ -29,10 +28,9 @@ def write_shard(tools: Tools, shard: Range) -> Shard:
     """Write one shard, put it into storage and then its receipt; a task of a conversion process."""
     built = build_shard(tools, shard)
     path, name = tools.work / built.name, f"{tools.location}/{built.name}"
-    if not tools.storage.put(path, name):  # a killed conversion got as far as this, or another machine
-        if not is_complete(tools.storage, tools.location, built):
-            tools.storage.put(path, name, replace=True)
-        path.unlink(missing_ok=True)
+    if not tools.storage.put(path, name):  # something else than what a killed conversion got as far as
+        tools.storage.put(path, name, replace=True)
+    path.unlink(missing_ok=True)
     tools.storage.write_bytes(receipt_name(tools.location, shard), sealed(dataclasses.asdict(built)))
     return built
 

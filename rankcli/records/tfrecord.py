@@ -18,10 +18,9 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from rankcli.records.damage import damaged
-from rankcli.storage.base import guard
+from rankcli.storage.base import guard, measured
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
-_BLOCK = 1 << 20
 
 
 class Written(NamedTuple):
@@ -85,12 +84,9 @@ class OpenShard:
 
 def open_shard(path: Path, where: str = "") -> OpenShard:
     """Open a file and read it once for its checksum; it stays what it was even if its name is given to another."""
-    size = crc = 0
     with guard(path):
         file = path.open("rb")
-        while block := file.read(_BLOCK):
-            size, crc = size + len(block), google_crc32c.extend(crc, block)
-    return OpenShard(file, where or str(path), size, crc)
+        return OpenShard(file, where or str(path), *measured(file))
 
 
 def read_records(path: Path) -> Iterator[bytes]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any, BinaryIO, NamedTuple
 
-import google_crc32c
+from rankcli.storage.base import measured
 
 ABSENT = 0  # the generation of what does not exist
-_BLOCK = 1 << 20
 
 
 class Meta(NamedTuple):
@@ -35,10 +34,7 @@ class Content(NamedTuple):
 def content_of(file: BinaryIO) -> Content:
     """A file with its size and the CRC32C of all of it."""
     file.seek(0)
-    size, crc = 0, 0
-    while block := file.read(_BLOCK):
-        size, crc = size + len(block), google_crc32c.extend(crc, block)
-    return Content(file, size, crc)
+    return Content(file, *measured(file))
 
 
 def meta_of(blob: Any) -> Meta:

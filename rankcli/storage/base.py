@@ -6,14 +6,17 @@ import contextlib
 import errno
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
+
+import google_crc32c
 
 from rankcli.errors import ConfigError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_BLOCK = 1 << 20
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,9 +52,10 @@ class Storage(Protocol):
         """
 
     def put(self, path: Path, name: str, *, replace: bool = False) -> bool:
-        """Store the local file `path`, which may be moved, as `name`; False if that exists and `replace` is not set.
+        """Store the local file `path`, which may be moved, as `name`.
 
-        In a bucket, False if it exists with other content: an attempt whose answer was lost looks the same.
+        False, and nothing done, if that exists with other content and `replace` is not set. True if it has the same: an
+        attempt whose answer was lost looks like that.
         """
 
     def fetch(self, name: str) -> Path:
@@ -66,6 +70,9 @@ class Storage(Protocol):
 
     def list(self, name: str = "") -> list[str]:
         """The names in the directory `name`, sorted, without what is still being built; empty if there is none."""
+
+    def below(self, name: str = "") -> Sequence[str]:
+        """The names of all files below the directory `name`, relative to it, sorted; without what `list` leaves out."""
 
     def delete(self, name: str) -> None:
         """Remove the file or directory `name`, if it exists."""
@@ -92,6 +99,14 @@ def open_storage(uri: str) -> Storage:
 
         return GcsStorage(uri)
     raise ConfigError(f"unknown kind of storage {scheme}://", where=uri, fix="give a local path or gs://BUCKET/PREFIX")
+
+
+def measured(file: BinaryIO) -> tuple[int, int]:
+    """Size and CRC32C of what there is to read of a file."""
+    size = crc = 0
+    while block := file.read(_BLOCK):
+        size, crc = size + len(block), google_crc32c.extend(crc, block)
+    return size, crc
 
 
 def is_remote(uri: str | Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -100,6 +100,12 @@ class GcsStorage:
         found = {full for page in bucket.pages(prefix, "/") for full in (*page.objects, *page.prefixes)}
         entries = (full[len(prefix) :].rstrip("/") for full in found)
         return sorted(entry for entry in entries if is_name(entry) and not _OURS.fullmatch(entry))
+
+    def below(self, name: str = "") -> Sequence[str]:
+        """The names of all objects below `name`."""
+        bucket, prefix = self._directory(name)
+        entries = (full[len(prefix) :] for full, _ in bucket.below(prefix))
+        return sorted(each for each in entries if is_name(each) and not _OURS.fullmatch(each.rpartition("/")[2]))
 
     def delete(self, name: str) -> None:
         """Delete the object `name` and all below it."""

@@ -6,20 +6,18 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import google_crc32c
-
 from rankcli.errors import StorageError
 from rankcli.storage import locks
 from rankcli.storage.atomic import TEMPORARY, make_directory, publish
-from rankcli.storage.base import Stat, check_name, guard, is_name
+from rankcli.storage.base import Stat, check_name, guard, is_name, measured
 from rankcli.storage.scratch import scratch_file
 
 LOCK, HOLD = "lock", "hold"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,15 +56,22 @@ class LocalStorage:
             return held in (old, new)
 
     def put(self, path: Path, name: str, *, replace: bool = False) -> bool:
-        """Move `path` to `name`, or copy it where it is on another file system."""
+        """Move `path` to `name`, or copy it where it is on another file system; it stays if nothing is done."""
         target = self._path(name)
         with guard(target):
             make_directory(target.parent)
             try:
                 self._move(path, target, replace=replace)
             except FileExistsError:
-                return False
+                return self._holds(name, path)
         return True
+
+    def _holds(self, name: str, path: Path) -> bool:
+        """Whether `name` has the content of the file `path`."""
+        if self.size(name) != path.stat().st_size:
+            return False
+        with path.open("rb") as file, self.fetch(name).open("rb") as held:
+            return measured(file) == measured(held)
 
     def _move(self, path: Path, target: Path, *, replace: bool) -> None:
         """Give a file another name; what is on another file system is copied."""
@@ -93,11 +98,9 @@ class LocalStorage:
         """Size, checksum and time of the file `name`, which is read for it; None when there is none."""
         if self.size(name) is None:
             return None
-        path, size, crc = self.fetch(name), 0, 0
+        path = self.fetch(name)
         with guard(path), path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                size, crc = size + len(block), google_crc32c.extend(crc, block)
-            return Stat(size, crc, os.fstat(file.fileno()).st_mtime)
+            return Stat(*measured(file), os.fstat(file.fileno()).st_mtime)
 
     def size(self, name: str) -> int | None:
         """Bytes of the file `name`, None when there is none."""
@@ -106,11 +109,24 @@ class LocalStorage:
 
     def list(self, name: str = "") -> list[str]:
         """The names directly in the directory `name`, sorted."""
-        path = self.root / check_name(name) if name else self.root
-        if not path.is_dir() or (name and self._linked(path / LOCK)):
+        path = self._directory(name)
+        if path is None:
             return []
         with guard(path):
             return sorted(entry for entry in os.listdir(path) if is_name(entry) and not _ours(entry))
+
+    def below(self, name: str = "") -> Sequence[str]:
+        """The names of all files below the directory `name`; links are not followed."""
+        top = self._directory(name)
+        if top is None:
+            return []
+        found: list[str] = []
+        with guard(top):
+            for folder, inner, files in os.walk(top):
+                inner[:] = [entry for entry in inner if is_name(entry) and not _ours(entry)]
+                wanted = (entry for entry in files if is_name(entry) and not _ours(entry))
+                found += [os.path.relpath(os.path.join(folder, entry), top) for entry in wanted]
+        return sorted(found)
 
     def delete(self, name: str) -> None:
         """Remove the file or directory `name`, if it exists."""
@@ -132,6 +148,11 @@ class LocalStorage:
     def held(self, name: str) -> bool:
         """Whether anybody has the lock `name` or holds the directory `name` now."""
         return any(locks.taken(self._path(f"{name}/{file}")) for file in (LOCK, HOLD))
+
+    def _directory(self, name: str) -> Path | None:
+        """The directory `name`, if it is one and no link leads to it."""
+        path = self.root / check_name(name) if name else self.root
+        return None if not path.is_dir() or (name and self._linked(path / LOCK)) else path
 
     def _path(self, name: str) -> Path:
         """Where `name` lies; StorageError where a link on the way could lead out of the storage."""

@@ -9,20 +9,25 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from rankcli.log import say
 from rankcli.storage.atomic import make_directory
 from rankcli.storage.base import guard
 
+Busy = Callable[[str], None]
+
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Have the lock file `path` alone; waits, and says for whom, while another process has it."""
+def exclusive(path: Path, busy: Busy | None = None) -> Iterator[None]:
+    """Have the lock file `path` alone. While another process has it, `busy` is told who, and may raise an error; then
+    it waits, and by default says for whom.
+    """
     with guard(path):
-        descriptor = _claimed(path, fcntl.LOCK_EX)
+        descriptor = _claimed(path, fcntl.LOCK_EX, busy)
     try:
         _sign(descriptor, f"process {os.getpid()} of {socket.gethostname()}")
         yield
@@ -54,14 +59,14 @@ def taken(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _claimed(path: Path, kind: int) -> int:
+def _claimed(path: Path, kind: int, busy: Busy | None = None) -> int:
     """A descriptor that has the lock; of a new file where the old one went, with its folder, while it waited."""
     while True:
         with suppress(FileNotFoundError):
             make_directory(path.parent)
             descriptor = _open(path)
             try:
-                _wait(descriptor, kind, path)
+                _wait(descriptor, kind, busy or partial(_say_waiting, path))
                 if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                     return descriptor
             except BaseException:
@@ -70,10 +75,14 @@ def _claimed(path: Path, kind: int) -> int:
             os.close(descriptor)
 
 
-def _wait(descriptor: int, kind: int, path: Path) -> None:
+def _wait(descriptor: int, kind: int, busy: Busy) -> None:
     if not _take(descriptor, kind):
-        say(f"waiting for {_owner(descriptor)}, which has {path}")
+        busy(_owner(descriptor))
         fcntl.flock(descriptor, kind)
+
+
+def _say_waiting(path: Path, owner: str) -> None:
+    say(f"waiting for {owner}, which has {path}")
 
 
 def _sign(descriptor: int, name: str) -> None:

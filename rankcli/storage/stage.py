@@ -20,15 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import google_crc32c
-
 from rankcli.storage.atomic import TEMPORARY, sync, unique
-from rankcli.storage.base import guard
+from rankcli.storage.base import guard, measured
 
 LIMIT_BYTES = 20 * 10**9
 LIMIT_OF_FREE = 4  # at most 1 / LIMIT_OF_FREE of the disk that is free or taken by copies
 LAST = 16  # copies that a process keeps locked
-_BLOCK = 1 << 20
 _LOCK = "lock"
 _ENTRY = re.compile(rf"[0-9a-f]{{32}}(?:\.{re.escape(TEMPORARY)}([0-9]+)\..*)?")
 _DOWNLOADS = "downloads"
@@ -100,8 +97,9 @@ class Stage:
                 return None
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.utime(descriptor)
-        if _sum(descriptor) == (size, crc32c):
-            return descriptor
+        with open(descriptor, "rb", closefd=False) as file:
+            if measured(file) == (size, crc32c):
+                return descriptor
         os.close(descriptor)
         return None
 
@@ -161,14 +159,6 @@ def _removed(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
-
-
-def _sum(descriptor: int) -> tuple[int, int]:
-    """Size and CRC32C of an open file."""
-    size, crc = 0, 0
-    while block := os.pread(descriptor, _BLOCK, size):
-        size, crc = size + len(block), google_crc32c.extend(crc, block)
-    return size, crc
 
 
 @contextmanager

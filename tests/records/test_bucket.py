@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from record_fakes import expected, job, same
 
 from rankcli.records.convert import Part, convert, convert_part, finalize
 from rankcli.records.interleave import Records, read_examples
+from rankcli.records.manifest import explain_miss, find
 from rankcli.storage import _retry
 from rankcli.storage.base import open_storage
 from tests.gcs.proxy import KINDS
@@ -52,6 +54,24 @@ def test_parts_in_a_bucket_make_the_same_cache(gcs: Any, tmp_path: Path) -> None
     made = finalize(job(tmp_path / "machine-1", storage=storage, samples=SAMPLES))
     assert made.dump() == convert(job(tmp_path / "local", samples=SAMPLES)).dump()
     assert storage.list(made.location) == sorted(["manifest.json", *(shard.name for shard in made.shards)])
+
+
+def test_caches_are_looked_for_with_one_listing_and_each_manifest_is_read_once(gcs: Any, tmp_path: Path) -> None:
+    manifest = converted(gcs, tmp_path / "work", "a").manifest
+    storage = open_storage(f"{gcs.uri}/a")
+    for cache_id in ("aa", "bb", "cc"):
+        content = dataclasses.replace(manifest, cache_id=cache_id, identity={"seed": cache_id}).dump()
+        storage.write_bytes(f"{cache_id}/1/manifest.json", content)
+    gcs.proxy.calls.clear()
+    found = find(storage, manifest.cache_id, SAMPLES)
+    assert found == manifest and not found.receipts
+    assert len(gcs.proxy.calls) == 1 + 2, "what the object is now, and its content"
+    gcs.proxy.calls.clear()
+    assert explain_miss(storage, {"seed": "bc"}) == "cache aa differs in seed (aa, wanted bc)"
+    assert len(gcs.proxy.calls) == 1 + 4 * 2
+    storage.write_bytes(f"{manifest.location}/parts/shard.json", b"")
+    found = find(storage, manifest.cache_id, SAMPLES)
+    assert found is not None and found.receipts
 
 
 @pytest.mark.parametrize("kind", KINDS)

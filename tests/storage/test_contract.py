@@ -79,6 +79,13 @@ def test_put_leaves_what_is_there_unless_told_to_replace_it(storage: Storage, tm
     assert storage.read_bytes("a/shard") == b"third" and storage.list("a") == ["shard"]
 
 
+def test_put_of_what_is_there_already_is_done(storage: Storage, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert storage.put(file_of(tmp_path, b"same"), "a/shard")
+    assert not storage.put(file_of(tmp_path, b"sane"), "a/shard"), "as many bytes, and others"
+    assert storage.read_bytes("a/shard") == b"same" and storage.list("a") == ["shard"]
+
+
 def test_what_is_fetched_is_a_local_file_of_the_content(storage: Storage, tmp_path: Path) -> None:
     data = os.urandom(300_000)
     storage.put(file_of(tmp_path, data), "a/shard")
@@ -96,6 +103,16 @@ def test_one_level_is_listed_sorted_without_locks(storage: Storage) -> None:
         assert storage.list() == ["a", "b", "c"]
         assert storage.list("b") == ["1", "10", "2", "manifest.json"]
         assert storage.list("b/1") == ["deep"] and storage.list("b/1/deep/er") == []
+
+
+def test_all_files_below_a_directory_are_named_without_locks(storage: Storage) -> None:
+    for name in ("b/2", "b/10/deep/er", "bc/d", "a"):
+        storage.write_bytes(name, b"")
+    storage.swap("c", None, b"")
+    with storage.lock("b"), storage.hold("b"), storage.lock("b/10"):
+        assert list(storage.below()) == ["a", "b/10/deep/er", "b/2", "bc/d", "c"]
+        assert list(storage.below("b")) == ["10/deep/er", "2"] and list(storage.below("b/10")) == ["deep/er"]
+    assert list(storage.below("a")) == [] and list(storage.below("never")) == []
 
 
 def test_delete_removes_files_and_directories_and_minds_nothing_missing(storage: Storage) -> None:
@@ -117,7 +134,7 @@ def test_names_cannot_lead_out_of_the_root(storage: Storage, tmp_path: Path, nam
         lambda: storage.stat(name),
         lambda: storage.delete(name),
     ]
-    for call in calls + ([lambda: storage.list(name)] if name else []):
+    for call in calls + ([lambda: storage.list(name), lambda: storage.below(name)] if name else []):
         with pytest.raises(ValueError, match="is not a name in storage"):
             call()
     assert os.listdir(tmp_path) == []

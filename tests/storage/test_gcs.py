@@ -86,6 +86,7 @@ def test_an_operation_takes_these_requests(gcs: Bucket, tmp_path: Path) -> None:
         (lambda: storage.fetch("a"), ["GET"]),
         (lambda: storage.read_bytes("a"), ["GET", "GET"]),
         (lambda: storage.list(), ["GET"]),
+        (lambda: storage.below(), ["GET"]),
         (lambda: storage.write_bytes("a", b"x"), ["GET"]),  # it holds that already
         (lambda: storage.write_bytes("a", b"y"), ["GET", "POST"]),
         (lambda: storage.held("b"), ["GET", "GET"]),

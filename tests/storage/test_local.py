@@ -106,11 +106,20 @@ def test_deleting_a_link_to_a_directory_leaves_what_it_leads_to(storage: LocalSt
     assert (tmp_path / "kept").is_dir() and os.listdir(storage.root) == ["a"]
 
 
+def test_links_are_named_and_not_followed(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.write_bytes("a/b", b"x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c").touch()
+    (storage.root / "a" / "file").symlink_to(tmp_path / "elsewhere" / "c")
+    (storage.root / "a" / "folder").symlink_to(tmp_path / "elsewhere")
+    assert list(storage.below()) == ["a/b", "a/file"] and list(storage.below("a/folder")) == []
+
+
 def test_what_is_being_built_and_what_is_no_name_is_not_listed(storage: LocalStorage) -> None:
     storage.write_bytes("shard", b"x")
     for name in ("tmp.1.ab", "shard.tmp.1.ab", ".hidden", "a b"):
         (storage.root / name).touch()
-    assert storage.list() == ["shard"]
+    assert storage.list() == ["shard"] == list(storage.below())
 
 
 @pytest.mark.faults
