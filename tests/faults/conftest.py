@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.project import Project, write_collection
+from tests.faults.training import Trainings, zygote
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "records"))
 
@@ -36,3 +37,11 @@ def whole(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Project
     done = made.run("convert", "--split", "train")
     assert done.returncode == 0, done.stderr
     return made
+
+
+@pytest.fixture(scope="session")
+def trainings(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    """Trainings on the collection, in processes that start at once."""
+    folder = tmp_path_factory.mktemp("trainings")
+    with zygote(folder / "cache") as parent:
+        yield Trainings(parent, collection / "config.yaml", folder)

@@ -8,12 +8,13 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rankcli.backend import tf
 from tests.faults.project import ROOT, contents
@@ -27,7 +28,12 @@ CLOCKED = (
     "padding_share",
     "waiting_share",
 )
-KEEP = 2
+EVERY, KEEP = 7, 2  # steps between checkpoints; checkpoints kept
+DEVICES = {
+    "one device": ([], 1),
+    "two devices": (["trainer.strategy=mirrored"], 2),
+    "micro-batches": (["trainer.accumulate=2", "trainer.optimizer=adamw"], 1),
+}
 
 
 class Process:
@@ -97,6 +103,15 @@ class Run:
     def steps(self) -> int:
         """The last step of those that were ever done."""
         return max((int(step) for _, step, *_ in self.noted("step")), default=0)
+
+    def last(self) -> int:
+        """The last step that has been noted."""
+        if not self.notes.exists():
+            return 0
+        with self.notes.open("rb") as notes:
+            notes.seek(max(notes.seek(0, os.SEEK_END) - 200, 0))
+            found = [line.split()[1] for line in notes.read().splitlines() if line.startswith(b"step ")]
+        return int(found[-1]) if found else 0
 
     def saved(self) -> int:
         """The step of the newest checkpoint."""
@@ -183,3 +198,35 @@ def wait_until(process: Process, seen: Callable[[], bool]) -> None:
     """Wait until something is seen, or the process has ended."""
     while process.wait(0) is None and not seen():
         time.sleep(0.0005)
+
+
+class Whole(NamedTuple):
+    """A training left alone: what it leaves, the loss of every step, and how long it takes once all is converted."""
+
+    result: dict[str, Any]
+    losses: dict[int, float]
+    takes: float
+
+
+class Trainings:
+    """Runs of the tiny collection in directories of their own, with dropout on."""
+
+    def __init__(self, parent: subprocess.Popen[str], config: Path, folder: Path) -> None:
+        self._parent, self._config, self._folder = parent, config, folder
+        self._wholes: dict[tuple[str, int], Whole] = {}
+
+    def new(self, devices: str, groups: int, *more: str) -> Run:
+        """A run on some devices, with iterations of some groups."""
+        options, cpus = DEVICES[devices]
+        args = ["--config", str(self._config), "trainer.niters=3", f"trainer.itersize={groups}"]
+        args += [f"trainer.checkpointsteps={EVERY}", f"trainer.keep={KEEP}", *options, *more]
+        return Run(self._parent, Path(tempfile.mkdtemp(dir=self._folder)) / "run", args, cpus)
+
+    def whole(self, devices: str, groups: int) -> Whole:
+        """The same, left alone."""
+        if (devices, groups) not in self._wholes:
+            self.new(devices, groups).finish()  # which converts
+            run, begun = self.new(devices, groups), time.monotonic()
+            run.finish()
+            self._wholes[devices, groups] = Whole(run.result(), run.losses(), time.monotonic() - begun)
+        return self._wholes[devices, groups]
