@@ -71,7 +71,7 @@ def test_killed_at_random_moments(trainings: Trainings, devices: str, kills: int
         finished, saved = (run.out / "result.json").exists(), run.saved()
         last = run.start()
         assert last.wait() == 0, last.said()
-        if 0 < saved and not finished:
+        if saved > 0 and not finished:
             assert f"resuming at step {saved} of {len(losses)}\n" in last.said()
         assert run.result() == wanted and run.losses() == losses
         rounds += 1
