@@ -50,7 +50,10 @@ def _chosen(options: Any) -> dict[str, Any]:
         if not option.metadata.get("identity", True) or value == default:
             continue
         if "registry" in option.metadata and isinstance(value, tuple):
-            value = [component_identity(KINDS[option.metadata["registry"]], each) for each in value]
+            registry = KINDS[option.metadata["registry"]]
+            value = [component_identity(registry, each) for each in value if getattr(each, "identity", True)]
+            if not value:  # components that change no result
+                continue
         elif "registry" in option.metadata and not isinstance(value, str):
             value = component_identity(KINDS[option.metadata["registry"]], value)
             if value == {

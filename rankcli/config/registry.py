@@ -136,10 +136,13 @@ SCHEDULES = Registry("schedules")
 OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
 HOOKS = Registry("hooks")
+LISTENERS = Registry("listeners")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
-    for registry in (RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS)
+    for registry in (
+        *(RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS, LISTENERS),
+    )
 }
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankcli.evaluation.interpolate import best_alpha, interpolate
+from rankcli.evaluation.interpolate import Scores, best_alpha, interpolate
 from rankcli.evaluation.report import split_json
+from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run, evaluate
-from rankcli.trainers._base import Scores
-from rankcli.trainers._runs import rerank, top
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from rankcli.data.joins import warn_of_training
 from rankcli.data.store import DocStore, open_store
 from rankcli.data.trec import Run, ranking, read_run, write_run
 from rankcli.errors import ConfigError, DataError
+from rankcli.evaluation.interpolate import Scores
+from rankcli.evaluation.runs import rerank as merge
 from rankcli.extractors._base import Extractor
 from rankcli.log import warn
 from rankcli.pipelines._model import Model, find_model, open_model, trained_queries
@@ -24,9 +26,7 @@ from rankcli.shapes import Judged
 from rankcli.storage.base import open_storage
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch
-from rankcli.trainers._base import Scores
 from rankcli.trainers._predict import Predictor
-from rankcli.trainers._runs import rerank as merge
 from rankcli.trainers._strategy import make_runtime_deterministic, make_strategy
 
 TAG = "rankcli-reranked"  # as in the run directory's own test.run

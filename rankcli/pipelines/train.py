@@ -14,7 +14,11 @@ from rankcli.config.render import resolved, section, to_yaml
 from rankcli.config.schema import RunConfig
 from rankcli.data.trec import read_run, write_run
 from rankcli.errors import ConfigError
+from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.report import split_table
+from rankcli.evaluation.runs import top
+from rankcli.listeners._base import DEV, Validation
+from rankcli.listeners._team import chosen
 from rankcli.log import say
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
 from rankcli.pipelines._plan import plan
@@ -24,8 +28,7 @@ from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
 from rankcli.records.interleave import Records
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
-from rankcli.trainers._base import Scores, TrainerContext, TrainingSet, Validation
-from rankcli.trainers._runs import top
+from rankcli.trainers._base import TrainerContext, TrainingSet
 
 
 def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_ru
     """
     mirror = Mirror(out, local_root(config.trainer.storage))
     mirror.check()
+    chosen(config.trainer, [DEV, *(config.data.devsets or {})], config.metrics)  # to tell what is wrong before any work
     folds = config.data.folds
     if folds is not None and folds.fold == "all":
         return _all_folds(config, mirror, overwrite, dry_run)
@@ -124,7 +128,7 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
     """Rerank test with the best weights, choose alpha on dev, compare with the first stage."""
     trainer = prepared.config.trainer
     depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
-    found = loop.best_predictor(state).scores(test, "reranking test")
+    found = loop.best_predictor().scores(test, "reranking test")
     scores = {"dev": _dev_scores(prepared, out), "test": found}
     judgments = {split: _judgments(prepared, split) for split in depths}
     first = {split: prepared.candidates(split) for split in depths}
@@ -137,9 +141,9 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
         "run_id": prepared.run_id,
         "splits": {split: summary(judgments[split], runs[split]) for split in depths},
         "alpha": alpha,
-        "best": state.best,
+        **loop.outcome(state),
         "train_seconds": state.seconds,
-        "pairs_per_second": prepared.pairs / max(state.seconds, 1e-9),
+        "pairs_per_second": prepared.pairs * state.step / trainer.steps / max(state.seconds, 1e-9),
     }
 
 

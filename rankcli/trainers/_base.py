@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rankcli.config.schema import Metrics
-from rankcli.data.trec import Run
 from rankcli.extractors._base import Extractor
+from rankcli.listeners._base import Validation
 from rankcli.records.interleave import Records
 from rankcli.rerankers._base import Reranker
 
-Scores = dict[str, dict[str, float]]
-TRAIN, DEV = "train", "dev"  # the only training set of one task; the dev set that chooses weights and alpha
+TRAIN = "train"  # the only training set of one task
 
 
 @dataclass(frozen=True)
@@ -23,17 +21,6 @@ class TrainingSet:
 
     records: Records
     extractor: Extractor
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What weights are judged by: the records, judgments and first stage of the dev queries."""
-
-    records: Records
-    qrels: Mapping[str, Mapping[str, int]]
-    first_stage: Run
-    relevance_level: int
-    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -65,8 +52,8 @@ class State:
 
     `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`, `sums` what else is logged
     of them, by kind and name; `unusable` counts the steps in a row, up to the last, that `on_nan: skip` has left out;
-    `history` holds one entry per validation, `best` per metric the iteration, value and directory of the best weights;
-    `seconds` counts training steps only, not validation.
+    `seconds` counts training steps only, not validation; `validated` is the last iteration whose validation is
+    complete, -1 before the first; `listeners` holds what each of them knows.
     """
 
     step: int = 0
@@ -75,8 +62,8 @@ class State:
     skipped: int = 0
     unusable: int = 0
     seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+    validated: int = -1
+    listeners: dict[str, Any] = field(default_factory=dict)
 
     def count(self, loss: float, told: Mapping[str, Mapping[str, float]]) -> None:
         """Add up what is logged of a step."""
@@ -92,7 +79,3 @@ class State:
         self.loss_sum, self.sums = 0.0, {}
         means = {kind: {name: value / taken for name, value in values.items()} for kind, values in sums.items()}
         return {"loss": loss / taken if taken else None, **means}
-
-    def validated(self, iteration: int) -> bool:
-        """Whether the weights after `iteration` have been validated."""
-        return any(entry["iter"] == iteration for entry in self.history)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from rankcli.listeners._base import DEV, Entry
 from rankcli.storage.atomic import write_file
 from rankcli.storage.base import guard
 from rankcli.trainers._base import State
@@ -17,22 +17,27 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def rewind(self, state: State) -> None:
-        """Keep the lines that `state` knows of: iterations up to its step, validations in its history."""
+    def rewind(self, state: State) -> list[Entry]:
+        """Keep, and return, the lines that `state` knows of: iterations up to its step, validations that it has had."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if self._known(line, state)]
+        kept = [(line, entry) for line in lines if (entry := _parsed(line)) and _known(entry, state)]
         if len(kept) != len(lines):
-            write_file(self.path, "".join(f"{line}\n" for line in kept).encode())
+            write_file(self.path, "".join(f"{line}\n" for line, _ in kept).encode())
+        return [entry for _, entry in kept]
 
-    @staticmethod
-    def _known(line: str, state: State) -> bool:
-        try:
-            entry = json.loads(line)
-        except ValueError:  # a line cut by a kill
-            return False
-        return state.validated(entry["iter"]) if "dev" in entry else bool(entry["step"] <= state.step)
-
-    def append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: Entry) -> None:
         """Add one line."""
         with guard(self.path), self.path.open("a") as out:
             out.write(json.dumps(entry) + "\n")
+
+
+def _parsed(line: str) -> Entry | None:
+    try:
+        entry: Entry = json.loads(line)
+    except ValueError:  # a line cut by a kill
+        return None
+    return entry
+
+
+def _known(entry: Entry, state: State) -> bool:
+    return bool(entry["iter"] <= state.validated if DEV in entry else entry["step"] <= state.step)

@@ -1,27 +1,26 @@
 """The training loop.
 
-The order of start-up is a contract: seed, strategy, model with its initial weights, optimizers, resume, loop. So is the
-order at the end of an iteration: metrics written, checkpoint, validation. A run killed between any two of them and
-started again does the missing part again, with the same result.
+The order of start-up is a contract: seed, strategy, model with its initial weights, optimizers, listeners, resume,
+loop. So is the order at the end of an iteration: metrics written, checkpoint, validation, stop vote. A run killed
+between any two of them and started again does the missing part again, with the same result.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.data.trec import write_run
 from rankcli.errors import ConfigError, Interrupted, TrainingError
-from rankcli.evaluation.trec import evaluate
+from rankcli.listeners._base import DEV, Moment
+from rankcli.listeners._team import Team, chosen, entry_of
 from rankcli.log import Progress, say, warn
 from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._saved import load_reranker, save_reranker
-from rankcli.trainers._base import DEV, Scores, State, TrainerContext
-from rankcli.trainers._checkpoint import Checkpoints
+from rankcli.rerankers._saved import load_reranker
+from rankcli.trainers._access import Access
+from rankcli.trainers._base import State, TrainerContext
+from rankcli.trainers._checkpoint import Checkpoints, checkpoint_name
 from rankcli.trainers._divergence import PATIENCE, check_weights, diverged, found_in, groups_of
 from rankcli.trainers._gradients import Batches, stacked
 from rankcli.trainers._groups import groups_for, trained
@@ -30,7 +29,6 @@ from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._loss_scale import LossScale
 from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
-from rankcli.trainers._runs import rerank
 from rankcli.trainers._signals import Stop
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import is_static, make_runtime_deterministic, make_strategy, per_replica
@@ -43,6 +41,9 @@ class Loop:
 
     def __init__(self, options: TensorflowTrainer, ctx: TrainerContext) -> None:
         self.options, self.ctx, self.meter = options, ctx, Meter()
+        self.team = Team(chosen(options, list(ctx.dev), ctx.dev[DEV].metrics), ctx.out, ctx.dev, options.niters)
+        self.stopped = ""  # why training was stopped before its last step
+        self.team.before_initialisation()
         make_runtime_deterministic(options.seed)
         self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
         self.parts = self.strategy.num_replicas_in_sync * options.accumulate
@@ -82,35 +83,44 @@ class Loop:
         self.factors = [options.factor(group.options.schedule) for group in self.groups]
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop()
+        starts = {group.name: group.starts_at(options.steps_per_iter) for group in self.groups}
+        self.access = Access(ctx, self.reranker, self.predictor, starts, self.stop.raise_if_asked, self._before_keep)
+        self.team.after_initialisation(self.access)
 
     def fit(self) -> State:
         """Train to the last iteration, from the newest checkpoint if there is one."""
         with self.strategy.scope():
-            state = self.checkpoints.restore() or State()
-        if state.step:
+            restored = self.checkpoints.restore()
+        state = restored or State()
+        if restored:
             say(f"resuming at step {state.step} of {self.options.steps}")
-        self.history.rewind(state)
+            self.team.restore(state.listeners)
+        entries = self.history.rewind(state)
         self.meter.lap("start")
         with self.stop, self.checkpoints, Progress(self.options.steps, "training", "steps") as bar:
             bar.advance(state.step)
             bar.start_here()
+            self.team.start_training(self._now(state), entries)
             try:
                 self._train(state, bar)
             except (Interrupted, TrainingError):
                 self._settle()
                 raise
+        self.team.end_training(self._now(state), bool(self.stopped))
         return state
 
     def _train(self, state: State, bar: Progress) -> None:
-        self._end_of_iteration(state, again=True)
-        for batches in self._batches(state.step):
+        over = self._end_of_iteration(state, again=True)
+        for batches in self._batches(state.step) if not over else ():
+            if state.step % self.options.steps_per_iter == 0:
+                self.team.start_iteration(self._now(state))
             self.meter.lap("waiting")
             fields = self._train_on(batches, state)
             self.meter.count(batches)
             self.meter.lap("steps")
             bar.advance(1, **fields, **self.meter.fields())
             if state.step % self.options.steps_per_iter == 0:
-                self._end_of_iteration(state)
+                over = self._end_of_iteration(state)
             elif self.options.checkpointsteps and state.step % self.options.checkpointsteps == 0:
                 self._save(state)
             if self.stop.signum:
@@ -118,15 +128,29 @@ class Loop:
             elif self.checkpoints.written():
                 self.ctx.sync()
             self.stop.raise_if_asked()
+            if over:
+                break
         self._settle()
         self.stop.raise_if_asked()
 
-    def best_predictor(self, state: State) -> Predictor:
+    def _now(self, state: State) -> Moment:
+        return Moment(state.step // self.options.steps_per_iter, state.step)
+
+    def best_predictor(self) -> Predictor:
         """A predictor with the weights that were best by `metrics.optimize`; `dev.run` is what they made of dev."""
-        best = self.ctx.out / state.best[self.ctx.dev[DEV].metrics.optimize]["path"]
+        best = self.ctx.out / self.team.best[self.ctx.dev[DEV].metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch)
+
+    def outcome(self, state: State) -> dict[str, Any]:
+        """What result.json says of a training that is over: the weights there are, why it stopped if it stopped early,
+        and what the listeners have to tell.
+        """
+        now = self._now(state)
+        last = {"iter": now.iteration, "step": now.step, "path": f"checkpoints/{checkpoint_name(now.iteration)}"}
+        stopped = {"iter": now.iteration, "step": now.step, "why": self.stopped} if self.stopped else None
+        return {"best": self.team.best, "last": last, "stopped": stopped, "listeners": self.team.results()}
 
     def learning_rates(self, step: int) -> dict[str, float]:
         """The learning rate of each group at a global step; 0 until it starts to train."""
@@ -185,36 +209,52 @@ class Loop:
             raise diverged(f"{what}, as were the {PATIENCE} before; its batch:\n{groups}", self.ctx.out)
         warn(f"{what}; this batch is left out:\n{groups}")
 
-    def _end_of_iteration(self, state: State, again: bool = False) -> None:
-        """Metrics, checkpoint, validation; `again` does only what a run that was cut off here has not done yet."""
-        per_iter = self.options.steps_per_iter
-        iteration, between = divmod(state.step, per_iter)
+    def _end_of_iteration(self, state: State, again: bool = False) -> bool:
+        """Metrics, checkpoint, validation, vote; whether to stop here. `again` does only what a run that was cut off
+        here has not done yet.
+        """
+        now = self._now(state)
+        saved = now.iteration % self.options.checkpoint_interval == 0 or now.iteration == self.options.niters
         if not again:
-            rates = self.learning_rates(state.step - 1)
-            taken = per_iter - state.skipped
-            self.history.append(
-                {
-                    "iter": iteration,
-                    "step": state.step,
-                    **state.means(taken),
-                    "lr": rates,
-                    "skipped": state.skipped,
-                    "seconds": state.seconds,
-                    **self.meter.rates(),
-                    "time": self.meter.times(),
-                }
-            )
-            state.skipped = 0
-            if iteration % self.options.checkpoint_interval == 0 or iteration == self.options.niters:
+            self._end_of_steps(now, state)
+            if saved:
                 self._save(state)
-        due = iteration % self.options.validatefreq == 0 or iteration == self.options.niters
-        if not between and due and not state.validated(iteration):
-            self._validate(iteration, state)
+        if state.step % self.options.steps_per_iter:
+            return False
+        if state.validated < now.iteration:
+            self._validate(now, state)
+        why = self.team.why_stop()
+        if not why or now.iteration == self.options.niters:
+            return False
+        say(f"iteration {now.iteration}: training stops here: {why}")
+        self.stopped = why
+        if not saved:
+            self._save(state)
+        return True
+
+    def _end_of_steps(self, now: Moment, state: State) -> None:
+        """Write the metrics of an iteration, and tell the listeners."""
+        per_iter = self.options.steps_per_iter
+        taken = per_iter - state.skipped
+        entry = {
+            "iter": now.iteration,
+            "step": now.step,
+            **state.means(taken),
+            "lr": self.learning_rates(state.step - 1),
+            "skipped": state.skipped,
+            "seconds": state.seconds,
+            **self.meter.rates(),
+            "time": self.meter.times(),
+        }
+        self.history.append(entry)
+        state.skipped = 0
+        self.team.end_iteration(now, entry)
 
     def _save(self, state: State) -> None:
         """Begin to write a checkpoint, unless the last update spoiled the weights: none could go on from it."""
         variables = (entry for group in self.groups for entry in group.variables.items())
         check_weights(variables, state.step, self.ctx.out)
+        state.listeners = self.team.states()
         self.checkpoints.save(state, self.options.steps_per_iter)
         self.meter.lap("checkpoints")
 
@@ -224,29 +264,20 @@ class Loop:
         self.ctx.sync()
         self.meter.lap("checkpoints")
 
-    def _validate(self, iteration: int, state: State) -> None:
-        """Rerank the dev queries, note the metrics, keep the weights that are best by any of them."""
-        dev = self.ctx.dev[DEV]
-        label = f"validating after iteration {iteration}"
-        scores = self.predictor.scores(dev.records, label, self.stop.raise_if_asked)
-        run = rerank(dev.first_stage, scores)
-        per_query = evaluate(dev.qrels, run, dev.metrics.all, dev.relevance_level)
-        means = {metric: math.fsum(values.values()) / len(values) for metric, values in per_query.items()}
+    def _validate(self, now: Moment, state: State) -> None:
+        """Let listeners measure the weights as they are."""
+        self.access.renew()
+        found = self.team.validate(now)
+        state.validated = now.iteration
+        if not found:
+            return
         self.meter.lap("validation")
-        self.checkpoints.wait()  # a run that is killed from here on goes on with these weights, not with older ones
-        self.meter.lap("checkpoints")
-        self._keep_best(iteration, means, run, state)
-        state.history.append({"iter": iteration, "dev": means})
-        self.meter.lap("validation")
-        self.history.append({"iter": iteration, "step": state.step, "dev": means, "time": self.meter.times()})
+        entry = {**entry_of(now, found), "time": self.meter.times()}
+        self.history.append(entry)
+        self.team.after_validation(now, found, entry)
         self.ctx.sync()
-        say(f"iteration {iteration}: dev " + ", ".join(f"{metric} {value:.4f}" for metric, value in means.items()))
 
-    def _keep_best(self, iteration: int, means: Mapping[str, float], run: Scores, state: State) -> None:
-        for metric, value in means.items():
-            if metric not in state.best or value > state.best[metric]["value"]:
-                path = Path("best") / metric
-                save_reranker(self.reranker, self.ctx.extractor, dict(self.ctx.sections), self.ctx.out / path)
-                state.best[metric] = {"iter": iteration, "value": value, "path": str(path)}
-                if metric == self.ctx.dev[DEV].metrics.optimize:
-                    write_run(self.ctx.out / "dev.run", run)
+    def _before_keep(self) -> None:
+        self.meter.lap("validation")
+        self.checkpoints.wait()
+        self.meter.lap("checkpoints")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from rankcli.backend import tf
+from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors._base import Extractor
 from rankcli.log import Progress
 from rankcli.records.interleave import Records
 from rankcli.records.reader import prediction_batches
 from rankcli.rerankers._base import Reranker
-from rankcli.trainers._base import Scores
 from rankcli.trainers._step import Step, prediction_step
 from rankcli.trainers._strategy import is_static, per_replica
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from rankcli.config.registry import HOOKS, LOSSES, OPTIMIZERS, SCHEDULES, TRAINERS, component, components, option
+from rankcli.config.registry import (
+    HOOKS,
+    LISTENERS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    TRAINERS,
+    component,
+    components,
+    option,
+)
 from rankcli.config.types import Factor, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from rankcli.schedules._base import Schedule, ScheduleContext
 from rankcli.trainers._base import TRAIN, TrainerContext
@@ -62,6 +72,9 @@ class TensorflowTrainer:
     keep: PositiveInt = option(2, "checkpoints kept, the newest that load", identity=False)
     on_nan: Literal["stop", "skip"] = option(
         "stop", "at a loss or gradient that is not finite: stop, or leave its batch out", identity=False
+    )
+    listeners: Any = components(
+        LISTENERS, "what goes on beside the steps: a list of {name, ...}; default: a `validation` of every dev set"
     )
     threshold: PositiveInt = option(100, "candidates reranked per query on dev")
     testthreshold: PositiveInt = option(1000, "candidates reranked per query on test", identity=False)

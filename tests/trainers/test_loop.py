@@ -14,8 +14,8 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, Interrupted, StorageError, TrainingError
+from rankcli.listeners.validation import Validator
 from rankcli.pipelines.train import train
-from rankcli.trainers._base import State
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._step import TrainingStep
@@ -142,14 +142,14 @@ def test_a_run_killed_at_the_end_of_an_iteration_repeats_only_what_is_missing(
 ) -> None:
     """A kill between metrics and checkpoint, or between checkpoint and validation, leaves no trace in the result."""
     train(tiny(), out=tmp_path / "whole")
-    target, name = (Loop, "_validate") if kept else (Checkpoints, "save")
+    target, name = (Validator, "validate") if kept else (Checkpoints, "save")
     real, calls = getattr(target, name), []
 
-    def die_the_third_time(self: Any, *args: Any) -> None:
+    def die_the_third_time(self: Any, *args: Any) -> Any:
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        real(self, *args)
+        return real(self, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(target, name, die_the_third_time)
@@ -295,9 +295,3 @@ def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step(tin
     with pytest.raises(KeyboardInterrupt):
         train(tiny(), out=tmp_path / "run")
     assert losses[3][0] == losses[3][1] != losses[4][0] == losses[4][1]
-
-
-def test_of_equally_good_weights_the_earlier_ones_are_kept() -> None:
-    state = State(best={"map": {"iter": 1, "value": 0.5, "path": "best/map"}})
-    Loop._keep_best(None, 2, {"map": 0.5}, {}, state)  # type: ignore[arg-type]
-    assert state.best["map"]["iter"] == 1

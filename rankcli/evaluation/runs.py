@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rankcli.data.trec import ranking
-from rankcli.trainers._base import Scores
+from rankcli.evaluation.interpolate import Scores
 
 
 def top(run: Mapping[str, Mapping[str, float]], depth: int) -> Scores:

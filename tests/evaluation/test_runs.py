@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rankcli.data.trec import ranking
-from rankcli.trainers._runs import rerank, top
+from rankcli.evaluation.runs import rerank, top
 
 
 def test_top_takes_the_best_in_the_order_of_trec_eval() -> None:

@@ -1,0 +1,144 @@
+"""Validation: a dev set is reranked and measured, the best weights are kept, and training may be stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rankcli.config.registry import LISTENERS, option
+from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from rankcli.data.trec import write_run
+from rankcli.evaluation.interpolate import Scores
+from rankcli.evaluation.runs import rerank
+from rankcli.evaluation.trec import PerQuery, evaluate
+from rankcli.listeners._base import DEV, Listener, ListenerContext, Measured, Moment, Training, Vote
+from rankcli.log import say
+from rankcli.storage.atomic import write_file
+
+
+@LISTENERS.register("validation")
+@dataclass(frozen=True, kw_only=True)
+class Validating:
+    """Reranks a dev set every `interval` iterations and after the last, takes its metrics, and keeps the weights that
+    are best by any of `keep`.
+
+    With `patience` it votes: to stop once the first of `metrics` has not risen by more than `min_delta` in `patience`
+    validations in a row, and not to stop before.
+    """
+
+    version: ClassVar[int] = 1
+    set: str = option(DEV, "the dev set: `dev`, or one of `data.devsets`")
+    metrics: tuple[str, ...] | None = option(None, "what is measured; default: `metrics` of the run")
+    keep: tuple[str, ...] | None = option(
+        None, "metrics of which the best weights are kept; default: all on `dev`, else none"
+    )
+    interval: PositiveInt | None = option(None, "iterations between validations; default `validatefreq`")
+    warmup: NonNegativeInt = option(0, "iterations before the first validation")
+    patience: PositiveInt | None = option(
+        None, "validations in a row without a better value of the first metric, to vote for a stop; default: no vote"
+    )
+    min_delta: NonNegativeFloat = option(0.0, "what a better value must be better by, to be patient anew")
+    perquery: bool = option(False, "save the value of every query, in `perquery/`", identity=False)
+
+    def __post_init__(self) -> None:
+        if self.metrics == ():
+            raise ValueError("metrics: name at least one")
+        for metric in self.keep or ():
+            if self.metrics is not None and metric not in self.metrics:
+                raise ValueError(f"keep: {metric} is not measured; metrics are {', '.join(self.metrics)}")
+        if self.min_delta and self.patience is None:
+            raise ValueError("min_delta does nothing without patience")
+
+    def build(self, ctx: ListenerContext) -> Listener:
+        """The listener."""
+        return Validator(self, ctx)
+
+
+class Validator(Listener):
+    """A validation of one dev set; options that are None have been filled in."""
+
+    def __init__(self, options: Validating, ctx: ListenerContext) -> None:
+        assert options.metrics is not None and options.keep is not None and options.interval is not None
+        self.options, self.ctx, self.dev = options, ctx, ctx.dev[options.set]
+        self.metrics, self.keep, self.interval = options.metrics, options.keep, options.interval
+        self.first_stage = _means(
+            evaluate(self.dev.qrels, self.dev.first_stage, self.metrics, self.dev.relevance_level)
+        )
+        self.best: dict[str, dict[str, Any]] = {}
+        self.mark: float | None = None  # what has to be bettered to be patient anew
+        self.waited = 0  # validations since then
+
+    def after_initialisation(self, training: Training) -> None:
+        """Take what scores and saves."""
+        self.training = training
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what was best, and the patience that is left."""
+        self.best, self.mark, self.waited = dict(state["best"]), state["mark"], state["waited"]
+
+    def state(self) -> dict[str, Any]:
+        """What was best, and the patience that is used up."""
+        return {"best": self.best, "mark": self.mark, "waited": self.waited}
+
+    def due(self, iteration: int) -> bool:
+        """Every `interval` iterations after warm-up, and after the last."""
+        last = iteration == self.ctx.iterations
+        return iteration >= self.options.warmup and (iteration % self.interval == 0 or last)
+
+    def validate(self, now: Moment) -> Measured:
+        """Rerank and measure; keep the weights that are best by any metric."""
+        name = self.options.set
+        scores = self.training.scores(name)
+        run = rerank(self.dev.first_stage, scores)
+        values = evaluate(self.dev.qrels, run, self.metrics, self.dev.relevance_level)
+        means = _means(values)
+        self._keep_best(now.iteration, means, run)
+        self._wait(means[self.metrics[0]])
+        if self.options.perquery:
+            self._write(now.iteration, values)
+        say(f"iteration {now.iteration}: {name} " + ", ".join(f"{metric} {mean:.4f}" for metric, mean in means.items()))
+        return Measured(DEV, name, means, self.first_stage, scores)
+
+    def _keep_best(self, iteration: int, means: Mapping[str, float], run: Scores) -> None:
+        for metric in self.keep:
+            if metric not in self.best or means[metric] > self.best[metric]["value"]:
+                path = Path("best") / (metric if self.options.set == DEV else f"{self.options.set}.{metric}")
+                self.training.keep(path)
+                self.best[metric] = {"iter": iteration, "value": means[metric], "path": str(path)}
+                if self.options.set == DEV and metric == self.dev.metrics.optimize:
+                    write_run(self.ctx.out / "dev.run", run)
+
+    def _wait(self, value: float) -> None:
+        if self.mark is None or value > self.mark + self.options.min_delta:
+            self.mark, self.waited = value, 0
+        else:
+            self.waited += 1
+
+    def _write(self, iteration: int, values: PerQuery) -> None:
+        path = self.ctx.out / "perquery" / self.ctx.name / f"iter-{iteration:05d}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, (json.dumps({"iter": iteration, "set": self.options.set, "values": values}) + "\n").encode())
+
+    def vote(self) -> Vote:
+        """To stop when patience is used up, not to stop before; nothing without `patience`."""
+        if self.options.patience is None:
+            return Vote.NO_DECISION
+        return Vote.STOP if self.waited >= self.options.patience else Vote.DONT_STOP
+
+    def reason(self) -> str:
+        """What has not become better, for how long."""
+        delta = f" by more than {self.options.min_delta:g}" if self.options.min_delta else ""
+        best = f"{self.metrics[0]} of {self.options.set} has not risen above {self.mark:.4f}{delta}"
+        return f"{self.ctx.name}: {best} in {self.waited} validations"
+
+    def result(self) -> dict[str, Any]:
+        """The dev set, the metrics of its first stage, and the weights that were kept."""
+        return {"set": self.options.set, "first_stage": self.first_stage, "best": self.best}
+
+
+def _means(values: PerQuery) -> dict[str, float]:
+    return {metric: math.fsum(of_query.values()) / len(of_query) for metric, of_query in values.items()}
