@@ -38,9 +38,9 @@ def noting(path: str) -> None:
         os.write(out, b"restore\n")
         return restore(self)
 
-    def validating(self: Any, iteration: int, *args: Any) -> Any:
-        os.write(out, f"validate {iteration}\n".encode())
-        return validate(self, iteration, *args)
+    def validating(self: Any, now: Any, *args: Any) -> Any:
+        os.write(out, f"validate {now.iteration}\n".encode())
+        return validate(self, now, *args)
 
     LOOP._note, Checkpoints.restore, LOOP._validate = noted, restoring, validating
 
