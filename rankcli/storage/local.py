@@ -67,10 +67,13 @@ class LocalStorage:
         return True
 
     def _holds(self, name: str, path: Path) -> bool:
-        """Whether `name` has the content of the file `path`."""
-        if self.size(name) != path.stat().st_size:
+        """Whether `name` is a file with the content of the file `path`; StorageError where it is a link to one."""
+        if self.size(name) is None:
             return False
-        with path.open("rb") as file, self.fetch(name).open("rb") as held:
+        there = self.fetch(name)
+        if there.stat().st_size != path.stat().st_size:
+            return False
+        with path.open("rb") as file, there.open("rb") as held:
             return measured(file) == measured(held)
 
     def _move(self, path: Path, target: Path, *, replace: bool) -> None:

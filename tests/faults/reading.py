@@ -25,7 +25,6 @@ def main(root: str, location: str) -> int:
     storage = LocalStorage(Path(root))
     try:
         manifest = load(storage, location)
-        assert manifest is not None
         for _ in read_examples(Records(manifest, storage)):
             pass
     except RankcliError as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import pytest
@@ -82,29 +81,41 @@ def test_without_faults_every_call_is_made_once(gcs: Bucket, tmp_path: Path) -> 
     assert len(gcs.proxy.calls) == CALLS
 
 
-def broken_once(gcs: Bucket, folder: Path, kind: str, call: int) -> None:
+class Happened(NamedTuple):
+    """What came of the sequence, which faults there were, how often each object was written, how many calls it took."""
+
+    result: Result
+    injected: list[str]
+    written: dict[str, int]
+    calls: int
+
+
+def broken_at(gcs: Bucket, folder: Path, kind: str, call: int) -> Happened:
+    """The sequence with one call broken, and the objects deleted after it."""
     gcs.proxy.reset()
     gcs.proxy.fail_calls([call], kind)
-    start = time.monotonic()
     storage = GcsStorage(gcs.uri)
-    assert sequence(storage, folder) == EXPECTED, (kind, call)
-    assert time.monotonic() - start < 5
-    assert gcs.proxy.injected == [kind] and written(gcs) == GENERATIONS, (kind, call)
-    assert len(gcs.proxy.calls) <= CALLS + 4, (kind, call)
+    result = sequence(storage, folder)
+    happened = Happened(result, list(gcs.proxy.injected), written(gcs), len(gcs.proxy.calls))
     storage.delete("a")
+    return happened
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_broken_call_changes_nothing(gcs: Bucket, tmp_path: Path, kind: str) -> None:
     for call in range(KINDS.index(kind) % 8, CALLS, 8 if kind != "stall" else 20):
-        broken_once(gcs, tmp_path, kind, call)
+        happened = broken_at(gcs, tmp_path, kind, call)
+        assert happened[:3] == (EXPECTED, [kind], GENERATIONS), call
+        assert happened.calls <= CALLS + 4, call
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_one_broken_call_changes_nothing(gcs: Bucket, tmp_path: Path, kind: str) -> None:
     for call in range(CALLS):
-        broken_once(gcs, tmp_path, kind, call)
+        happened = broken_at(gcs, tmp_path, kind, call)
+        assert happened[:3] == (EXPECTED, [kind], GENERATIONS), call
+        assert happened.calls <= CALLS + 4, call
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
@@ -145,10 +156,8 @@ def test_what_stays_broken_is_given_up_after_six_attempts(gcs: Bucket, tmp_path:
         gcs.proxy.reset()
         gcs.proxy.stall_s = 0.6
         gcs.proxy.fail_next(1000, kind)
-        start = time.monotonic()
         with pytest.raises(StorageError, match="failed, after [1-6] attempts?: ") as failed:
             call()
-        assert time.monotonic() - start < 5, name
         assert 5 <= len(gcs.proxy.calls) <= 6 and gcs.proxy.injected == [kind] * len(gcs.proxy.calls), name
         assert failed.value.where.startswith(gcs.uri) and f"after {len(gcs.proxy.calls)} attempts" in failed.value.what
         assert gcs.proxy.calls[0].startswith(name.partition(" ")[0])
