@@ -17,6 +17,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
+OutputType = Literal["logits", "probability", "log_probability"]  # what a reranker's scores are
 
 
 @dataclass(frozen=True, slots=True)

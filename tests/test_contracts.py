@@ -19,6 +19,7 @@ from rankcli.searchers._base import SearcherContext
 from rankcli.shapes import Batch, Judged
 
 NEEDED = {
+    ("trainers", "multiple"): {"tasks": {"a": {"sampler": "LCE"}}},
     ("hooks", "l1"): {"weight": 0.1},
     ("hooks", "l2"): {"weight": 0.1},
     ("hooks", "loss"): {"loss": "lce"},

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, SEARCHERS, TRAINERS, component, option
+from rankcli.config.registry import EXTRACTORS, LOSSES, RERANKERS, SAMPLERS, SEARCHERS, TRAINERS, component, option
 from rankcli.config.types import NonNegativeInt, PositiveInt
+from rankcli.shapes import OutputType
 
 SPLITS = ("train", "dev", "test")
 ALL = "all"  # every set of records
@@ -134,6 +135,11 @@ class RunConfig:
     init: Init | None = option(None, "other weights to start from")
 
 
+def output_type(reranker: Any) -> OutputType:
+    """What the scores of a reranker (options) are: what its class constant `output_type` says, else raw logits."""
+    return getattr(reranker, "output_type", "logits")
+
+
 class Task(NamedTuple):
     """What is trained on together: how groups are drawn, how their texts are read, what is minimised, and how many
     samples that takes.
@@ -146,17 +152,15 @@ class Task(NamedTuple):
 
 
 def tasks(config: RunConfig) -> dict[str, Task]:
-    """The tasks of the trainer by name, with the run's own sampler and extractor where a task has none; a trainer
-    without `tasks` has one, without a name.
+    """The tasks of the trainer by name, with the run's own extractor where a task has none; a trainer without `tasks`
+    has one, without a name.
     """
     trainer = config.trainer
     several = getattr(trainer, "tasks", None)
     if not several:
         return {"": Task(config.sampler, config.extractor, trainer.loss, trainer.samples)}
     return {
-        name: Task(
-            task.sampler or config.sampler, task.extractor or config.extractor, task.loss, trainer.steps * task.batch
-        )
+        name: Task(task.sampler, task.extractor or config.extractor, task.loss, trainer.steps * task.batch)
         for name, task in several.items()
     }
 
@@ -168,11 +172,13 @@ def conflicts(config: RunConfig) -> list[str]:
         prefix = f"trainer.tasks.{name}." if name else ""
         if name and task.extractor is not config.extractor:
             found += _unread(prefix, task.extractor, config.reranker)
-        if task.sampler.group_size < task.loss.min_docs:
-            found.append(
-                f"{prefix or 'trainer.'}loss: needs at least {task.loss.min_docs} documents per group, but sampler "
-                f"{SAMPLERS.name_of(task.sampler)!r} makes groups of {task.sampler.group_size}; use `LCE` or `triplet`"
-            )
+        found += _unfit(f"{prefix or 'trainer.'}loss", task.loss, task.sampler, config)
+        for number, hook in enumerate(config.trainer.hooks):
+            if loss := getattr(hook, "loss", None):
+                found += _unfit(f"trainer.hooks.{number}.loss", loss, task.sampler, config)
+        found += _too_many(f"{prefix}sampler", task.sampler, config.trainer)
+    if "" not in tasks(config) and config.sampler != SAMPLERS.get("LCE")():
+        found.append("sampler: every task has a sampler of its own; leave this one out")
     if isinstance(config.data.qrels, dict) and config.data.folds is not None:
         found.append("data.folds: the qrels are given per split already; leave `folds` out")
     return found
@@ -185,4 +191,35 @@ def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
     return [
         f"{prefix}extractor.name: {EXTRACTORS.name_of(extractor)!r} makes {', '.join(extractor.fields)}, but reranker "
         f"{RERANKERS.name_of(reranker)!r} reads {', '.join(reranker.fields)}; use {reranker.default_extractor!r}"
+    ]
+
+
+def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
+    """What keeps a loss from being computed on a sampler's groups and the reranker's scores."""
+    found, reranker = [], config.reranker
+    pointwise = hasattr(config.trainer, "group_size")
+    if loss.min_docs > (size := getattr(config.trainer, "group_size", sampler.group_size)):
+        who = TRAINERS.name_of(config.trainer) if pointwise else SAMPLERS.name_of(sampler)
+        found.append(
+            f"{key}: needs at least {loss.min_docs} documents per group, but "
+            f"{'trainer' if pointwise else 'sampler'} {who!r} {'reads' if pointwise else 'makes'} groups of {size}; "
+            f"use {'`bce` or `mse`' if pointwise else '`LCE` or `triplet`'}"
+        )
+    legal = getattr(loss, "output_types", ("logits",))
+    if output_type(reranker) not in legal:
+        found.append(
+            f"{key}: {LOSSES.name_of(loss)!r} reads scores that are {' or '.join(legal)}, but those of reranker "
+            f"{RERANKERS.name_of(reranker)!r} are {output_type(reranker)}"
+        )
+    return found
+
+
+def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
+    """What keeps a trainer of groups of some size from training on a sampler's."""
+    wanted = getattr(trainer, "group_size", sampler.group_size)
+    if sampler.group_size == wanted:
+        return []
+    return [
+        f"{key}: {SAMPLERS.name_of(sampler)!r} makes groups of {sampler.group_size} documents, but trainer "
+        f"{TRAINERS.name_of(trainer)!r} reads groups of {wanted}; use `pair`"
     ]

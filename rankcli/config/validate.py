@@ -370,8 +370,8 @@ def _option_schema(option: Option, hint: Any) -> dict[str, Any]:
         if held == "mapping":
             names = {"pattern": f"^{_NAME.pattern}$"}
             schema = {"type": "object", "propertyNames": names, "additionalProperties": schema}
-        if type(None) in _arms(hint):
-            schema = {"anyOf": [schema, {"type": "null"}]}
+        if others := [arm for arm in _arms(hint) if _dataclass_in(arm)[0] is None]:
+            schema = {"anyOf": [schema, *(_adapter(arm).json_schema() for arm in others)]}
     else:
         schema = _adapter(hint).json_schema()
     if option.metadata.get("help"):

@@ -15,7 +15,7 @@ from rankcli.backend import tf
 from rankcli.config.registry import option
 from rankcli.config.types import check_regex
 from rankcli.errors import ConfigError
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, OutputType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class HookContext:
 
     variables: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
-    output_type: str = "logits"
+    output_type: OutputType = "logits"
 
     def paths(self, part: str) -> tuple[str, ...]:
         """The paths that a component's `part` is found in; ConfigError where there is none."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
 from rankcli.losses._base import Loss, mean_over_documents
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, OutputType
 
 
 @LOSSES.register("crossentropy")
@@ -21,7 +21,7 @@ class CrossEntropy:
     version: ClassVar[int] = 1
     min_docs: ClassVar[int] = 1
 
-    def build(self, output_type: str = "logits") -> Loss:
+    def build(self, output_type: OutputType = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

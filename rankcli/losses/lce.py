@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
 from rankcli.losses._base import FLOOR, Loss, masked
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, OutputType
 
 
 @LOSSES.register("lce")
@@ -22,7 +22,7 @@ class LCE:
     version: ClassVar[int] = 1
     min_docs: ClassVar[int] = 2
 
-    def build(self, output_type: str = "logits") -> Loss:
+    def build(self, output_type: OutputType = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

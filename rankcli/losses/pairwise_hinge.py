@@ -9,7 +9,7 @@ from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
 from rankcli.losses._base import Loss
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, OutputType
 
 
 @LOSSES.register("pairwise_hinge", aliases=("pairwise_hinge_loss",))
@@ -21,7 +21,7 @@ class PairwiseHinge:
     min_docs: ClassVar[int] = 2
     margin: PositiveFloat = option(1.0, "the lead over a less relevant document at which a pair costs nothing")
 
-    def build(self, output_type: str = "logits") -> Loss:
+    def build(self, output_type: OutputType = "logits") -> Loss:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:

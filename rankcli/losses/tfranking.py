@@ -10,7 +10,7 @@ from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
 from rankcli.log import warn
 from rankcli.losses._base import Loss, masked
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, OutputType
 
 # The temperature of each key (None: it has none). Said here because TensorFlow Ranking's own defaults changed between
 # releases.
@@ -51,7 +51,7 @@ class TFRanking:
         if self.temperature is not None and TEMPERATURES[self.key] is None:
             raise ValueError(f"{self.key} has no temperature")
 
-    def build(self, output_type: str = "logits") -> Loss:
+    def build(self, output_type: OutputType = "logits") -> Loss:
         """The loss function."""
         if self.key in RANDOM:
             warn(

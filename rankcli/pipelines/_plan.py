@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
+from rankcli.backend import tf
 from rankcli.config.registry import SCHEDULES
 from rankcli.config.render import marked
+from rankcli.config.schema import output_type
 from rankcli.pipelines._prepare import Prepared
 from rankcli.pipelines._sets import TRAIN, RecordSet
-from rankcli.rerankers._base import RerankerContext
-from rankcli.trainers._groups import Group, groups_for
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.trainers._groups import Group, groups_for, trained
+from rankcli.trainers._hooks import build_hooks
 
 
 def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
     """The plan as `text`, and as `result` for machines."""
-    config, trainer = prepared.config, prepared.config.trainer
-    model = config.reranker.build(RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, prepared.pretrained))
+    trainer = prepared.config.trainer
+    model = built(prepared)
     found = {
         "counts": dict(prepared.dataset.report),
         "folds": folds,
@@ -27,6 +32,27 @@ def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
         "cache": {name: _cache(prepared, name) for name in prepared.sets},
     }
     return {"result": found, "text": _text(prepared, found)}
+
+
+def built(prepared: Prepared) -> Reranker:
+    """The reranker with its first weights."""
+    config, trainer = prepared.config, prepared.config.trainer
+    context = RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, prepared.pretrained)
+    model: Reranker = config.reranker.build(context)
+    return model
+
+
+def check_parts(prepared: Prepared) -> None:
+    """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
+
+    Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said of
+    the model is said when it is built to train.
+    """
+    trainer = prepared.config.trainer
+    if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
+        with tf.Graph().as_default(), redirect_stderr(StringIO()):
+            groups = trained(groups_for(built(prepared).variables, trainer))
+            build_hooks(trainer.hooks, groups, output_type(prepared.config.reranker))
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rankcli.listeners._base import DEV, Validation
 from rankcli.listeners._team import chosen
 from rankcli.log import say
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
-from rankcli.pipelines._plan import plan
+from rankcli.pipelines._plan import check_parts, plan
 from rankcli.pipelines._prepare import Prepared, prepare
 from rankcli.pipelines._report import RUNS, report, report_folds
 from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
@@ -55,6 +55,7 @@ def _prepared(config: RunConfig) -> Prepared:
     prepared = prepare(config)
     if prepared.initial is not None:
         prepared.initial.warn_of_leakage(prepared.dataset)
+    check_parts(prepared)
     return prepared
 
 

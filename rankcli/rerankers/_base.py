@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -37,14 +37,14 @@ class RerankerContext:
 
 
 class Reranker(ABC):
-    """Scores of a batch, raw logits in float32: one code path for training and prediction.
+    """Scores of a batch in float32, raw logits unless the options say another `output_type`: one code path for training
+    and prediction.
 
     `variables` maps a unique path such as `encoder/layer_0/attention/query/kernel` to each variable; optimizer groups
     are regular expressions over these paths, and everything of the encoder starts with `encoder/`. `weights` says, for
     each of them, under which names and in which orientation Hugging Face (or the field) stores it.
     """
 
-    output_type: ClassVar[str] = "logits"
     variables: dict[str, Any]
     weights: Sequence[Weight]
 

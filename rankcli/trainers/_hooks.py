@@ -8,6 +8,7 @@ from typing import Any
 
 from rankcli.config.registry import LOSSES
 from rankcli.hooks._base import GradientHook, HookContext, Penalty, ScoreLoss
+from rankcli.shapes import OutputType
 from rankcli.trainers._base import TRAIN
 from rankcli.trainers._groups import Group
 from rankcli.trainers._objective import Objective
@@ -17,7 +18,7 @@ from rankcli.trainers._objective import Objective
 class Hooks:
     """Further losses, penalties and changes of gradients, each kind in the order of the config."""
 
-    output_type: str
+    output_type: OutputType
     losses: tuple[ScoreLoss, ...]
     penalties: tuple[Penalty, ...]
     gradients: tuple[GradientHook, ...]
@@ -31,7 +32,7 @@ class Hooks:
         return Objective(tasks)
 
 
-def build_hooks(options: Sequence[Any], groups: Sequence[Group], output_type: str) -> Hooks:
+def build_hooks(options: Sequence[Any], groups: Sequence[Group], output_type: OutputType) -> Hooks:
     """Build the hooks over the variables of `groups`; ConfigError where a `part` matches none of them."""
     variables = {path: variable for group in groups for path, variable in group.variables.items()}
     context = HookContext(variables, {group.name: tuple(group.variables) for group in groups}, output_type)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rankcli.backend import tf
+from rankcli.config.schema import output_type
 from rankcli.errors import ConfigError, Interrupted, TrainingError
 from rankcli.listeners._base import DEV, Moment
 from rankcli.listeners._team import Team, chosen, entry_of
@@ -63,7 +64,7 @@ class Loop:
             self.groups = trained(groups_for(self.reranker.variables, options))
             self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
             self.scale = LossScale() if options.dtype == "float16" else None
-            self.hooks = build_hooks(options.hooks, self.groups, self.reranker.output_type)
+            self.hooks = build_hooks(options.hooks, self.groups, output_type(ctx.reranker))
             states = [part.state for part in (*self.optimizers, self.scale) if part is not None]
             self.checkpoints = Checkpoints(
                 ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states, options.keep

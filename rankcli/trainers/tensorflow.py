@@ -164,7 +164,7 @@ class TensorflowTrainer:
 
     def shares(self, step: int) -> dict[str, Share]:
         """The groups and the weight of each task at a global step."""
-        return {TRAIN: Share(self.batch, 1.0)}
+        return {task: Share(groups, 1.0) for task, groups in self.batches.items()}
 
     @property
     def on_tpu(self) -> bool:

@@ -8,6 +8,7 @@ import tiny_models as tiny
 
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
+from rankcli.config.schema import output_type
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
 
@@ -35,7 +36,7 @@ def test_scores_are_float32_logits_of_each_place(name):
     model = tiny.built(name)
     scores = scores_of(model)
     assert (scores.shape, scores.dtype) == ((2, 3), np.float32)
-    assert model.reranker.output_type == "logits"
+    assert output_type(RERANKERS.get(name)) == "logits"
     assert len(np.unique(scores)) >= 5
 
 

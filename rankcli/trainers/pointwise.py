@@ -1,0 +1,21 @@
+"""Training on one document at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rankcli.config.registry import LOSSES, TRAINERS, component
+from rankcli.trainers.tensorflow import TensorflowTrainer
+
+
+@TRAINERS.register("pointwise")
+@dataclass(frozen=True, kw_only=True)
+class PointwiseTrainer(TensorflowTrainer):
+    """The `tensorflow` trainer on single documents: a query with one document, as sampler `pair` draws them, and a loss
+    that looks at no other.
+    """
+
+    version: ClassVar[int] = 1
+    group_size: ClassVar[int] = 1  # documents of a group
+    loss: Any = component(LOSSES, "bce", "`bce`, `mse` or `crossentropy`, by what the reranker's scores are")
