@@ -103,3 +103,39 @@ def test_tfr_temperature_divides_the_scores() -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="approx_ndcg_loss"):
         LOSSES.get("tfr")(key="no_loss")
+
+
+def test_mse_is_the_mean_of_the_squared_differences_from_the_grades() -> None:
+    group = batch([[3, 0], [1, 0]], mask=[[True, True], [True, False]])
+    assert value("mse", group, [[1.0, -1.0], [0.5, 9.0]]) == pytest.approx([(4 + 1) / 2, 0.25])
+
+
+PAIRS, PAIR_LABELS = [[2.0, 1.0], [0.5, 1.5], [3.0, -1.0]], [[1, 0], [1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("output_type", ["logits", "probability", "log_probability"])
+def test_bce_takes_scores_for_what_they_are(output_type: str) -> None:
+    """The mean over three pairs is 0.662921; of logits it is what `crossentropy` is."""
+    logits = np.array(PAIRS)
+    probabilities = 1 / (1 + np.exp(-logits))
+    scores = {"logits": logits, "probability": probabilities, "log_probability": np.log(probabilities)}[output_type]
+    found = LOSSES.get("bce")().build(output_type)(batch(PAIR_LABELS), tf.constant(scores, tf.float32)).numpy()
+    assert found.mean() == pytest.approx(0.662921, abs=1e-6)
+    assert found.tolist() == pytest.approx(value("crossentropy", batch(PAIR_LABELS), PAIRS), rel=1e-5)
+
+
+def test_bce_has_the_label_itself_for_a_target() -> None:
+    """-(.25 log sigmoid(2) + .75 log sigmoid(-2)) is log(1 + e^-2) + 1.5; a grade above 1 is 1, one below 0 is 0."""
+    softplus = math.log(1 + math.exp(-2))
+    group = batch([[0.25], [3], [-1]])
+    assert value("bce", group, [[2.0]] * 3) == pytest.approx([softplus + 1.5, softplus, softplus + 2], rel=1e-6)
+
+
+@pytest.mark.parametrize("output_type", ["logits", "probability", "log_probability"])
+def test_bce_of_certain_scores_is_finite_and_so_is_its_gradient(output_type: str) -> None:
+    certain = {"logits": [1e4, -1e4], "probability": [1.0, 0.0], "log_probability": [0.0, -1e4]}[output_type]
+    scores = tf.Variable([certain, certain], dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = LOSSES.get("bce")().build(output_type)(batch([[1, 0], [0, 1]]), scores)
+    assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, scores)).all()
+    assert float(loss[0]) < 1e-3 and float(loss[1]) > 10
