@@ -140,7 +140,11 @@ device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 from rankcli.trainers._gradients import stacked
 from rankcli.trainers._strategy import make_strategy, per_replica
-from tests.trainers.linear import Linear, batch, hooked, optimizers, shares
+from rankcli.hooks._base import ScoreLoss
+from rankcli.trainers._objective import Objective, Share
+from rankcli.trainers._step import TrainingStep
+from tests.trainers.linear import Linear, batch, hooked, optimizers, shares, squares
+two = Objective({task: [ScoreLoss("loss", 1.0, squares)] for task in "ab"})
 x, labels = np.random.default_rng(1).normal(size=(8, 1, 2)), np.zeros((8, 1))
 hooks = [{"name": "l2", "weight": 0.1}, {"name": "loss", "loss": "crossentropy"}, {"name": "gradnorm"},
          {"name": "clipnorm", "norm": 0.3}]
@@ -163,16 +167,28 @@ for replicas, accumulate in ((1, 1), (2, 1), (2, 2)):
     local = [[value.numpy().tolist() for value in values] for values in local]
     equal = all(values[0] == other for values in local for other in values)
     found.append({"told": told, "values": [values[0] for values in local], "equal": equal})
+    with strategy.scope():
+        model = Linear()
+        named = dict(zip(model.variables, optimizers(model), strict=True))
+    step = TrainingStep(strategy, model, two, named, 1, accumulate=accumulate)
+    tasks = [{"a": part["train"], "b": batch(part["train"].extras["x"], 1 + part["train"].labels)["train"]}
+             for part in batches]
+    share = {"a": Share(tf.constant(8.0), tf.constant(1.0)), "b": Share(tf.constant(8.0), tf.constant(0.5))}
+    made = per_replica(strategy, stacked(tasks, accumulate))
+    done = step(made, tf.constant(0), share, tf.constant([0.1, 0.1]), tf.constant([True, True]))
+    found[-1]["told"].append({"loss": float(done["loss"]), **step.told(done)["losses"]})
+    found[-1]["values"] += [variable.numpy().tolist() for variable in model.variables.values()]
 print(json.dumps(found))
 """
 
 
-def test_hooks_do_on_two_replicas_and_in_micro_batches_what_they_do_on_one() -> None:
+def test_hooks_and_tasks_do_on_two_replicas_and_in_micro_batches_what_they_do_on_one() -> None:
     done = subprocess.run(
         [sys.executable, "-c", REPLICAS], check=True, cwd=ROOT, env={**os.environ}, timeout=300, capture_output=True
     )
     one, *others = json.loads(done.stdout.splitlines()[-1])
     assert one["told"][0]["measures clipnorm/clipped"] == 1.0 and len(one["told"][0]) == 8
+    assert set(one["told"][5]) == {"loss", "a/loss", "b/loss"} and len(one["values"]) == 4
     for other in others:
         assert other["equal"]
         for mine, its in zip(other["told"], one["told"], strict=True):
