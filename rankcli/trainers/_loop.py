@@ -276,7 +276,7 @@ class Loop:
         entry = {**entry_of(now, found), "time": self.meter.times()}
         self.history.append(entry)
         self.team.after_validation(now, found, entry)
-        self.ctx.sync()
+        self._settle()
 
     def _before_keep(self) -> None:
         self.meter.lap("validation")
