@@ -64,18 +64,49 @@ def rerank(
     given = [docs, queries, run]
     if any(given) and not all(given):
         raise ConfigError("give all of --docs, --queries and --run, or none of them")
-    found = find_model(model, weights)
-    if not any(given) and not found.is_run_directory:
-        raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
-    make_runtime_deterministic(0)
-    devices = make_strategy(strategy)
-    with devices.scope():
-        reranker, extractor = open_model(found, weights, "bfloat16" if amp == "bf16" else "float32")
-    inputs = _given_inputs(found, docs, queries, run) if docs and queries and run else _own_inputs(found, split)
-    candidates = _candidates(inputs, depth)
-    scores = _score(inputs, candidates, extractor, Predictor(devices, reranker, extractor, evalbatch))
-    write_run(output, merge(inputs.run, scores), tag=TAG)
-    return _outcome(inputs.run, scores, output)
+    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given))
+    return opened(output=output, docs=docs, queries=queries, run=run, depth=depth, split=split)
+
+
+class Reranking:
+    """A model that is open: it reranks run after run, and compiles once."""
+
+    def __init__(
+        self,
+        model: str,
+        weights: str = "best",
+        evalbatch: int = 0,
+        amp: str = "none",
+        strategy: str = "auto",
+        own: bool = False,
+    ) -> None:
+        self.model = find_model(model, weights)
+        if own and not self.model.is_run_directory:
+            raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
+        make_runtime_deterministic(0)
+        devices = make_strategy(strategy)
+        with devices.scope():
+            reranker, self.extractor = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
+        self.predictor = Predictor(devices, reranker, self.extractor, evalbatch)
+
+    def __call__(
+        self,
+        *,
+        output: str | Path,
+        docs: str | None = None,
+        queries: str | None = None,
+        run: str | None = None,
+        depth: int | None = None,
+        split: str = "test",
+    ) -> dict[str, Any]:
+        """Rerank a run, or one of the model's own run directory; what was done, for people and for programs."""
+        if docs and queries and run:
+            inputs = _given_inputs(self.model, docs, queries, run)
+        else:
+            inputs = _own_inputs(self.model, split)
+        scores = _score(inputs, _candidates(inputs, depth), self.extractor, self.predictor)
+        write_run(output, merge(inputs.run, scores), tag=TAG)
+        return _outcome(inputs.run, scores, output)
 
 
 def _outcome(run: Run, scores: Scores, output: str | Path) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""The floating-point operations that a cross-encoder needs, and the rate at which a chip could do them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TRAINING = 3  # forward, and two products of the same size backward: by what went in, and by the weights
+
+
+@dataclass(frozen=True)
+class Size:
+    """An encoder's size."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> Size:
+        """The size by a `config.json`."""
+        return cls(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
+
+
+def useful_flops(size: Size, lengths: npt.NDArray[np.int64]) -> float:
+    """Of the forward pass over sequences of `lengths` tokens, to one score each: a product and its sum count as two.
+
+    A layer over n tokens: 2n (4D^2 + 2DF) for its dense layers, 4 n^2 D for attention. The last layer is needed at the first
+    token alone: keys and values of all tokens, 4nD^2; one query with output and feed-forward, 2 (2D^2 + 2DF); attention,
+    4nD. Then pooler, 2D^2, and classifier, 2D. Look-ups, norms, softmax, GELU, biases and padding do not count.
+    """
+    n, hidden, inner = lengths.astype(np.float64), size.hidden, size.intermediate
+    layer = 2 * n * (4 * hidden**2 + 2 * hidden * inner) + 4 * n**2 * hidden
+    last = 4 * n * hidden**2 + 2 * (2 * hidden**2 + 2 * hidden * inner) + 4 * n * hidden
+    head = 2 * hidden**2 + 2 * hidden
+    return float(((size.layers - 1) * layer + last + head).sum())
+
+
+def ceiling(flops: list[int], seconds: list[list[float]]) -> float:
+    """Operations per second of several products together, each at the fastest of the contenders in `seconds`."""
+    return sum(flops) / sum(min(each) for each in zip(*seconds, strict=True))

@@ -1,0 +1,114 @@
+"""What rankcli does in its turns: the same code that its commands run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks._matmul import matmul_turns
+from benchmarks._turns import Turns
+from rankcli.backend import tf
+from rankcli.config.load import load_config
+from rankcli.log import say
+from rankcli.pipelines.rerank import Reranking
+from rankcli.pipelines.train import train as run_training
+from rankcli.rerankers.crossencoder import CrossEncoderModel
+from rankcli.trainers._history import History
+from rankcli.trainers._meter import Meter
+
+
+class Enough(Exception):
+    """There are no more turns."""
+
+
+def count_traces() -> dict[str, int]:
+    """How often the model's scores are traced from now on, under `traces`: each is one compilation."""
+    counted, scores = {"traces": 0}, CrossEncoderModel.scores
+
+    def counting(self: Any, *args: Any) -> Any:
+        counted["traces"] += 1
+        return scores(self, *args)
+
+    CrossEncoderModel.scores = counting  # type: ignore[method-assign]
+    return counted
+
+
+def train(turns: Turns) -> None:
+    """Run a training whose iterations are the turns; the first one warms up.
+
+    What is measured are the entries of `metrics.jsonl`: steps and the waiting for their input, as `rankcli train` says.
+    """
+    task, counted, append = turns.task, count_traces(), History.append
+    config, _ = load_config([task["config"]], task.get("overrides", ()))
+    _make_devices(task.get("devices", 1))
+    done = 0
+
+    def pausing(self: History, entry: dict[str, Any]) -> None:
+        nonlocal done
+        append(self, entry)
+        if "loss" not in entry:
+            return
+        done += 1
+        pairs = config.trainer.itersize * config.sampler.group_size
+        turns.answer({"pairs": pairs, "seconds": pairs / entry["pairs_per_second"], **entry, **counted})
+        if done == config.trainer.niters or turns.wait() is None:
+            raise Enough
+
+    History.append = pausing  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory(dir=Path(task["config"]).parent) as folder:
+        try:
+            run_training(config, out=f"{folder}/run")
+        except Enough:
+            say("no more turns")
+
+
+def rerank(turns: Turns) -> None:
+    """Rerank a run in every turn, as `rankcli rerank` does, with a model that is open."""
+    task, counted, meter = turns.task, count_traces(), Meter()
+    reranking = Reranking(task["model"], amp={"fp32": "none"}.get(task["precision"], task["precision"]))
+    step = reranking.predictor._step
+
+    def counting(batch: Any) -> Any:
+        meter.lap("waiting")
+        meter.count([batch])
+        found = step(batch)
+        meter.lap("steps")
+        return found
+
+    turns.answer({})
+    while (turn := turns.wait()) is not None:
+        count = turn.pop("count", False)  # on the clock nothing is counted
+        reranking.predictor._step = counting if count else step
+        start = time.perf_counter()
+        files = {name: task[name] for name in ("docs", "queries", "run") if name in task}
+        done = reranking(**{**files, **turn})["result"]
+        seconds = time.perf_counter() - start
+        turns.answer({"pairs": done["pairs"], "seconds": seconds, **counted, **(meter.rates() if count else {})})
+
+
+def matmul(turns: Turns) -> None:
+    """Multiply matrices."""
+
+    def product(rows: int, inner: int, columns: int, precision: str) -> Callable[[], Any]:
+        dtype = tf.bfloat16 if precision == "bf16" else tf.float32
+        left, right = (tf.cast(tf.random.normal(shape), dtype) for shape in ((rows, inner), (inner, columns)))
+        multiply = tf.function(lambda: tf.matmul(left, right))
+        return lambda: multiply()[0, 0].numpy()
+
+    matmul_turns(turns, product)
+
+
+def _make_devices(count: int) -> None:
+    """Divide the CPU into virtual devices."""
+    if count > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
+if __name__ == "__main__":
+    sides = {"train": train, "rerank": rerank, "matmul": matmul}
+    given = Turns()
+    sides[given.task["does"]](given)

@@ -1,0 +1,82 @@
+"""Reranking: pairs per second from run file to run file, of `rankcli rerank` and of sentence-transformers, in turn.
+
+A MiniLM cross-encoder scores BM25's top 100. On the clock are reading the collection, the queries and the run, tokenising,
+scoring, and writing the new run. The peer's `CrossEncoder.predict` sorts the pairs by length by itself; both have the same
+weights, pairs per batch, threads and precision (bf16: rankcli casts its float32 weights, the peer holds them in bfloat16).
+
+Each side is a process with an open model that takes turns; while one computes the other waits. Opening the model, and a first
+turn over the same run, in which shapes are compiled and memory is taken, are not counted, for either. `ratio` is the median over
+the rounds on Vaswani.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._alternate import alternate, ratio_of, speeds
+from benchmarks._report import check, print_report, rounded, run
+from benchmarks._turns import Contender
+from benchmarks._work import EVALBATCH, Collection, cross_encoder, pairs_in, parser, peer_python
+from rankcli.data.trec import read_run
+
+QUERIES = {"vaswani": 16, "cranfield": 6}  # with 100 candidates each
+WANTED = {"vaswani": ">= 2", "cranfield": ">= 1.6"}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    made = parser("rerank", __doc__)
+    made.add_argument("--collections", nargs="+", choices=list(QUERIES), default=list(QUERIES), help="[both]")
+    options = made.parse_args()
+    rounds: list[dict[str, Any]] = []
+    conditions: dict[str, Any] = {"precision": options.precision, "evalbatch": EVALBATCH}
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        model = cross_encoder(Path(scratch))
+        for name in options.collections:
+            found, conditions[name] = _measure(name, Path(scratch), model, options)
+            rounds += found
+    checks = {name: check(ratio_of(rounds, name), WANTED[name]) for name in options.collections}
+    largest = max(conditions[name]["largest_difference"] for name in options.collections)
+    checks["largest_difference"] = check(largest, "< 0.1" if options.precision == "bf16" else "< 0.0001")
+    print_report(ratio_of(rounds, options.collections[0]), rounds, checks, conditions)
+
+
+def _measure(
+    name: str, scratch: Path, model: Path, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rounds on a collection, and what it is."""
+    collection = Collection(options.data / name, scratch / name, model, {})
+    first = collection.write_run(QUERIES[name])
+    task = collection.task("rerank", run=str(first), precision=options.precision)
+    outputs = {side: collection.folder / f"{side}.run" for side in ("rankcli", "peer")}
+
+    def turn(contender: Contender, side: str, _: int) -> dict[str, Any]:
+        return contender.turn(output=str(outputs[side]))
+
+    with (
+        Contender(peer_python(), "_peer_side", task) as peer,
+        Contender(sys.executable, "_our_side", task) as ours,
+    ):
+        found = alternate({"rankcli": ours, "peer": peer}, 1 + options.rounds, turn)[1:]
+        hello = peer.hello
+    pairs = pairs_in(first)
+    rounds = [speeds(each, len(pairs), name) for each in found]
+    scores = [read_run(outputs[side]) for side in ("rankcli", "peer")]
+    differences = [abs(scores[0][qid][docid] - scores[1][qid][docid]) for qid, docid in pairs]
+    about = {
+        "pairs": len(pairs),
+        "tokens_per_pair": rounded(collection.lengths(pairs).mean()),
+        "largest_difference": float(np.max(differences)),
+        **hello,
+    }
+    return rounds, about
+
+
+if __name__ == "__main__":
+    run(main)
