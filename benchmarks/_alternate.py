@@ -44,3 +44,8 @@ def speeds(found: Mapping[str, Any], pairs: int, collection: str) -> dict[str, A
 def ratio_of(rounds: list[dict[str, Any]], collection: str, key: str = "ratio") -> float:
     """The median ratio on a collection."""
     return median(each[key] for each in rounds if each["collection"] == collection)
+
+
+def about_peer(peer: Contender) -> dict[str, Any]:
+    """The peer's versions and threads."""
+    return {key: peer.hello[key] for key in ("versions", "threads")}

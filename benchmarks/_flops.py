@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,10 @@ class Size:
 def useful_flops(size: Size, lengths: npt.NDArray[np.int64]) -> float:
     """Of the forward pass over sequences of `lengths` tokens, to one score each: a product and its sum count as two.
 
-    A layer over n tokens: 2n (4D^2 + 2DF) for its dense layers, 4 n^2 D for attention. The last layer is needed at the first
-    token alone: keys and values of all tokens, 4nD^2; one query with output and feed-forward, 2 (2D^2 + 2DF); attention,
-    4nD. Then pooler, 2D^2, and classifier, 2D. Look-ups, norms, softmax, GELU, biases and padding do not count.
+    A layer over n tokens: 2n (4D^2 + 2DF) for its dense layers, 4 n^2 D for attention. The last layer is needed at the
+    first token alone: keys and values of all tokens, 4nD^2; one query with output and feed-forward, 2 (2D^2 + 2DF);
+    attention, 4nD. Then pooler, 2D^2, and classifier, 2D. Look-ups, norms, softmax, GELU, biases and padding do not
+    count.
     """
     n, hidden, inner = lengths.astype(np.float64), size.hidden, size.intermediate
     layer = 2 * n * (4 * hidden**2 + 2 * hidden * inner) + 4 * n**2 * hidden
@@ -41,4 +43,4 @@ def useful_flops(size: Size, lengths: npt.NDArray[np.int64]) -> float:
 
 def ceiling(flops: list[int], seconds: list[list[float]]) -> float:
     """Operations per second of several products together, each at the fastest of the contenders in `seconds`."""
-    return sum(flops) / sum(min(each) for each in zip(*seconds, strict=True))
+    return sum(flops) / math.fsum(min(each) for each in zip(*seconds, strict=True))

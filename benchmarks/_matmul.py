@@ -31,7 +31,8 @@ def flops(shape: Shape) -> int:
 
 def matmul_turns(turns: Turns, product: Callable[[int, int, int, str], Callable[[], Any]]) -> None:
     """In every turn the seconds of the fastest of many runs of each product of the task's `shapes`."""
-    multiply = [product(*shape, turns.task["precision"]) for shape in turns.task["shapes"]]
+    precision, shapes = turns.task["precision"], turns.task["shapes"]
+    multiply = [product(rows, inner, columns, precision) for rows, inner, columns in shapes]
     for each in multiply:
         each()
     turns.answer({})

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks._matmul import matmul_turns
 from benchmarks._turns import Turns
+from benchmarks._work import amp
 from rankcli.backend import tf
 from rankcli.config.load import load_config
 from rankcli.log import say
@@ -32,7 +33,7 @@ def count_traces() -> dict[str, int]:
         counted["traces"] += 1
         return scores(self, *args)
 
-    CrossEncoderModel.scores = counting  # type: ignore[method-assign]
+    CrossEncoderModel.scores = counting  # type: ignore
     return counted
 
 
@@ -68,7 +69,7 @@ def train(turns: Turns) -> None:
 def rerank(turns: Turns) -> None:
     """Rerank a run in every turn, as `rankcli rerank` does, with a model that is open."""
     task, counted, meter = turns.task, count_traces(), Meter()
-    reranking = Reranking(task["model"], amp={"fp32": "none"}.get(task["precision"], task["precision"]))
+    reranking = Reranking(task["model"], amp=amp(task["precision"]))
     step = reranking.predictor._step
 
     def counting(batch: Any) -> Any:
@@ -83,10 +84,11 @@ def rerank(turns: Turns) -> None:
         count = turn.pop("count", False)  # on the clock nothing is counted
         reranking.predictor._step = counting if count else step
         start = time.perf_counter()
-        files = {name: task[name] for name in ("docs", "queries", "run") if name in task}
+        files: dict[str, Any] = {name: task[name] for name in ("docs", "queries", "run") if name in task}
         done = reranking(**{**files, **turn})["result"]
         seconds = time.perf_counter() - start
-        turns.answer({"pairs": done["pairs"], "seconds": seconds, **counted, **(meter.rates() if count else {})})
+        rates = meter.rates() if count else {}
+        turns.answer({"pairs": done["pairs"], "seconds": seconds, **counted, **rates})
 
 
 def matmul(turns: Turns) -> None:

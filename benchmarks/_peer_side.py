@@ -32,7 +32,7 @@ class Pace(transformers.TrainerCallback):
     def __init__(self, turns: Turns, steps: int) -> None:
         self._turns, self._steps, self._began = turns, steps, 0.0
 
-    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answer with the seconds of the turn."""
         if state.global_step % self._steps == 0:
             first = state.global_step == self._steps

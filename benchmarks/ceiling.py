@@ -1,10 +1,10 @@
 """How much of what the chip can do `rankcli rerank` and `rankcli train` use: useful operations, padding, compilations.
 
-The ceiling is measured in the same rounds: the dense products of an encoder layer of MiniLM over 4,096 tokens, each by the
-better of TensorFlow and PyTorch, the fastest of many runs. Useful operations are those that the scores need
-(`benchmarks/_flops.py` has the formula), in training three times that; the seconds are those of `rerank` from run file to
-run file, and of the training loop. Four processes take turns; a first turn of each is not counted. `ratio` is the median
-share of the ceiling in reranking on Vaswani.
+The ceiling is measured in the same rounds: the dense products of an encoder layer of MiniLM over 4,096 tokens, each by
+the better of TensorFlow and PyTorch, the fastest of many runs. Useful operations are those that the scores need
+(`benchmarks/_flops.py` has the formula), in training three times that; the seconds are those of `rerank` from run file
+to run file, and of the training loop. Four processes take turns; a first turn of each is not counted. `ratio` is the
+median share of the ceiling in reranking on Vaswani.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from benchmarks._alternate import alternate
 from benchmarks._flops import TRAINING, Size, ceiling, useful_flops

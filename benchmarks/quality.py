@@ -1,9 +1,10 @@
 """Quality at equal work: nDCG@10 after the same number of pairs, of rankcli and of sentence-transformers.
 
-Fold 0 of Vaswani, a MiniLM cross-encoder with a fresh head, three seeds. Both sides train on the same groups of 1 + 7 in the
-same order, from the same weights, with AdamW at one learning rate for all, linear decay after a tenth, the same loss and
-precision; dropout differs. The last weights rerank BM25's top 100 of the test queries. `ratio` is the mean difference of
-nDCG@10, rankcli's minus the peer's; its interval is a bootstrap over queries, each with the mean of its seeds.
+Fold 0 of Vaswani, a MiniLM cross-encoder with a fresh head, three seeds. Both sides train on the same groups of 1 + 7
+in the same order, from the same weights, with AdamW at one learning rate for all, linear decay after a tenth, the same
+loss and precision; dropout differs. The last weights rerank BM25's top 100 of the test queries. `ratio` is the mean
+difference of nDCG@10, rankcli's minus the peer's; its interval is a bootstrap over queries, each with the mean of its
+seeds.
 """
 
 from __future__ import annotations

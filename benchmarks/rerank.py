@@ -1,12 +1,13 @@
 """Reranking: pairs per second from run file to run file, of `rankcli rerank` and of sentence-transformers, in turn.
 
-A MiniLM cross-encoder scores BM25's top 100. On the clock are reading the collection, the queries and the run, tokenising,
-scoring, and writing the new run. The peer's `CrossEncoder.predict` sorts the pairs by length by itself; both have the same
-weights, pairs per batch, threads and precision (bf16: rankcli casts its float32 weights, the peer holds them in bfloat16).
+A MiniLM cross-encoder scores BM25's top 100. On the clock are reading the collection, the queries and the run,
+tokenising, scoring, and writing the new run. The peer's `CrossEncoder.predict` sorts the pairs by length by itself;
+both have the same weights, pairs per batch, threads and precision (bf16: rankcli casts its float32 weights, the peer
+holds them in bfloat16).
 
-Each side is a process with an open model that takes turns; while one computes the other waits. Opening the model, and a first
-turn over the same run, in which shapes are compiled and memory is taken, are not counted, for either. `ratio` is the median over
-the rounds on Vaswani.
+Each side is a process with an open model that takes turns; while one computes the other waits. Opening the model, and a
+first turn over the same run, in which shapes are compiled and memory is taken, are not counted, for either. `ratio` is
+the median over the rounds on Vaswani.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._alternate import alternate, ratio_of, speeds
+from benchmarks._alternate import about_peer, alternate, ratio_of, speeds
 from benchmarks._report import check, print_report, rounded, run
 from benchmarks._turns import Contender
 from benchmarks._work import EVALBATCH, Collection, cross_encoder, pairs_in, parser, peer_python
@@ -64,7 +65,7 @@ def _measure(
         Contender(sys.executable, "_our_side", task) as ours,
     ):
         found = alternate({"rankcli": ours, "peer": peer}, 1 + options.rounds, turn)[1:]
-        hello = peer.hello
+        versions = about_peer(peer)
     pairs = pairs_in(first)
     rounds = [speeds(each, len(pairs), name) for each in found]
     scores = [read_run(outputs[side]) for side in ("rankcli", "peer")]
@@ -73,7 +74,7 @@ def _measure(
         "pairs": len(pairs),
         "tokens_per_pair": rounded(collection.lengths(pairs).mean()),
         "largest_difference": float(np.max(differences)),
-        **hello,
+        **versions,
     }
     return rounds, about
 

@@ -1,9 +1,10 @@
 """How throughput depends on sequence length, list size, depth and devices: time should grow with the tokens alone.
 
-Collections are made up of words of one token each, so that every pair has as many tokens as wanted. `rerank`: runs of pairs of
-several lengths, and of several depths, with an open model, the second of two turns. `train`: a training per point, its last
-iteration, for several lengths, list sizes, and one or two virtual devices on the same cores. `ratio` is the time per token of
-the longest sequences over that of the shortest, in reranking; attention alone makes it 1.06 from 32 to 256 tokens.
+Collections are made up of words of one token each, so that every pair has as many tokens as wanted. `rerank`: runs of
+pairs of several lengths, and of several depths, with an open model, the second of two turns. `train`: a training per
+point, its last iteration, for several lengths, list sizes, and one or two virtual devices on the same cores. `ratio` is
+the time per token of the longest sequences over that of the shortest, in reranking; attention alone makes it 1.06 from
+32 to 256 tokens.
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ def _training(point: Point, folder: Path, model: Path, options: argparse.Namespa
 
 def _figures(what: str, point: Point, turn: dict[str, Any]) -> dict[str, Any]:
     tokens = point.length * turn["pairs"]
-    shares = {name: turn[name] for name in ("waiting_share", "padding_share") if name in turn}
-    return {
+    shares: dict[str, Any] = {name: turn[name] for name in ("waiting_share", "padding_share") if name in turn}
+    figures = {
         "what": what,
         "varies": point.varies,
         "length": point.length,
@@ -126,8 +127,8 @@ def _figures(what: str, point: Point, turn: dict[str, Any]) -> dict[str, Any]:
         "tokens": tokens,
         "tokens_per_s": rounded(tokens / turn["seconds"]),
         "seconds": rounded(turn["seconds"]),
-        **shares,
     }
+    return {**figures, **shares}
 
 
 def linearity(rounds: list[dict[str, Any]], what: str) -> float:

@@ -1,9 +1,10 @@
 """Start-up: seconds from a command to its first training step or score, with their parts; and of `--help`.
 
 `rankcli train` on Vaswani with MiniLM: `cold` with empty caches, `warm` with the records and the first stage there, and
-`resumed`, warm with the checkpoint of a run that was stopped after its first step. The untrained model is validated before the first step,
-here on one candidate per query: what more of them take is not start-up. `rerank` goes to the scores of its first batch.
-Files that were read before are in memory. `ratio` is the median of the warm first step over the 15 s wanted.
+`resumed`, warm with the checkpoint of a run that was stopped after its first step. The untrained model is validated
+before the first step, here on one candidate per query: what more of them take is not start-up. `rerank` goes to the
+scores of its first batch. Files that were read before are in memory. `ratio` is the median of the warm first step over
+the 15 s wanted.
 """
 
 from __future__ import annotations

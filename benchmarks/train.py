@@ -1,9 +1,9 @@
 """Training: pairs per second of `rankcli train` and of sentence-transformers' `CrossEncoderTrainer`, in turn.
 
-A MiniLM cross-encoder on groups of 1 + 7 documents from BM25's top 100, whole loop: reading, tokens to batches, dropout,
-gradients, AdamW, metrics. Both take the same groups in the same order, from the same weights, with the same batch,
-threads and precision (bf16: weights in float32, computed in bfloat16). The peer's loss is `ListNetLoss`, its labels such
-that it is the same function as rankcli's `lce`.
+A MiniLM cross-encoder on groups of 1 + 7 documents from BM25's top 100, whole loop: reading, tokens to batches,
+dropout, gradients, AdamW, metrics. Both take the same groups in the same order, from the same weights, with the same
+batch, threads and precision (bf16: weights in float32, computed in bfloat16). The peer's loss is `ListNetLoss`, its
+labels such that it is the same function as rankcli's `lce`.
 
 Each side is a process that starts once per collection and then takes turns of the same groups; while one computes the
 other waits. Start-up, and all of the first turn, in which shapes are compiled and memory is taken, are not counted, for
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks._alternate import alternate, ratio_of, speeds
+from benchmarks._alternate import about_peer, alternate, ratio_of, speeds
 from benchmarks._report import check, print_report, rounded, run
 from benchmarks._turns import Contender
 from benchmarks._work import (
@@ -46,7 +46,11 @@ def main() -> None:
     made.add_argument("--mini-batch", type=int, default=MINI_BATCH, help="of the peer's loss; 0: none [%(default)s]")
     options = made.parse_args()
     rounds: list[dict[str, Any]] = []
-    conditions: dict[str, Any] = {"precision": options.precision, "batch_groups": BATCH, "mini_batch": options.mini_batch}
+    conditions: dict[str, Any] = {
+        "precision": options.precision,
+        "batch_groups": BATCH,
+        "mini_batch": options.mini_batch,
+    }
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         model = cross_encoder(Path(scratch))
         for name in options.collections:
@@ -92,7 +96,7 @@ def _measure(
         found = alternate({"rankcli": ours, "peer": peer}, options.rounds)
         rounds = [speeds(each, groups * (1 + NEGATIVES), name) for each in found]
         lengths = collection.lengths(pairs_of(collection.samples(groups * turns)))
-        about = {"groups_per_turn": groups, "tokens_per_pair": rounded(lengths.mean()), **peer.hello}
+        about = {"groups_per_turn": groups, "tokens_per_pair": rounded(lengths.mean()), **about_peer(peer)}
     return rounds, about
 
 
