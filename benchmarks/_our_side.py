@@ -17,6 +17,7 @@ from rankcli.log import say
 from rankcli.pipelines.rerank import Reranking
 from rankcli.pipelines.train import train as run_training
 from rankcli.rerankers.crossencoder import CrossEncoderModel
+from rankcli.trainers import _predict
 from rankcli.trainers._history import History
 from rankcli.trainers._meter import Meter
 
@@ -69,20 +70,17 @@ def train(turns: Turns) -> None:
 def rerank(turns: Turns) -> None:
     """Rerank a run in every turn, as `rankcli rerank` does, with a model that is open."""
     task, counted, meter = turns.task, count_traces(), Meter()
-    reranking = Reranking(task["model"], amp=amp(task["precision"]))
-    step = reranking.predictor._step
+    reranking, plain = Reranking(task["model"], amp=amp(task["precision"])), _predict.per_replica  # type: ignore[attr-defined]
 
-    def counting(batch: Any) -> Any:
-        meter.lap("waiting")
-        meter.count([batch])
-        found = step(batch)
+    def counting(strategy: Any, batches: Any) -> Any:
+        meter.count(batches)
         meter.lap("steps")
-        return found
+        return plain(strategy, batches)
 
     turns.answer({})
     while (turn := turns.wait()) is not None:
         count = turn.pop("count", False)  # on the clock nothing is counted
-        reranking.predictor._step = counting if count else step
+        _predict.per_replica = counting if count else plain  # type: ignore[attr-defined]
         start = time.perf_counter()
         files: dict[str, Any] = {name: task[name] for name in ("docs", "queries", "run") if name in task}
         done = reranking(**{**files, **turn})["result"]

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks._tokenizer import minilm
 from rankcli.config.load import load_config
-from rankcli.data.trec import ranking
+from rankcli.data.trec import Run, ranking
 from rankcli.pipelines._prepare import Prepared, prepare
 from rankcli.records.workers import available_cpus
 from rankcli.shapes import Sample
@@ -29,7 +29,7 @@ EVALBATCH = 64
 DATA = Path(os.environ.get("RANKCLI_DATA") or Path(__file__).resolve().parent.parent / "data")
 
 
-def cross_encoder(folder: Path) -> Path:
+def cross_encoder(folder: Path, dropout: float = 0.1) -> Path:
     """MiniLM as a sequence classifier of one label in `folder`, with a head drawn once: what all sides start from."""
     source, target = minilm(), folder / "model"
     target.mkdir()
@@ -40,6 +40,8 @@ def cross_encoder(folder: Path) -> Path:
         "architectures": ["BertForSequenceClassification"],
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
         "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
     }
     (target / "config.json").write_text(json.dumps(config))
@@ -62,6 +64,7 @@ class Collection:
     model: Path
     trainer: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
+    dropout: float = 0.1
 
     @cached_property
     def config(self) -> Path:
@@ -75,7 +78,7 @@ class Collection:
                 "run": {"name": "bm25", "k": DEPTH},
                 "folds": {"k": 3, "fold": 0, "seed": 7},
             },
-            "reranker": {"name": "crossencoder", "pretrained": str(self.model)},
+            "reranker": {"name": "crossencoder", "pretrained": str(self.model), "dropout": self.dropout},
             "extractor": {"name": "passage", "maxseqlen": MAXSEQLEN, "maxqlen": MAXQLEN},
             "sampler": {"name": "LCE", "nneg": NEGATIVES},
             "trainer": {
@@ -111,14 +114,19 @@ class Collection:
                 file.write(json.dumps({**texts, "labels": sample.labels}) + "\n")
         return path
 
-    def write_run(self, queries: int, split: str = "test") -> Path:
-        """A run of the candidates of the first `queries` queries of a part of the split; 0: of all."""
-        path, found = self.folder / "first.run", self.prepared.candidates(split)
+    def write_run(self, queries: int | None = None, splits: tuple[str, ...] = ("test",), depth: int = DEPTH) -> Path:
+        """A run of the candidates of some parts of the split: of the first `queries` of each, of all for None."""
+        path = self.folder / "first.run"
         with path.open("w") as file:
-            for qid in sorted(found)[: queries or None]:
-                for rank, docid in enumerate(ranking(found[qid]), 1):
-                    file.write(f"{qid} Q0 {docid} {rank} {found[qid][docid]} bm25\n")
+            for found in map(self.prepared.candidates, splits):
+                self._write_candidates(found, queries, depth, file)
         return path
+
+    @staticmethod
+    def _write_candidates(found: Run, queries: int | None, depth: int, file: TextIO) -> None:
+        for qid in sorted(found)[:queries]:
+            for rank, docid in enumerate(ranking(found[qid])[:depth], 1):
+                file.write(f"{qid} Q0 {docid} {rank} {found[qid][docid]} bm25\n")
 
     def lengths(self, pairs: Iterable[tuple[str, str]]) -> npt.NDArray[np.int64]:
         """Tokens of the sequence of each (query, document) as rankcli reads it: what is cut off is not counted."""
@@ -154,12 +162,12 @@ def pairs_in(run: Path) -> list[tuple[str, str]]:
     return [(line.split()[0], line.split()[2]) for line in run.read_text().splitlines()]
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+def parser(name: str, description: str | None, rounds: int = 5) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     made = argparse.ArgumentParser(f"scripts/bench {name}", description=(description or "").split("\n")[0])
     made.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="with the collections [%(default)s]")
     made.add_argument("--precision", choices=["fp32", "bf16"], default="bf16", help="[%(default)s]")
-    made.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
+    made.add_argument("--rounds", type=int, default=rounds, help="[%(default)s]")
     made.add_argument("--scratch", metavar="DIR", help="where it works [a temporary folder]")
     return made
 

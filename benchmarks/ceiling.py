@@ -59,15 +59,16 @@ def main() -> None:
         contenders["rerank"].turn(output=f"{scratch}/out.run")
         found = alternate(contenders, options.rounds, turn)
         counted = contenders["rerank"].turn(output=f"{scratch}/out.run", count=True)
+        pairs = pairs_in(first)
         work = {
-            "rerank": useful_flops(size, collection.lengths(pairs_in(first))),
+            "rerank": useful_flops(size, collection.lengths(pairs)),
             "train": [
                 TRAINING * useful_flops(size, collection.lengths(pairs_of(samples)))
                 for samples in _dealt(collection.samples(GROUPS * turns), GROUPS)[1:]
             ],
         }
-    rounds = [_round(each, number, work, [flops(shape) for shape in shapes]) for number, each in enumerate(found)]
-    last = found[-1]["train"]
+    operations = [flops(shape) for shape in shapes]
+    rounds = [_round(each, number, work, operations) for number, each in enumerate(found)]
     checks = {
         "rerank_share": check(median(each["rerank_share"] for each in rounds), ">= 0.8"),
         "train_share": check(median(each["train_share"] for each in rounds), ">= 0.55"),
@@ -75,12 +76,12 @@ def main() -> None:
         "train_padding": check(median(each["train"]["padding_share"] for each in found), "<= 0.05"),
         "waiting_share": check(median(each["train"]["waiting_share"] for each in found), "< 0.03"),
         "rerank_compilations": check(counted["traces"], f"<= {len(LENGTHS)}"),
-        "train_compilations": check(last["traces"], f"<= {len(LENGTHS)}"),
+        "train_compilations": check(found[-1]["train"]["traces"], f"<= {len(LENGTHS)}"),
     }
     conditions = {
         "precision": options.precision,
         "collection": options.collection,
-        "rerank_pairs": len(pairs_in(first)) if first.exists() else QUERIES * 100,
+        "rerank_pairs": len(pairs),
         "train_groups": GROUPS,
         "shapes": shapes,
     }
