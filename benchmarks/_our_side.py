@@ -73,7 +73,7 @@ def rerank(turns: Turns) -> None:
     reranking, plain = Reranking(task["model"], amp=amp(task["precision"])), _predict.per_replica  # type: ignore[attr-defined]
 
     def counting(strategy: Any, batches: Any) -> Any:
-        meter.count(batches)
+        meter.count([{"rerank": batch} for batch in batches])
         meter.lap("steps")
         return plain(strategy, batches)
 

@@ -22,7 +22,7 @@ PARTS = (  # what is called by whom, and what it is a part of
     ("rankcli.backend", "tfr._load", "tensorflow_ranking"),
     ("rankcli.config.load", "load_config", "config"),
     ("rankcli.pipelines.train", "prepare", "inputs"),
-    ("rankcli.pipelines._prepare", "weights_fingerprint", "inputs"),
+    ("rankcli.pipelines._prepare", "hash_of_files", "inputs"),
     ("rankcli.pipelines._prepare", "Prepared.use", "records"),
     ("rankcli.trainers._loop", "Loop.__init__", "build"),
     ("rankcli.trainers._checkpoint", "Checkpoints.restore", "restore"),

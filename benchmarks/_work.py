@@ -102,23 +102,25 @@ class Collection:
 
     def samples(self, count: int) -> list[Sample]:
         """The first training samples."""
-        sampler = self.prepared.samplers["train"]
+        sampler = self.prepared.sets["train"].sampler
         return [sampler(n) for n in range(count)]
 
     def write_groups(self, count: int) -> Path:
         """A file of the texts of the first training samples, for the peer."""
-        path, data = self.folder / "groups.jsonl", self.prepared.dataset
+        samples, data = self.samples(count), self.prepared.dataset
+        path = self.folder / "groups.jsonl"
         with path.open("w") as file:
-            for sample in self.samples(count):
+            for sample in samples:
                 texts = {"query": data.queries[sample.qid], "docs": data.docs.texts(sample.docids)}
                 file.write(json.dumps({**texts, "labels": sample.labels}) + "\n")
         return path
 
     def write_run(self, queries: int | None = None, splits: tuple[str, ...] = ("test",), depth: int = DEPTH) -> Path:
         """A run of the candidates of some parts of the split: of the first `queries` of each, of all for None."""
+        parts = [self.prepared.candidates(split) for split in splits]
         path = self.folder / "first.run"
         with path.open("w") as file:
-            for found in map(self.prepared.candidates, splits):
+            for found in parts:
                 self._write_candidates(found, queries, depth, file)
         return path
 
@@ -150,6 +152,18 @@ class Collection:
             "threads": available_cpus(),
             **more,
         }
+
+
+def in_turns(turns: int, groups: int, batch: int, precision: str) -> dict[str, Any]:
+    """Options of a training whose iterations are turns; it validates and saves where it begins and ends."""
+    return {
+        "batch": batch,
+        "itersize": groups,
+        "niters": turns,
+        "validatefreq": turns,
+        "checkpoint_interval": turns,
+        "amp": amp(precision),
+    }
 
 
 def pairs_of(samples: Iterable[Sample]) -> list[tuple[str, str]]:

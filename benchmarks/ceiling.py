@@ -21,7 +21,7 @@ from benchmarks._flops import TRAINING, Size, ceiling, useful_flops
 from benchmarks._matmul import encoder_shapes, flops
 from benchmarks._report import check, median, print_report, rounded, run
 from benchmarks._turns import Contender
-from benchmarks._work import Collection, amp, cross_encoder, pairs_in, pairs_of, parser, peer_python
+from benchmarks._work import Collection, cross_encoder, in_turns, pairs_in, pairs_of, parser, peer_python
 from rankcli.records.layout import LENGTHS
 from rankcli.records.workers import available_cpus
 
@@ -38,9 +38,9 @@ def main() -> None:
         size = Size.of(json.loads((model / "config.json").read_text()))
         shapes = encoder_shapes(ROWS, size.hidden, size.intermediate)
         turns = 1 + options.rounds
-        trainer = {"batch": BATCH, "itersize": GROUPS, "niters": turns, "validatefreq": turns}
+        trainer = in_turns(turns, GROUPS, BATCH, options.precision)
         source = options.data / options.collection
-        collection = Collection(source, Path(scratch, "work"), model, {**trainer, "amp": amp(options.precision)})
+        collection = Collection(source, Path(scratch, "work"), model, trainer)
         first = collection.write_run(QUERIES)
         task = {"does": "matmul", "shapes": shapes, "precision": options.precision, "threads": available_cpus()}
         rerank_task = collection.task("rerank", run=str(first), precision=options.precision)
@@ -56,9 +56,8 @@ def main() -> None:
         def turn(contender: Contender, name: str, _: int) -> dict[str, Any]:
             return contender.turn(**({"output": f"{scratch}/out.run"} if name == "rerank" else {}))
 
-        contenders["rerank"].turn(output=f"{scratch}/out.run")
-        found = alternate(contenders, options.rounds, turn)
         counted = contenders["rerank"].turn(output=f"{scratch}/out.run", count=True)
+        found = alternate(contenders, options.rounds, turn)
         pairs = pairs_in(first)
         work = {
             "rerank": useful_flops(size, collection.lengths(pairs)),

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks._report import check, print_report, rounded, run
 from benchmarks._tokenizer import minilm
 from benchmarks._turns import Contender
-from benchmarks._work import NEGATIVES, Collection, amp, cross_encoder, parser
+from benchmarks._work import NEGATIVES, Collection, cross_encoder, in_turns, parser
 from rankcli.log import say
 
 QUERY_WORDS, SPECIAL = 5, 3
@@ -95,11 +95,7 @@ def _training(point: Point, folder: Path, model: Path, options: argparse.Namespa
     say(f"training: {point}")
     groups = max(TRAIN_PAIRS // point.documents, 4)
     trainer = {
-        "batch": groups // 4,
-        "itersize": groups,
-        "niters": 1 + options.rounds,
-        "validatefreq": 1 + options.rounds,
-        "amp": amp(options.precision),
+        **in_turns(1 + options.rounds, groups, groups // 4, options.precision),
         "strategy": "mirrored" if point.devices > 1 else "cpu",
     }
     write_collection(folder, point.length, 40)

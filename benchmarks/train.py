@@ -26,8 +26,8 @@ from benchmarks._work import (
     MAXSEQLEN,
     NEGATIVES,
     Collection,
-    amp,
     cross_encoder,
+    in_turns,
     pairs_of,
     parser,
     peer_python,
@@ -67,15 +67,7 @@ def _measure(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rounds on a collection, and what it is."""
     groups, turns = GROUPS[name], 1 + options.rounds
-    trainer = {
-        "batch": BATCH,
-        "itersize": groups,
-        "niters": turns,
-        "validatefreq": turns,
-        "bertlr": LR,
-        "lr": LR,
-        "amp": amp(options.precision),
-    }
+    trainer = {**in_turns(turns, groups, BATCH, options.precision), "bertlr": LR, "lr": LR}
     collection = Collection(options.data / name, scratch / name, model, trainer)
     peer_task = collection.task(
         "train",
