@@ -1,7 +1,20 @@
-"""`python -m rankcli`."""
+"""`python -m rankcli`, and the script `rankcli`."""
 
 from __future__ import annotations
 
-from rankcli.cli import main
+import sys
+from typing import NoReturn
 
-main()
+
+def main() -> NoReturn:
+    """The command line; who interrupts it while it is still being imported is not shown where that was."""
+    try:
+        from rankcli.cli import main as command_line
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -97,7 +97,7 @@ def run(args: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         say("interrupted")
         return 128 + (_received or [signal.SIGINT])[-1]
     except Exception as error:  # the boundary: nothing reaches the user as a traceback unless asked for

@@ -81,12 +81,14 @@ class _Check:
         """An instance of the dataclass `cls`; every option checked, even after a problem."""
         hints = get_type_hints(cls, include_extras=True)
         options = {option.name: option for option in dataclasses.fields(cls)}
-        for key, child in node.value.items():
-            if key not in options:
-                self.complain(child, (*keys, key), f"unknown key; {_meant(key, list(options))}")
         found: dict[str, Any] = {}
         for name, option in options.items():
             found[name] = self.option(option, hints[name], node, (*keys, name), found)
+        for key, child in node.value.items():
+            if key not in options:
+                inside = [f"{name}.{key}" for name, value in found.items() if _has(value, key)]
+                meant = f"did you mean {inside[0]!r}?" if inside and not keys else _meant(key, list(options))
+                self.complain(child, (*keys, key), f"unknown key; {meant}")
         if INVALID in found.values() or any(key not in options for key in node.value):
             return INVALID
         try:
@@ -288,6 +290,11 @@ def _dataclass_in(hint: Any) -> tuple[type | None, str]:
         if isinstance(inner, type) and dataclasses.is_dataclass(inner):
             return inner, held
     return None, "one"
+
+
+def _has(section: Any, key: str) -> bool:
+    """Whether a section has an option of that name."""
+    return dataclasses.is_dataclass(section) and key in {option.name for option in dataclasses.fields(section)}
 
 
 def _meant(name: str, legal: list[str]) -> str:

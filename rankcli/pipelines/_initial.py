@@ -75,6 +75,10 @@ class Initial:
         rules = [list(rule) for rule in (self.options.map or {}).items()]
         return {"weights": hash_of_files(*read), "only": self.options.only, "map": rules}
 
+    def check(self) -> None:
+        """Look at names and shapes, so that files which cannot be read and rules of no use are told before all work."""
+        self._mapped()
+
     def warn_of_leakage(self, dataset: Dataset) -> None:
         """Tell how many of the queries that measure this training the weights were trained on, as far as is known.
 
@@ -116,6 +120,11 @@ class Initial:
         return open_tensors(self.directory) if self.checkpoint is None else open_variables(self.checkpoint)
 
     def _renamed(self) -> Tensors:
+        """By our names, a classifier with one label."""
+        mapped = self._mapped()
+        return mapped if self.checkpoint else one_label(mapped, self.where)
+
+    def _mapped(self) -> Tensors:
         """By our names; ConfigError for a rule that renames nothing or makes two names one."""
         stored = self._open()
         names = {name: name for name in stored}
@@ -129,7 +138,7 @@ class Initial:
             twice = sorted(new for new in set(names.values()) if list(names.values()).count(new) > 1)
             raise ConfigError(f"it gives several weights one name: {', '.join(twice[:5])}", where="init.map")
         renamed = stored.renamed({new: old for old, new in names.items()})
-        return renamed if self.checkpoint else one_label(bare(renamed, self.where), self.where)
+        return renamed if self.checkpoint else bare(renamed, self.where)
 
     def _named(self, weight: Weight) -> dict[str, tuple[int, ...]]:
         """What a variable consists of where it lies: names and shapes."""

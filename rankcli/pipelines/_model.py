@@ -60,6 +60,8 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
     if not match:
         fix = "use best, best:METRIC, last or iter:N"
         raise ConfigError(f"unknown weights {weights!r}", where=option, fix=fix)
+    if said.startswith(("/", "./", "../", "~")) and not Path(said).expanduser().exists():
+        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
     model = _fetched(said, match) if is_remote(said) else Model(said, said)
     if model.is_run_directory:
         return model

@@ -54,6 +54,7 @@ def _prepared(config: RunConfig) -> Prepared:
     """A config with its inputs and other weights to start from: what is wrong with them is told before all work."""
     prepared = prepare(config)
     if prepared.initial is not None:
+        prepared.initial.check()
         prepared.initial.warn_of_leakage(prepared.dataset)
     check_parts(prepared)
     return prepared

@@ -74,6 +74,24 @@ def test_control_c_exits_130_without_a_traceback(failing: Any, capsys: pytest.Ca
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
+EARLY = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rankcli.errors":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from rankcli.__main__ import main
+main()
+"""
+
+
+def test_control_c_while_the_commands_are_still_imported_shows_no_traceback(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = python("-c", EARLY, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_anything_else_is_a_bug_of_ours_in_one_line(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
     failing(ZeroDivisionError("by zero"))
     assert run(["schema"]) == 1

@@ -322,3 +322,17 @@ def test_options_that_cannot_be_right_are_usage_errors(override: str, said: str,
     with pytest.raises(RankcliError, match=said) as refused:
         loaded(tiny("TFKNRM", override))
     assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [("init.map={nowhere: x}", ConfigError), ("init.model=EMPTY", MissingError), ("init.weights=iter:3", ConfigError)],
+)
+def test_weights_that_cannot_be_taken_are_told_before_anything_is_made(
+    wrong: str, error: type[RankcliError], tiny: Any, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    wrong = wrong.replace("EMPTY", str(tmp_path / "empty"))
+    with pytest.raises(error):
+        train(tiny("crossencoder", f"init.model={model}", wrong), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists() and not (tmp_path / "cache/records").exists()
