@@ -117,6 +117,7 @@ def test_options_not_at_their_defaults_are_kept(tmp_path):
         ),
         (lambda content: content.pop("extractor"), StorageError, "not a description of a saved model"),
         (lambda content: content["reranker"].update(dim="6"), ConfigError, "dim"),
+        (lambda content: content["reranker"].update(dim=2**20), StorageError, "of which the weights hold only a part"),
         (lambda content: content["reranker"].update(dim=7), StorageError, r"shape \[\d+, 6\], not \[\d+, 7\]"),
     ],
 )
