@@ -107,7 +107,7 @@ def _check(result: dict[str, Any], repair: bool) -> None:
 @click.option(
     "--max-bytes", callback=_size, metavar="SIZE", help="What was used longest ago, until SIZE is left: 10G, 500M."
 )
-@click.option("--unused", is_flag=True, help="Caches that no run directory used that still exists.")
+@click.option("--unused", is_flag=True, help="Caches that no existing run directory used, and local copies.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @storage_option
 @json_option
@@ -117,7 +117,8 @@ def prune(
 ) -> None:
     """Remove caches to which any of the options applies, except those in use.
 
-    What conversions that were interrupted have left goes by age and size too.
+    What conversions that were interrupted have left goes by age and size too; so do the local copies of run directories
+    and models in buckets, which are downloaded again when they are needed.
 
     \b
     Example:

@@ -1,8 +1,7 @@
-"""What lies in a storage of caches: complete, begun and damaged ones; and the work in progress of this machine."""
+"""What lies in a storage of caches: complete, begun and damaged ones."""
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,9 @@ from typing import Any
 
 from rankcli.errors import StorageError
 from rankcli.pipelines._uses import Use, uses
-from rankcli.records.convert import LOCK, SOURCE
+from rankcli.records.convert import SOURCE
 from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, generations, location, unsealed
 from rankcli.storage.base import Storage, guard, is_remote
-from rankcli.storage.locks import taken
 
 COMPLETE, INTERRUPTED, DAMAGED, OTHER = "complete", "interrupted", "damaged", "other version"
 SHARD = re.compile(r"shard-(\d{2})-(\d{8,})-(\d{8,})\.tfrecord")
@@ -73,16 +71,6 @@ class Entry:
         return str(self.identity.get("split", "?"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A local folder of a conversion that goes on (`in_use`) or was interrupted."""
-
-    path: Path
-    bytes: int
-    last_used: float
-    in_use: bool
-
-
 def entries(storage: Storage) -> list[Entry]:
     """Every cache, complete or not, in the order of their names."""
     with ThreadPoolExecutor(THREADS) as pool:
@@ -136,15 +124,6 @@ def links(storage: Storage) -> list[str]:
     return found + [name for name in inner if irregular(storage, name) == "a link"]
 
 
-def work_in_progress(root: Path) -> list[Work]:
-    """The conversions that this machine works on or was interrupted in, in the order of their names."""
-    if not root.is_dir():
-        return []
-    with guard(root):
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
-    return [_work(path) for path in folders]
-
-
 def _places(storage: Storage) -> Iterator[tuple[str, int]]:
     """Cache id and generation of all that may be a cache; links are not followed."""
     passed_over = set(links(storage))
@@ -188,19 +167,3 @@ def _modified(storage: Storage, place: str, names: tuple[str, ...]) -> float:
     wanted = wanted or [f"{place}/{name}" for name in names if SHARD.fullmatch(name)][:THREADS]
     found = [storage.stat(name) for name in wanted if not irregular(storage, name)]
     return max([each.modified for each in found if each is not None], default=0.0)
-
-
-def _work(path: Path) -> Work:
-    files = [found for found in _stats(path) if stat.S_ISREG(found.st_mode)]
-    newest = max((found.st_mtime for found in files), default=0.0)
-    return Work(path=path, bytes=sum(found.st_size for found in files), last_used=newest, in_use=taken(path / LOCK))
-
-
-def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of all files below a folder that somebody may be working in."""
-    for directory, _, files in os.walk(folder):
-        for name in files:
-            try:
-                yield os.lstat(os.path.join(directory, name))
-            except FileNotFoundError:
-                continue

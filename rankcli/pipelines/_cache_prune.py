@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rankcli.errors import StorageError
-from rankcli.pipelines._cache_entries import INTERRUPTED, Entry, Work, examine, irregular
+from rankcli.pipelines._cache_entries import INTERRUPTED, Entry, examine, irregular
+from rankcli.pipelines._cache_local import WORK, Work, remove_work
 from rankcli.pipelines._cache_text import ago
-from rankcli.records.convert import LOCK
 from rankcli.records.manifest import NAME
-from rankcli.storage.base import Storage, guard
-from rankcli.storage.locks import taken
+from rankcli.storage.base import Storage
 
 RECENT_S = 3600.0  # a conversion that wrote something since may be that of another machine, which has no lock
 
@@ -21,7 +19,7 @@ Item = Entry | Work
 
 class Criteria(NamedTuple):
     """What goes: what was last used longer ago (seconds), what was used longest ago as long as all together have more
-    bytes, and caches that no run directory used that still exists.
+    bytes, and caches that no run directory used that still exists, with the local copies of what lies in buckets.
     """
 
     older_than: float | None
@@ -60,7 +58,7 @@ def remove(storage: Storage, chosen: Chosen) -> Chosen:
     """Remove what is to go, unless somebody took it in the meantime; what became of it."""
     item = chosen.item
     try:
-        kept_for = _remove_work(item) if isinstance(item, Work) else _remove_cache(storage, item)
+        kept_for = _remove_local(item) if isinstance(item, Work) else _remove_cache(storage, item)
     except StorageError as error:
         return chosen._replace(kept_for=f"{error.where}: {error.what}", failed=True)
     return chosen._replace(kept_for=kept_for)
@@ -72,6 +70,8 @@ def _over_age_or_unused(item: Item, criteria: Criteria, now: float) -> str:
         return f"last used {ago(now - item.last_used)} ago"
     if criteria.unused and isinstance(item, Entry) and item.state != INTERRUPTED and not _wanted(item):
         return "used by no run directory that exists"
+    if criteria.unused and isinstance(item, Work) and item.kind != WORK:
+        return "a copy that nobody reads"
     return ""
 
 
@@ -87,12 +87,8 @@ def _in_use(item: Item, now: float) -> str:
     return "its conversion may go on" if begun and now - item.last_used < RECENT_S else ""
 
 
-def _remove_work(work: Work) -> str:
-    if taken(work.path / LOCK):
-        return "in use"
-    with guard(work.path):
-        shutil.rmtree(work.path)
-    return ""
+def _remove_local(work: Work) -> str:
+    return "" if remove_work(work) else "in use"
 
 
 def _remove_cache(storage: Storage, entry: Entry) -> str:

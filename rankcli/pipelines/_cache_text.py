@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from rankcli.pipelines._cache_entries import INTERRUPTED, Entry, Work
+from rankcli.pipelines._cache_entries import INTERRUPTED, Entry
+from rankcli.pipelines._cache_local import Work
 from rankcli.pipelines._uses import Use
 
 WIDTH = 100
@@ -43,8 +44,9 @@ def described(uri: str, entry: Entry) -> dict[str, Any]:
 
 
 def described_work(work: Work) -> dict[str, Any]:
-    """All that is known of a folder of work in progress."""
+    """All that is known of a local folder."""
     return {
+        "kind": work.kind,
         "path": str(work.path),
         "bytes": work.bytes,
         "last_used": timestamp(work.last_used),

@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rankcli.pipelines._cache_damage import Damage, Note, find_damages, notes
-from rankcli.pipelines._cache_entries import COMPLETE, Entry, Work, entries, links, work_in_progress
+from rankcli.pipelines._cache_entries import COMPLETE, Entry, entries, links
+from rankcli.pipelines._cache_local import Work, local_work
 from rankcli.pipelines._cache_prune import Criteria, Item, choose, remove
 from rankcli.pipelines._cache_text import counted, described, described_work, table
-from rankcli.pipelines._prepare import records_storage, work_folder
+from rankcli.pipelines._prepare import records_storage
 from rankcli.records.manifest import NAME
 from rankcli.storage.base import Storage
-from rankcli.storage.places import cache_uri
+from rankcli.storage.places import cache_uri, local_root
 
 
 def ls(option: str | None) -> dict[str, Any]:
     """The caches at the option `storage`, last used first; `text` for people and `result` for machines."""
-    storage, folder = records_storage(option), work_folder(option)
+    storage, root = records_storage(option), local_root(option)
     found = sorted(entries(storage), key=lambda entry: -entry.last_used)
-    work = work_in_progress(folder)
+    work = local_work(root)
     result = {
         "storage": storage.uri,
         "caches": [described(storage.uri, entry) for entry in found],
@@ -29,8 +30,8 @@ def ls(option: str | None) -> dict[str, Any]:
         "work_bytes": sum(each.bytes for each in work),
     }
     total = f"{storage.uri}: {counted(len(found), 'cache')}, {result['bytes']:,} bytes"
-    total += f"\n{folder}: work in progress, {result['work_bytes']:,} bytes" if work else ""
-    return {"result": result, "text": "\n".join([*(table(found, time.time()) if found else []), total])}
+    lines = [*(table(found, time.time()) if found else []), total, *_local_lines(work)]
+    return {"result": result, "text": "\n".join(lines)}
 
 
 def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
 def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> dict[str, Any]:
     """Remove what `criteria` say except what is in use; says what went, what was kept for that, and what failed."""
     storage = records_storage(option)
-    found: list[Item] = [*entries(storage), *work_in_progress(work_folder(option))]
+    found: list[Item] = [*entries(storage), *local_work(local_root(option))]
     done = choose(found, criteria, time.time())
     if not dry_run:
         done = [each if each.kept_for else remove(storage, each) for each in done]
@@ -74,6 +75,12 @@ def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> d
         "bytes_left": sum(item.bytes for item in found) - freed,
     }
     return {"result": result, "text": "\n".join(_prune_lines(result))}
+
+
+def _local_lines(work: Sequence[Work]) -> Iterator[str]:
+    """A line for every kind of local folder."""
+    for kind, folder in dict.fromkeys((each.kind, each.path.parent) for each in work):
+        yield f"{folder}: {kind}, {sum(each.bytes for each in work if each.kind == kind):,} bytes"
 
 
 def _repaired(

@@ -22,6 +22,7 @@ from rankcli.storage.places import local_root
 from rankcli.storage.scratch import replacing_directory
 
 ATTEMPTS = 5  # to find a directory that does not change while it is copied
+FOLDER, LOCK, HOLD = "trees", "lock", ".hold"  # copies of directories: changed by one at a time, each held by readers
 _HEX = 16
 
 Tree = dict[str, Meta]
@@ -105,15 +106,15 @@ def _is_path(name: str) -> bool:
 
 def _copied(uri: str, found: Tree) -> Path:
     """The copy of this state of a directory, made where it is missing; older ones that nobody reads are removed."""
-    home = local_root() / "trees" / _digest(uri)
+    home = local_root() / FOLDER / _digest(uri)
     state = _digest(json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items())))
     directory = home / state
-    with locks.exclusive(home / "lock"), guard(home):
+    with locks.exclusive(home / LOCK), guard(home):
         if not directory.is_dir():
             older = [path for path in home.iterdir() if path.is_dir()]
             with replacing_directory(directory) as building:
                 _fill(uri, found, building, older)
-        _in_use.enter_context(locks.shared(home / f"{state}.hold"))
+        _in_use.enter_context(locks.shared(home / f"{state}{HOLD}"))
         _remove_unused(home)
     return directory
 
@@ -130,7 +131,7 @@ def _fill(uri: str, found: Tree, building: Path, older: Iterable[Path]) -> None:
 
 
 def _remove_unused(home: Path) -> None:
-    for hold in home.glob("*.hold"):
+    for hold in home.glob(f"*{HOLD}"):
         if not locks.taken(hold):
             shutil.rmtree(home / hold.stem, ignore_errors=True)
             hold.unlink(missing_ok=True)

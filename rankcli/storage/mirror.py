@@ -23,6 +23,7 @@ from rankcli.storage.base import guard, is_remote
 from rankcli.storage.claim import LOCK, claimed
 from rankcli.storage.inputs import below, download, is_copy, located, tree
 
+FOLDER = "runs"
 RUN = "run.json"  # says whose directory it is: there from the first to the last
 RESULT = "result.json"
 MARKERS = ("state.json", "rankcli.json", RESULT)
@@ -52,7 +53,7 @@ class Mirror:
             self.path = Path(uri)
             return
         self.bucket, self.name = located(self.uri)
-        self.path = root / "runs" / hashlib.sha256(self.bucket.uri(self.name).encode()).hexdigest()[:32]
+        self.path = root / FOLDER / hashlib.sha256(self.bucket.uri(self.name).encode()).hexdigest()[:32]
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

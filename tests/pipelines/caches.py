@@ -27,6 +27,13 @@ SHARDS = {"train": 8, "dev": 4, "test": 4}
 Said = tuple[int, str, str]
 
 
+def json_of(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
+    """What a command says as JSON."""
+    capsys.readouterr()
+    assert run([*args, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
 class Caches:
     """The caches of the tiny collection's three splits, at `uri`; `run` types a command and gives what it said."""
 
