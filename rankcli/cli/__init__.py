@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from rankcli import __version__
-from rankcli.cli._options import debug_option
+from rankcli.cli._options import PERMISSIONS, debug_option
 from rankcli.errors import RankcliError, StorageError
 from rankcli.log import say
 
@@ -109,7 +109,9 @@ def _report(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
         place = str(error.filename or "")
-        error = StorageError(str(error.strerror), where=place, fix="free space or choose another place")
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        fix = PERMISSIONS if refused else "free space or choose another place"
+        error = StorageError(str(error.strerror), where=place, fix=fix)
     if isinstance(error, RankcliError):
         say(f"error: {error}")
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import click
 
 from rankcli.data.files import check_output
+from rankcli.errors import StorageError
 from rankcli.storage.base import is_remote
+
+PERMISSIONS = "check the path and its permissions"
 
 
 class Place(click.Path):
@@ -34,6 +38,8 @@ class OutputFile(Place):
             self.fail(f"{path} is a folder, a file is needed.", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"There is no folder {path.parent}.", param, ctx)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise StorageError("cannot be written: Permission denied", where=str(path), fix=PERMISSIONS)
         return path
 
 

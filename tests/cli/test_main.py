@@ -109,10 +109,27 @@ def test_debug_shows_the_traceback(args: list[str], failing: Any, capsys: pytest
         assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_a_full_disk_that_nothing_caught_is_a_storage_failure(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    failing(OSError(28, "No space left on device", "out/x"))
+@pytest.mark.parametrize(
+    ("number", "said", "fix"),
+    [
+        (28, "No space left on device", "free space or choose another place"),
+        (13, "Permission denied", "check the path and its permissions"),
+    ],
+)
+def test_a_failing_disk_that_nothing_caught_is_a_storage_failure(
+    number: int, said: str, fix: str, failing: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(OSError(number, said, "out/x"))
     assert run(["schema"]) == 6
-    assert "out/x: No space left on device" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"error: out/x: {said}\n  -> {fix}\n"
+
+
+def test_an_output_that_may_not_be_written_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may do anything
+    assert run(["rerank", "--model", "x", "--output", str(tmp_path / "out.run")]) == 6
+    assert f"{tmp_path}/out.run: cannot be written: Permission denied" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
