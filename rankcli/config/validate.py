@@ -83,6 +83,9 @@ class _Check:
         options = {option.name: option for option in dataclasses.fields(cls)}
         found: dict[str, Any] = {}
         for name, option in options.items():
+            same, said = option.metadata.get("alias"), node.value.get(name)
+            if same in node.value and said is not None and said.value is not None:
+                self.complain(said, (*keys, name), f"says the same as `{same}`: give one of the two")
             found[name] = self.option(option, hints[name], node, (*keys, name), found)
         for key, child in node.value.items():
             if key not in options:

@@ -75,6 +75,10 @@ class Training(Protocol):
     def starts(self) -> Mapping[str, int]:
         """By optimizer group, the global step at which it starts to train."""
 
+    @property
+    def equal_losses(self) -> Mapping[str, float]:
+        """By the name of a loss, as metrics.jsonl has it, its value where all scores of a group are equal."""
+
     def scores(self, name: str) -> Scores:
         """The scores of all pairs of a dev set by the weights as they are."""
 

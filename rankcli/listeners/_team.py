@@ -22,7 +22,9 @@ from rankcli.listeners._base import (
     Validation,
     Vote,
 )
+from rankcli.listeners.tensorboard import TensorBoard
 from rankcli.listeners.validation import Validating
+from rankcli.listeners.watch import Watching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Chosen:
 
 
 def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chosen]:
-    """The listeners of a run: those a trainer asks for, after a validation of every dev set that none of them is of.
+    """The listeners of a run: those a trainer asks for, behind a validation of every dev set that none of them is of,
+    in front of a `watch`.
 
     ConfigError for a metric or dev set that is not known, and where no validation, or more than one, keeps the weights
     of a metric that are to be tested.
@@ -49,8 +52,13 @@ def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chose
     asked = [(f"trainer.listeners.{n}", options) for n, options in enumerate(trainer.listeners)]
     known = {options.set for options in trainer.listeners if isinstance(options, Validating)}
     missing = [("trainer.listeners", Validating(set=name)) for name in devsets if name not in known]
+    usual: list[tuple[str, Any]] = []
+    if not any(isinstance(each, Watching) for each in trainer.listeners):
+        usual.append(("trainer.listeners", Watching()))
+    if trainer.boardname is not None:
+        usual.append(("trainer.boardname", TensorBoard(boardname=trainer.boardname)))
     found, counts = [], dict[str, int]()
-    for where, options in [*missing, *asked]:
+    for where, options in [*missing, *asked, *usual]:
         name = LISTENERS.name_of(options)
         counts[name] = counts.get(name, 0) + 1
         if isinstance(options, Validating):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from rankcli.config.registry import LOSSES
 from rankcli.evaluation.interpolate import Scores
 from rankcli.rerankers._base import Reranker
 from rankcli.rerankers._saved import save_reranker
-from rankcli.trainers._base import TrainerContext
+from rankcli.trainers._base import TRAIN, TrainerContext, TrainingSet
 from rankcli.trainers._predict import Predictor
 
 
 class Access:
     """The `Training` that listeners are given.
 
-    `starts` says when each optimizer group starts to train; `on_batch` is called after every batch scored, and may
+    `starts` says when each optimizer group starts to train, `equal_losses` what losses are where scores are equal;
+    `on_batch` is called after every batch scored, and may
     raise; `before_keep` makes sure that a run that is killed from then on goes on with these weights, not with older
     ones.
     """
@@ -26,17 +30,14 @@ class Access:
         reranker: Reranker,
         predictor: Predictor,
         starts: Mapping[str, int],
+        equal_losses: Mapping[str, float],
         on_batch: Callable[[], None],
         before_keep: Callable[[], None],
     ) -> None:
-        self._ctx, self._reranker, self._predictor, self._starts = ctx, reranker, predictor, dict(starts)
+        self._ctx, self._reranker, self._predictor = ctx, reranker, predictor
+        self.starts, self.equal_losses = starts, equal_losses
         self._on_batch, self._before_keep = on_batch, before_keep
         self._scored: dict[str, Scores] = {}
-
-    @property
-    def starts(self) -> Mapping[str, int]:
-        """By optimizer group, the global step at which it starts to train."""
-        return self._starts
 
     def renew(self) -> None:
         """The weights have changed: forget what they scored."""
@@ -53,3 +54,16 @@ class Access:
         """Save the weights as a model directory."""
         self._before_keep()
         save_reranker(self._reranker, self._ctx.extractor, dict(self._ctx.sections), self._ctx.out / path)
+
+
+def equal_losses(losses: Mapping[str, Any], train: Mapping[str, TrainingSet]) -> dict[str, float]:
+    """What the losses (options) of tasks are where the scores of a group are equal, by the names of what is logged; of
+    those only for which that is known: ln K for a softmax over K documents, ln 2 for a sigmoid on one.
+    """
+    found = {}
+    for task, options in losses.items():
+        kind, manifest = LOSSES.name_of(options), train[task].records.manifest
+        known = {"lce": math.log(manifest.documents / manifest.samples), "crossentropy": math.log(2)}
+        if kind in known:
+            found[kind if task == TRAIN else f"{task}/loss"] = known[kind]
+    return found

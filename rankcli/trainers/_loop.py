@@ -19,7 +19,7 @@ from rankcli.listeners._team import Team, chosen, entry_of
 from rankcli.log import Progress, say, warn
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker
-from rankcli.trainers._access import Access
+from rankcli.trainers._access import Access, equal_losses
 from rankcli.trainers._base import State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints, checkpoint_name
 from rankcli.trainers._divergence import PATIENCE, check_weights, diverged, found_in, groups_of
@@ -84,8 +84,15 @@ class Loop:
         self.factors = [options.factor(group.options.schedule) for group in self.groups]
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop()
-        starts = {group.name: group.starts_at(options.steps_per_iter) for group in self.groups}
-        self.access = Access(ctx, self.reranker, self.predictor, starts, self.stop.raise_if_asked, self._before_keep)
+        self.access = Access(
+            ctx,
+            self.reranker,
+            self.predictor,
+            starts={group.name: group.starts_at(options.steps_per_iter) for group in self.groups},
+            equal_losses=equal_losses(options.losses(), ctx.train),
+            on_batch=self.stop.raise_if_asked,
+            before_keep=self._before_keep,
+        )
         self.team.after_initialisation(self.access)
 
     def fit(self) -> State:
@@ -192,7 +199,8 @@ class Loop:
     def _note(self, done: Mapping[str, Any], state: State) -> None:
         """Count a step; one that was not finite is left out where a lower loss scale may still help."""
         if done["finite"]:
-            state.count(float(done["loss"]), self.step.told(done))
+            norms = dict(zip((group.name for group in self.groups), done["grad_norm"].numpy().tolist(), strict=True))
+            state.count(float(done["loss"]), {**self.step.told(done), "grad_norm": norms})
             state.unusable = 0
         else:
             if not (self.scale and done["scale"] > 1):

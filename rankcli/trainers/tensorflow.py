@@ -35,7 +35,11 @@ class TensorflowTrainer:
     version: ClassVar[int] = 1
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
     niters: PositiveInt = option(2, "iterations")
+    max_epochs: PositiveInt | None = option(None, "another name of `niters`", alias="niters")
     itersize: PositiveInt = option(160, "samples (groups) per iteration")
+    steps_per_epoch: PositiveInt | None = option(
+        None, "steps per iteration, in place of `itersize`: that is steps_per_epoch x batch", alias="itersize"
+    )
     accumulate: PositiveInt = option(1, "micro-batches that a batch is computed in, to need less memory")
     optimizer: Any = component(OPTIMIZERS, "adam", "how gradients change variables: `adam`, `adamw` or `sgd`")
     bertlr: NonNegativeFloat = option(BERTLR, "learning rate of the encoder")
@@ -63,6 +67,9 @@ class TensorflowTrainer:
         HOOKS, "what is added to the training step, in this order: a list of `clipnorm`, `gradnorm`, `l1`, `l2`, `loss`"
     )
     validatefreq: PositiveInt = option(1, "iterations between validations")
+    boardname: str | None = option(
+        None, "write events for TensorBoard to `tensorboard/NAME`: short for the listener `tensorboard`", identity=False
+    )
     checkpoint_interval: PositiveInt = option(
         1, "iterations between checkpoints; the last one ends with one", identity=False
     )
@@ -93,6 +100,7 @@ class TensorflowTrainer:
     tpuzone: str | None = option(None, "zone of a named TPU", identity=False)
 
     def __post_init__(self) -> None:
+        self._take_aliases()
         if self.niters < self.validatefreq:
             raise ValueError(
                 f"validatefreq = {self.validatefreq} is above niters = {self.niters}: nothing would be kept"
@@ -117,6 +125,10 @@ class TensorflowTrainer:
             raise ValueError("seed must be from 0 to 4294967295, what NumPy takes")
         if self.strategy == "multiworker":
             raise ValueError("strategy `multiworker` is not supported by this version; use one host: `mirrored`")
+        if self.boardname is not None:
+            if any(LISTENERS.name_of(each) == "tensorboard" for each in self.listeners):
+                raise ValueError("give either `boardname` or the listener `tensorboard`: they say the same thing twice")
+            LISTENERS.get("tensorboard")(boardname=self.boardname)  # which checks it
         self._check_groups()
         if self.batch % self.accumulate:
             raise ValueError(f"batch = {self.batch} cannot be divided into accumulate = {self.accumulate} parts")
@@ -126,6 +138,15 @@ class TensorflowTrainer:
             raise ValueError("strategy `tpu` needs tpuname (`local` on a TPU VM)")
         if self.tpuname and self.tpuname != "local" and not self.tpuzone:
             raise ValueError("a named TPU needs tpuzone")
+
+    def _take_aliases(self) -> None:
+        """Other names become the usual ones, so that a run has one id whatever its options were called."""
+        if self.max_epochs is not None:
+            object.__setattr__(self, "niters", self.max_epochs)
+        if self.steps_per_epoch is not None:
+            object.__setattr__(self, "itersize", self.steps_per_epoch * self.batch)
+        for name in ("max_epochs", "steps_per_epoch"):
+            object.__setattr__(self, name, None)
 
     def _check_groups(self) -> None:
         if self.groups and (self.bertlr, self.lr) != (BERTLR, LR):
