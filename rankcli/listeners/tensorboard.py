@@ -33,7 +33,7 @@ class TensorBoard:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.boardname):
-            raise ValueError(
+            raise ValueError(f"boardname {self.boardname!r} is no name of a folder (letters, digits, `_.-`)")
                 f"boardname {self.boardname!r} is not the name of a folder: letters, digits, `_`, `.`, `-`"
             )
 

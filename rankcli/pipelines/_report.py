@@ -10,8 +10,7 @@ from typing import Any
 from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS
 from rankcli.config.render import marked
 from rankcli.config.schema import SPLITS, RunConfig, tasks
-from rankcli.data.trec import read_run
-from rankcli.evaluation.trec import Qrels, evaluate
+from rankcli.evaluation.trec import Qrels, Run, evaluate
 from rankcli.log import say
 from rankcli.pipelines._prepare import Prepared
 from rankcli.pipelines._rundir import RunDirectory
@@ -26,28 +25,33 @@ OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]
 RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
 
-def report(prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any]) -> None:
-    """Write the page of one run from what lies in its directory, and say where it is."""
+def report(prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
+    """Write the page of one run from what lies in its directory and its test runs by stage, and say where it is."""
     out, qrels = directory.out, prepared.dataset.judgments("test")
     facts = Facts(
-        **_common(prepared.config, prepared, directory, result, qrels),
+        **_common(prepared.config, prepared, directory, result, qrels, runs),
         run=json.loads((out / "run.json").read_text()),
-        history=_history(out),
+        history=history_of(out),
         counts=_counts(prepared),
     )
     _write(facts, directory)
 
 
 def report_folds(
-    config: RunConfig, prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any], qrels: Qrels
+    config: RunConfig,
+    prepared: Prepared,
+    directory: RunDirectory,
+    result: Mapping[str, Any],
+    qrels: Qrels,
+    runs: Mapping[str, Run],
 ) -> None:
-    """Write the page of all folds from their pooled test runs; `prepared` is any of the folds, `qrels` are of all."""
+    """Write the page of all folds from their pooled test runs by stage; `prepared` is any fold, `qrels` are of all."""
     places = [directory.out / f"fold-{number}" for number in range(len(result["folds"]))]
     run = json.loads((places[0] / "run.json").read_text())
     facts = Facts(
-        **_common(config, prepared, directory, result, qrels),
+        **_common(config, prepared, directory, result, qrels, runs),
         run={key: run[key] for key in ("versions", "devices", "command")},
-        history=_history(*places),
+        history=history_of(*places),
         folds=list(_folds(result, config.metrics.optimize)),
         counts={name: n for name, n in prepared.dataset.report.items() if name not in OF_ONE_FOLD},
     )
@@ -61,20 +65,25 @@ def _write(facts: Facts, directory: RunDirectory) -> None:
 
 
 def _common(
-    config: RunConfig, prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any], qrels: Qrels
+    config: RunConfig,
+    prepared: Prepared,
+    directory: RunDirectory,
+    result: Mapping[str, Any],
+    qrels: Qrels,
+    runs: Mapping[str, Run],
 ) -> dict[str, Any]:
     return {
         "name": _name(directory.name),
         "metric": config.metrics.optimize,
         "result": result,
-        "values": _values(directory.out, config, qrels),
+        "values": _values(runs, config, qrels),
         "queries": {qid: prepared.dataset.queries[qid] for qid in qrels},
         "summary": _summary(config),
         "options": excerpt(marked(config)),
     }
 
 
-def _history(*places: Path) -> History:
+def history_of(*places: Path) -> History:
     """What the metrics of some run directories tell; a directory without them tells nothing."""
     files = [place / "metrics.jsonl" for place in places]
     return History.parse("".join(file.read_text() for file in files if file.exists()))
@@ -86,13 +95,10 @@ def _name(directory: str) -> str:
     return "/".join(parts[-2:] if parts[-1].startswith("fold-") else parts[-1:])
 
 
-def _values(out: Path, config: RunConfig, qrels: Qrels) -> dict[str, dict[str, float]]:
+def _values(runs: Mapping[str, Run], config: RunConfig, qrels: Qrels) -> dict[str, dict[str, float]]:
     """By stage, the value of every test query in the metric that chose the weights."""
     metric = config.metrics.optimize
-    return {
-        stage: evaluate(qrels, read_run(out / name), [metric], config.data.relevance_level)[metric]
-        for stage, name in RUNS.items()
-    }
+    return {stage: evaluate(qrels, run, [metric], config.data.relevance_level)[metric] for stage, run in runs.items()}
 
 
 def _summary(config: RunConfig) -> dict[str, str]:

@@ -17,18 +17,21 @@ from rankcli.errors import ConfigError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.report import split_table
 from rankcli.evaluation.runs import top
+from rankcli.evaluation.trec import Run
 from rankcli.listeners._base import DEV, Validation
 from rankcli.listeners._team import chosen
 from rankcli.log import say
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
 from rankcli.pipelines._plan import check_parts, plan
 from rankcli.pipelines._prepare import Prepared, prepare
-from rankcli.pipelines._report import RUNS, report, report_folds
+from rankcli.pipelines._report import RUNS, history_of, report, report_folds
 from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
 from rankcli.records.interleave import Records
+from rankcli.report.history import added
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
 from rankcli.trainers._base import TrainerContext, TrainingSet
+from rankcli.trainers._meter import Meter
 
 
 def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -62,6 +65,8 @@ def _prepared(config: RunConfig) -> Prepared:
 
 def _text(result: Mapping[str, Any], out: str) -> str:
     parts = [f"{split}\n{split_table(found)}" for split, found in result["splits"].items()]
+    if result.get("stopped"):
+        parts.append(f"stopped early, after iteration {result['stopped']['iter']}: {result['stopped']['why']}")
     parts.append(
         f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n"
         f"trained {result['train_seconds']:.0f} s at {result['pairs_per_second']:.1f} pairs/s; run directory: {out}"
@@ -79,12 +84,20 @@ def _one_run(prepared: Prepared, directory: RunDirectory) -> dict[str, Any]:
         say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
         (out / "result.json").unlink()
     directory.describe(to_yaml(resolved(config)), prepared.run_id, prepared.run_identity, prepared.cache_ids)
+    meter = Meter()
     with ExitStack() as uses:
-        loop = config.trainer.build(_context(prepared, directory, uses))
+        context = _context(prepared, directory, uses)
+        meter.lap("conversion")
+        loop = config.trainer.build(context)
         state = loop.fit()
+        meter.lap("training")
         test = prepared.use("test", directory.name, uses)
-        result = _measure(prepared, loop, state, test, out)
-    report(prepared, directory, result)
+        meter.lap("conversion")
+        result, runs = _measure(prepared, loop, state, test, out)
+        meter.lap("test")
+    times = meter.times()
+    result["seconds"] = {**history_of(out).seconds(), **{part: times[part] for part in ("conversion", "test")}}
+    report(prepared, directory, result, runs)
     write_json(out / "result.json", result)
     directory.sync()
     return result
@@ -126,8 +139,12 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
     )
 
 
-def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path) -> dict[str, Any]:
-    """Rerank test with the best weights, choose alpha on dev, compare with the first stage."""
+def _measure(
+    prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
+) -> tuple[dict[str, Any], Mapping[str, Run]]:
+    """Rerank test with the best weights, choose alpha on dev, compare with the first stage: the result, and the test
+    runs by stage.
+    """
     trainer = prepared.config.trainer
     depths = {"dev": trainer.threshold, "test": trainer.testthreshold}
     found = loop.best_predictor().scores(test, "reranking test")
@@ -138,7 +155,7 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
     for stage, name in RUNS.items():
         write_run(out / name, runs["test"][stage], tag=f"rankcli-{stage}")
-    return {
+    result = {
         "schema_version": 1,
         "run_id": prepared.run_id,
         "splits": {split: summary(judgments[split], runs[split]) for split in depths},
@@ -147,6 +164,7 @@ def _measure(prepared: Prepared, loop: Any, state: Any, test: Records, out: Path
         "train_seconds": state.seconds,
         "pairs_per_second": prepared.pairs * state.step / trainer.steps / max(state.seconds, 1e-9),
     }
+    return result, runs["test"]
 
 
 def _dev_scores(prepared: Prepared, out: Path) -> Scores:
@@ -192,21 +210,21 @@ def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool
                 results.append(_one_run(prepared, fold))
             qrels.update(prepared.dataset.judgments("test"))
         judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
-        pooled = _pooled(results, judgments, directory.out)
-        report_folds(config, prepared, directory, pooled, qrels)
+        pooled, runs = _pooled(results, judgments, directory.out)
+        report_folds(config, prepared, directory, pooled, qrels, runs)
         write_json(directory.out / "result.json", pooled)
         directory.sync()
     return {"result": pooled, "text": _text(pooled, mirror.uri)}
 
 
-def _pooled(results: list[dict[str, Any]], judgments: Judgments, out: Path) -> dict[str, Any]:
-    """The test runs of all folds as one, written and measured."""
+def _pooled(results: list[dict[str, Any]], judgments: Judgments, out: Path) -> tuple[dict[str, Any], Mapping[str, Run]]:
+    """The test runs of all folds as one, written and measured: the result, and the runs by stage."""
     runs: dict[str, Scores] = {stage: {} for stage in RUNS}
     for stage, name in RUNS.items():
         for number in range(len(results)):
             runs[stage].update(read_run(out / f"fold-{number}" / name))
         write_run(out / name, runs[stage], tag=f"rankcli-{stage}")
-    return {
+    pooled = {
         "schema_version": 1,
         "run_id": None,
         "splits": {"test": summary(judgments, runs)},
@@ -214,4 +232,6 @@ def _pooled(results: list[dict[str, Any]], judgments: Judgments, out: Path) -> d
         "folds": [{"run_id": result["run_id"], "best": result["best"]} for result in results],
         "train_seconds": sum(result["train_seconds"] for result in results),
         "pairs_per_second": sum(result["pairs_per_second"] for result in results) / len(results),
+        "seconds": added(result.get("seconds", {}) for result in results),
     }
+    return pooled, runs

@@ -33,12 +33,13 @@ class Part(NamedTuple):
 
 
 def parts(history: History, result: Mapping[str, Any]) -> list[Part]:
-    """The parts that were recorded, the longest first: those of the history, and `seconds` of the result.
+    """The parts that were recorded, the longest first: those of the history, and `seconds` of the result, which count
+    where both have a part.
 
     A history without times has at least the seconds of its training steps.
     """
     outside = result.get("seconds")
-    seconds = added([history.seconds(), outside if isinstance(outside, Mapping) else {}])
+    seconds = {**history.seconds(), **added([outside if isinstance(outside, Mapping) else {}])}
     training = finite(result.get("train_seconds"))
     if "steps" not in seconds and training is not None:
         seconds["steps"] = training

@@ -128,7 +128,7 @@ def test_training_goes_on_while_anybody_says_so(tiny, tmp_path: Path, monkeypatc
     asked = dataclasses.replace(asked, trainer=dataclasses.replace(asked.trainer, listeners=both))
     result = train(asked, out=tmp_path / "run")["result"]
     assert result["stopped"] == {"iter": 2, "step": 4, "why": "recording was told to"}
-    assert set(result["listeners"]) == {"validation", "recording", "recording-2"}
+    assert set(result["listeners"]) == {"validation", "recording", "recording-2", "watch"}
 
 
 def test_a_vote_at_the_last_iteration_stops_nothing(tiny, tmp_path: Path, monkeypatch) -> None:
