@@ -34,8 +34,6 @@ class TensorBoard:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.boardname):
             raise ValueError(f"boardname {self.boardname!r} is no name of a folder (letters, digits, `_.-`)")
-                f"boardname {self.boardname!r} is not the name of a folder: letters, digits, `_`, `.`, `-`"
-            )
 
     def build(self, ctx: ListenerContext) -> Listener:
         """The listener; MissingError without TensorBoard, which defines what its pages read."""
