@@ -26,10 +26,10 @@ class _Clip:
 @HOOKS.register("clipnorm")
 @dataclass(frozen=True, kw_only=True)
 class ClipNorm(PartOptions):
-    """All gradients times min(1, norm / |g|), where |g| is their norm over all optimizer groups together (Pascanu et
-    al., 2013, algorithm 1).
+    """All gradients times min(1, norm / |g|), |g| their norm over all groups together (Pascanu et al., 2013).
 
-    Groups that are not trained yet are left out of |g|. `clipnorm/clipped` is the share of steps that were clipped.
+    Optimizer groups that are not trained yet are left out of |g|. `clipnorm/clipped` is the share of steps that were
+    clipped.
     """
 
     version: ClassVar[int] = 1

@@ -14,8 +14,9 @@ from rankcli.hooks._base import HookContext, PartOptions, Penalty
 @HOOKS.register("l2")
 @dataclass(frozen=True, kw_only=True)
 class L2(PartOptions):
-    """weight x the sum of the squares of variables (ridge; Hoerl and Kennard, 1970): a part of the loss, unlike
-    `weight_decay`.
+    """weight x the sum of the squares of variables, in the loss (ridge; Hoerl and Kennard, 1970).
+
+    Unlike `weight_decay` it counts in the loss that is logged, biases and norms included.
     """
 
     version: ClassVar[int] = 1
@@ -31,7 +32,10 @@ class L2(PartOptions):
 @HOOKS.register("l1")
 @dataclass(frozen=True, kw_only=True)
 class L1(PartOptions):
-    """weight x the sum of the absolute values of variables (lasso; Tibshirani, 1996); its gradient at 0 is 0."""
+    """weight x the sum of the absolute values of variables, in the loss (lasso; Tibshirani, 1996).
+
+    Its gradient at 0 is 0.
+    """
 
     version: ClassVar[int] = 1
     weight: PositiveFloat = option(help="factor on the sum")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
-from rankcli.config.registry import TRAINERS
+from rankcli.config.registry import LOSSES, RERANKERS, TRAINERS
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.encoders.dropout import Dropout
@@ -23,6 +23,7 @@ from rankcli.pipelines.train import train
 from rankcli.records.reader import training_batches
 from rankcli.trainers._base import TRAIN, TrainingSet
 from rankcli.trainers._gradients import stacked
+from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._objective import OTHER_TASKS, Objective, Share
 from rankcli.trainers._step import TrainingStep
@@ -185,3 +186,31 @@ def test_a_tasks_extractor_must_make_what_the_model_can_read(tiny) -> None:
     with pytest.raises(ConfigError, match="not those of the run's extractor") as refused:
         prepare(several(tiny, tasks))
     assert refused.value.where == "trainer.tasks.point.extractor" and refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [("logits", []), ("probability", ["crossentropy", "lce"]), ("log_probability", ["crossentropy", "lce", "mse"])],
+)
+def test_a_loss_that_cannot_read_the_rerankers_scores_is_refused(tiny, monkeypatch, kind: str, refused) -> None:
+    """Wherever it stands: of the trainer, of a hook, of a task. What is not refused is built for that kind."""
+    monkeypatch.setattr(RERANKERS.get("crossencoder"), "output_type", kind, raising=False)
+    for loss in ("bce", "crossentropy", "lce", "mse"):
+        places = {
+            "trainer.loss": f"name: tensorflow, loss: {loss}",
+            "trainer.hooks.0.loss": f"name: tensorflow, loss: bce, hooks: [{{name: loss, loss: {loss}}}]",
+            "trainer.tasks.a.loss": f"name: multiple, tasks: {{a: {{sampler: LCE, loss: {loss}}}}}",
+        }
+        for key, trainer in places.items():
+            if loss not in refused:
+                made(tiny, trainer, "sampler={name: LCE, nneg: 7}")
+                continue
+            with pytest.raises(ConfigError, match=f"{key}: '{loss}' reads scores that are .* are {kind}") as caught:
+                made(tiny, trainer)
+            assert caught.value.exit_code == 2
+    built = build_hooks([], [], kind).objective({TRAIN: LOSSES.get("bce")()})
+    part = batch(X, [[1.0], [1.0], [1.0], [1.0]])[TRAIN]._replace(extras={})
+    scores = tf.constant([[-0.5]] * 4)
+    found = built.tasks[TRAIN]["bce"].function(part, scores).numpy().tolist()
+    wanted = {"logits": np.log1p(np.exp(0.5)), "probability": -np.log(1e-7), "log_probability": 0.5}[kind]
+    assert found == pytest.approx([wanted] * 4, rel=1e-5)
