@@ -89,12 +89,12 @@ def test_hooks_go_in_the_order_of_the_config() -> None:
     for scale in (None, half):
         model = Linear("float16" if scale else "float32")
         norms, clip = {"name": "gradnorm"}, {"name": "clipnorm", "norm": 0.5}
-        step, done = run(model, norms, clip, norms, scale=scale)
+        step, done = run(model, norms, clip, norms, {"name": "clipnorm", "norm": 0.25}, scale=scale)
         names, found = ("encoder/w", "head/b", "all"), np.array([math.hypot(*W), abs(B), NORM])
         told = step.told(done)["measures"]
         before, after = ([f"gradnorm/{name}{which}" for name in names] for which in ("", " (2)"))
-        assert list(told) == [*before, "clipnorm/clipped", *after]
-        wanted = [*found, 1.0, *(found * 0.5 / NORM)]
+        assert list(told) == [*before, "clipnorm/clipped", *after, "clipnorm/clipped (2)"]
+        wanted = [*found, 1.0, *(found * 0.5 / NORM), 1.0]
         np.testing.assert_allclose(list(told.values()), wanted, rtol=2e-3 if scale else 1e-5)
 
 
