@@ -19,6 +19,7 @@ from rankcli.pipelines.train import train as run_training
 from rankcli.rerankers.crossencoder import CrossEncoderModel
 from rankcli.trainers import _predict
 from rankcli.trainers._history import History
+from rankcli.trainers._loop import Loop
 from rankcli.trainers._meter import Meter
 
 
@@ -43,23 +44,28 @@ def train(turns: Turns) -> None:
 
     What is measured are the entries of `metrics.jsonl`: steps and the waiting for their input, as `rankcli train` says.
     """
-    task, counted, append = turns.task, count_traces(), History.append
+    task, counted, entries = turns.task, count_traces(), list[dict[str, Any]]()
+    append, end_of_iteration = History.append, Loop._end_of_iteration
     config, _ = load_config([task["config"]], task.get("overrides", ()))
     _make_devices(task.get("devices", 1))
-    done = 0
+    pairs = config.trainer.itersize * config.sampler.group_size
 
-    def pausing(self: History, entry: dict[str, Any]) -> None:
-        nonlocal done
+    def noting(self: History, entry: dict[str, Any]) -> None:
         append(self, entry)
-        if "loss" not in entry:
-            return
-        done += 1
-        pairs = config.trainer.itersize * config.sampler.group_size
-        turns.answer({"pairs": pairs, "seconds": pairs / entry["pairs_per_second"], **entry, **counted})
-        if done == config.trainer.niters or turns.wait() is None:
-            raise Enough
+        entries.append(entry)
 
-    History.append = pausing  # type: ignore[method-assign]
+    def pausing(self: Loop, state: Any, again: bool = False) -> Any:
+        entries.clear()
+        ended = end_of_iteration(self, state, again)
+        if again:
+            return ended
+        turns.answer({"pairs": pairs, "seconds": pairs / entries[0]["pairs_per_second"], **entries[0], **counted})
+        if state.step == config.trainer.steps or turns.wait() is None:
+            raise Enough
+        self.meter.lap("pause")
+        return ended
+
+    History.append, Loop._end_of_iteration = noting, pausing  # type: ignore
     with tempfile.TemporaryDirectory(dir=Path(task["config"]).parent) as folder:
         try:
             run_training(config, out=f"{folder}/run")

@@ -86,7 +86,9 @@ def _measure(
         Contender(sys.executable, "_our_side", collection.task("train")) as ours,
     ):
         found = alternate({"rankcli": ours, "peer": peer}, options.rounds)
-        rounds = [speeds(each, groups * (1 + NEGATIVES), name) for each in found]
+        shares = [{key: each["rankcli"][key] for key in ("waiting_share", "padding_share")} for each in found]
+        rates = [speeds(each, groups * (1 + NEGATIVES), name) for each in found]
+        rounds = [{**rate, **share} for rate, share in zip(rates, shares, strict=True)]
         lengths = collection.lengths(pairs_of(collection.samples(groups * turns)))
         about = {"groups_per_turn": groups, "tokens_per_pair": rounded(lengths.mean()), **about_peer(peer)}
     return rounds, about
