@@ -26,6 +26,7 @@ BENCHMARKS = {
     "scale": ("bf16",),
     "startup": ("bf16",),
     "convert": ("",),
+    "checkpoint": ("",),
     "quality": ("bf16",),
 }
 COMPARE: dict[str, Callable[[float, float], bool]] = {
