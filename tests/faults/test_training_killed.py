@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -16,23 +17,30 @@ pytestmark = pytest.mark.faults
 SHORT, LONG = 60, 160  # groups per iteration
 
 
-class Moments:
-    """Moments uniform over the time that an undisturbed training takes, or soon after something has begun."""
+KINDS = ("steps", "checkpoints", "validate", "any time", "restore", "best")
 
-    def __init__(self, run: Run, takes: float, seed: int) -> None:
-        self.run, self.takes, self.draw = run, takes, random.Random(seed)
+
+class Moments:
+    """Moments uniform over the time that an undisturbed training takes, or soon after something has begun, in turn."""
+
+    def __init__(self, run: Run, takes: float, number: int) -> None:
+        self.run, self.takes, self.draw = run, takes, random.Random(number)
+        self._kinds = itertools.islice(itertools.cycle(KINDS), number, None)
 
     def __call__(self, process: Process) -> None:
-        seen = self.draw.choice([None, None, "restore", "validate", "checkpoints", "best"])
-        before = len(self.run.noted(seen)) if seen in ("restore", "validate") else 0
-        if seen is None:
+        kind = next(self._kinds)
+        if kind == "any time":
             process.wait(self.draw.uniform(0, self.takes))
-        elif seen in ("restore", "validate"):
-            wait_until(process, lambda: len(self.run.noted(seen)) > before)
+            return
+        if kind == "steps":
+            step = self.run.steps() + self.draw.randint(1, 20)
+            wait_until(process, lambda: self.run.steps() >= step)
+        elif kind in ("restore", "validate"):
+            before = len(self.run.noted(kind))
+            wait_until(process, lambda: len(self.run.noted(kind)) > before)
         else:
-            wait_until(process, lambda: any(self.run.out.glob(f"{seen}/*.tmp.*/*")))
-        if seen is not None:
-            process.wait(self.draw.uniform(0, 0.05))
+            wait_until(process, lambda: any(self.run.out.glob(f"{kind}/*.tmp.*/*")))
+        process.wait(self.draw.uniform(0, 0.05))
 
 
 def killed(process: Process) -> bool:
@@ -62,7 +70,7 @@ def test_killed_at_random_moments(trainings: Trainings, devices: str, kills: int
     phases, rounds = Counter[str](), 0
     while sum(phases.values()) < kills:
         run = trainings.new(devices, groups)
-        moments, saved = Moments(run, takes, rounds), 0
+        moments, saved = Moments(run, takes, sum(phases.values())), 0
         for _ in range(min(10, kills - sum(phases.values()))):
             if not interrupted(run, moments, killed, phases):
                 break
@@ -88,7 +96,7 @@ def test_stopped_at_random_moments(trainings: Trainings, stops: int, groups: int
     phases, rounds, longest = Counter[str](), 0, 0.0
     while sum(phases.values()) < stops:
         run = trainings.new("one device", groups)
-        moments = Moments(run, takes, rounds)
+        moments = Moments(run, takes, sum(phases.values()))
         for _ in range(min(10, stops - sum(phases.values()))):
             signum = (signal.SIGTERM, signal.SIGINT)[sum(phases.values()) % 2]
             waited = [0.0]

@@ -17,7 +17,7 @@ from tests.faults.project import counts
 Seen = dict[int, tuple[str, str, float]]
 
 
-@counts("every", small=[10], full=[1])
+@counts("every", small=[9], full=[1])
 def test_what_follows_any_of_fifty_steps_is_the_same(tiny, tmp_path: Path, monkeypatch, every: int) -> None:
     """Ids of queries and documents, tokens, and the loss of each step, with dropout on."""
     seen: Seen = {}
