@@ -17,17 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankcli.backend import tf
+from tests.clocked import metrics, without_clock
 from tests.faults.project import ROOT, contents
 
-CLOCKED = (
-    "seconds",
-    "time",
-    "train_seconds",
-    "pairs_per_second",
-    "tokens_per_second",
-    "padding_share",
-    "waiting_share",
-)
 EVERY, KEEP = 7, 2  # steps between checkpoints; checkpoints kept
 DEVICES = {
     "one device": ([], 1),
@@ -146,13 +138,12 @@ class Run:
         out = self.out
         files = contents(out)
         kept = {name: data for name, data in files.items() if name.endswith((".run", ".safetensors", ".yaml"))}
-        lines = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
         result = json.loads(files["result.json"])
         return {
             **kept,
             "checkpoints": {path.name: tensors(path) for path in sorted((out / "checkpoints").iterdir())},
-            "metrics": [{key: value for key, value in line.items() if key not in CLOCKED} for line in lines],
-            "result": {key: value for key, value in result.items() if key not in CLOCKED},
+            "metrics": metrics(files["metrics.jsonl"]),
+            "result": without_clock(result),
             "names": sorted(name for name in files if not name.startswith("tensorboard/")),
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
+from rankcli.pipelines._cache_local import local_work, remove_work
 from rankcli.storage import inputs
 from rankcli.storage.base import open_storage
 from rankcli.storage.inputs import local_tree
@@ -81,3 +82,19 @@ def test_what_a_process_works_in_or_reads_stays_until_it_ends(
             assert [each["path"] for each in json_of(capsys, "cache", "prune", "--max-bytes", "0")["removed"]] == [
                 str(copies[key])
             ]
+
+
+@pytest.mark.faults
+def test_who_begins_after_it_was_listed_keeps_it(gcs: Any, copies: dict[str, Path], tmp_path: Path) -> None:
+    @contextmanager
+    def reading():  # type: ignore[no-untyped-def]
+        local_tree(f"{gcs.uri}/model")
+        yield
+
+    idle = local_work(tmp_path / "cache")
+    assert [(work.path, work.in_use) for work in idle] == [(copies["run"], False), (copies["tree"], False)]
+    with child_in(Mirror(f"{gcs.uri}/runs/a", tmp_path / "cache").claimed()), child_in(reading()):
+        assert [remove_work(work) for work in idle] == [False, False]
+    assert (copies["run"] / "run.json").exists() and list(copies["tree"].glob("*/config.json"))
+    assert [remove_work(work) for work in idle] == [True, True]
+    assert local_work(tmp_path / "cache") == []

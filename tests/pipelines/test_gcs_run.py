@@ -16,6 +16,7 @@ from rankcli.errors import StorageError
 from rankcli.storage._gcs_objects import Bucket as Objects
 from rankcli.storage.gcs import delete_uri, fetch_uri, list_uri, upload_uri
 from rankcli.trainers._loop import Loop
+from tests.clocked import metrics
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
 FILES = ("docs.jsonl", "queries.jsonl", "qrels.txt")
@@ -84,15 +85,6 @@ def assert_same(uri: str, out: Path, names: Iterable[str]) -> None:
     assert {name: content(f"{uri}/{name}") for name in names} == {name: content(out / name) for name in names}
 
 
-CLOCKED = {"seconds", "time", "pairs_per_second", "tokens_per_second", "padding_share", "waiting_share"}
-
-
-def history(data: bytes) -> list[dict[str, Any]]:
-    """`metrics.jsonl` without the clock."""
-    found = [json.loads(line) for line in data.splitlines()]
-    return [{key: value for key, value in entry.items() if key not in CLOCKED} for entry in found]
-
-
 def assert_no_folder_is_named_after_a_uri(folder: Path) -> None:
     assert [path for path in folder.rglob("*") if ":" in path.name] == []
     assert list((folder / "work").iterdir()) == []
@@ -109,7 +101,7 @@ def test_a_run_in_a_bucket_gives_the_bytes_of_a_local_one(
     uri, out = f"{bucket}/runs/a", local / "crossencoder"
     assert f"run directory: {uri}" in capsys.readouterr().out
     assert_same(uri, out, [*RUNS, *WEIGHTS, *CHECKPOINTS, "best/map/config.json", "best/RR@10/tokenizer.json"])
-    assert history(content(f"{uri}/metrics.jsonl")) == history(content(out / "metrics.jsonl"))
+    assert metrics(content(f"{uri}/metrics.jsonl")) == metrics(content(out / "metrics.jsonl"))
     assert set(list_uri(uri)) == set(files_below(out))
     assert any(name.startswith("records/") for name in list_uri(f"{bucket}/cache"))
 
@@ -208,7 +200,7 @@ def test_a_run_that_another_machine_goes_on_with_ends_with_the_same_bits(
     assert "resuming at step 3 of 9" in capsys.readouterr().err
     uri, out = f"{bucket}/runs/a", local / "crossencoder"
     assert_same(uri, out, [*RUNS, *WEIGHTS, *CHECKPOINTS])
-    assert history(content(f"{uri}/metrics.jsonl")) == history(content(out / "metrics.jsonl"))
+    assert metrics(content(f"{uri}/metrics.jsonl")) == metrics(content(out / "metrics.jsonl"))
 
 
 @pytest.mark.faults
@@ -227,7 +219,7 @@ def test_a_run_cut_off_at_any_upload_ends_with_the_same_bits(
         new_machine(tmp_path)
         assert run(train(bucket, "TFKNRM")) == 0
         assert_same(uri, out, [*RUNS, *WEIGHTS, *CHECKPOINTS])
-        assert history(content(f"{uri}/metrics.jsonl")) == history(content(out / "metrics.jsonl"))
+        assert metrics(content(f"{uri}/metrics.jsonl")) == metrics(content(out / "metrics.jsonl"))
         delete_uri(uri)
         new_machine(tmp_path)
         cut += 1

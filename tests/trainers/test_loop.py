@@ -20,6 +20,7 @@ from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import per_replica
+from tests.clocked import metrics
 from tests.trainers.linear import shares
 
 
@@ -30,13 +31,9 @@ def tensors(out: Path, name: str = "iter-00004") -> dict[str, bytes]:
     return {key: np.asarray(reader.get_tensor(key)).tobytes() for key in keys}
 
 
-CLOCKED = {"seconds", "time", "pairs_per_second", "tokens_per_second", "padding_share", "waiting_share"}
-
-
 def lines(out: Path) -> list[dict[str, Any]]:
     """`metrics.jsonl` without the clock."""
-    found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in entry.items() if key not in CLOCKED} for entry in found]
+    return metrics((out / "metrics.jsonl").read_bytes())
 
 
 @pytest.fixture
