@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from rankcli.cli import run
-from rankcli.config.registry import EXTRACTORS, LOSSES, SAMPLERS, TRAINERS, component, option
 from rankcli.errors import ConfigError
 from rankcli.extractors import _subwords
 from rankcli.pipelines._prepare import Prepared, prepare
-from rankcli.trainers.tensorflow import TensorflowTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A task."""
-
-    sampler: Any = component(SAMPLERS, None)
-    extractor: Any = component(EXTRACTORS, None)
-    loss: Any = component(LOSSES, "lce")
-    batch: int = option(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tasked(TensorflowTrainer):
-    """A trainer with tasks."""
-
-    version: ClassVar[int] = 1
-    tasks: dict[str, Part] = option()
-
-
-@pytest.fixture(autouse=True)
-def tasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    TRAINERS.names()
-    monkeypatch.setitem(TRAINERS._options, "tasked", Tasked)
-
 
 SHORT = "{name: passage, maxseqlen: 20, maxqlen: 6, vocab_size: 60}"
-TASKS = f"{{list: {{}}, pairs: {{sampler: triplet, extractor: {SHORT}, loss: pairwise_hinge, batch: 3}}}}"
+LCE = "sampler: {name: LCE, nneg: 3}"
+TASKS = (
+    f"{{list: {{{LCE}, batch: 1}}, pairs: {{sampler: triplet, extractor: {SHORT}, loss: pairwise_hinge, batch: 3}}}}"
+)
 
 
-def with_tasks(tiny: Any, tasks: str = TASKS, *overrides: str) -> Prepared:
-    trainer = f"trainer={{name: tasked, batch: 2, niters: 4, itersize: 6, strategy: cpu, tasks: {tasks}}}"
-    return prepare(tiny("crossencoder", trainer, *overrides))
+def overrides(tasks: str, itersize: int = 12) -> list[str]:
+    """Of the tiny configuration: four iterations of that many samples of all tasks together."""
+    trainer = f"{{name: multiple, batch: 0, niters: 4, itersize: {itersize}, strategy: cpu, tasks: {tasks}}}"
+    return [f"trainer={trainer}", "sampler.nneg=7"]
 
 
-def test_every_task_has_a_training_set_with_its_own_options_or_the_runs(tiny: Any) -> None:
+def with_tasks(tiny: Any, tasks: str = TASKS, itersize: int = 12) -> Prepared:
+    return prepare(tiny("crossencoder", *overrides(tasks, itersize)))
+
+
+def test_every_task_has_a_training_set_with_its_own_options(tiny: Any) -> None:
     prepared = with_tasks(tiny)
     assert list(prepared.sets) == ["train/list", "train/pairs", "dev", "test"]
     assert list(prepared.of("train")) == ["list", "pairs"]
@@ -66,7 +46,7 @@ def test_a_task_like_the_run_of_another_trainer_shares_its_cache(tiny: Any) -> N
     prepared, single = with_tasks(tiny), prepare(tiny("crossencoder"))
     assert prepared.cache_ids["train/list"] == single.cache_ids["train"]
     assert prepared.run_identity["train"] == {key: each.identity for key, each in prepared.of("train").items()}
-    same = with_tasks(tiny, "{a: {batch: 2}, b: {}}")
+    same = with_tasks(tiny, f"{{a: {{{LCE}, batch: 2}}, b: {{{LCE}, batch: 1}}}}", 9)
     assert same.cache_ids["train/a"] == same.cache_ids["train/b"]
     assert same.records("train/b").manifest.samples == 12
     assert same.records("train/a").manifest.samples == 24, "extended"
@@ -74,7 +54,10 @@ def test_a_task_like_the_run_of_another_trainer_shares_its_cache(tiny: Any) -> N
 
 
 def test_the_options_of_a_task_are_in_the_run_id(tiny: Any) -> None:
-    ids = [with_tasks(tiny, tasks).run_id for tasks in (TASKS, TASKS.replace("batch: 3", "batch: 2"), "{list: {}}")]
+    ids = [
+        with_tasks(tiny, tasks).run_id
+        for tasks in (TASKS, TASKS.replace("batch: 3", "batch: 2"), f"{{list: {{{LCE}}}}}")
+    ]
     assert len(set(ids)) == 3
 
 
@@ -82,7 +65,8 @@ def test_extractors_are_built_once_and_share_the_tokenizer(tiny: Any, monkeypatc
     trained: list[int] = []
     train = _subwords.train_wordpiece
     monkeypatch.setattr(_subwords, "train_wordpiece", lambda *given: [trained.append(1), train(*given)][1])
-    prepared = with_tasks(tiny, f"{{a: {{}}, b: {{extractor: {SHORT}}}, c: {{extractor: {SHORT}, sampler: triplet}}}}")
+    tasks = f"{{a: {{{LCE}}}, b: {{{LCE}, extractor: {SHORT}}}, c: {{extractor: {SHORT}, sampler: triplet}}}}"
+    prepared = with_tasks(tiny, tasks)
     a, b, c = (prepared.sets[f"train/{name}"].extractor for name in "abc")
     assert a is prepared.extractor is prepared.sets["dev"].extractor and b is c and b is not a
     assert a.tokenizer is b.tokenizer and trained == [1]
@@ -98,7 +82,7 @@ def test_extractors_are_built_once_and_share_the_tokenizer(tiny: Any, monkeypatc
 )
 def test_an_extractor_that_the_model_cannot_read_is_refused(tiny: Any, extractor: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        with_tasks(tiny, f"{{a: {{extractor: {extractor}}}}}")
+        with_tasks(tiny, f"{{a: {{{LCE}, extractor: {extractor}}}}}")
     assert told in str(caught.value)
 
 
@@ -112,8 +96,7 @@ def test_a_loss_that_needs_more_documents_than_the_tasks_sampler_gives_is_refuse
 
 def test_train_means_the_sets_of_all_tasks(tiny: Any, tmp_path: Path, capsys: Any) -> None:
     with_tasks(tiny)
-    trainer = f"trainer={{name: tasked, batch: 2, niters: 4, itersize: 6, strategy: cpu, tasks: {TASKS}}}"
-    args = ["convert", "--config", str(tmp_path / "crossencoder.yaml"), trainer, "--json", "--split"]
+    args = ["convert", "--config", str(tmp_path / "crossencoder.yaml"), *overrides(TASKS), "--json", "--split"]
     capsys.readouterr()
     assert run([*args, "train"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -129,8 +112,7 @@ def test_train_means_the_sets_of_all_tasks(tiny: Any, tmp_path: Path, capsys: An
 
 def test_the_plan_tells_every_task(tiny: Any, tmp_path: Path, capsys: Any) -> None:
     with_tasks(tiny)
-    trainer = f"trainer={{name: tasked, batch: 2, niters: 4, itersize: 6, strategy: cpu, tasks: {TASKS}}}"
-    assert run(["train", "--config", str(tmp_path / "crossencoder.yaml"), trainer, "--dry-run"]) == 0
+    assert run(["train", "--config", str(tmp_path / "crossencoder.yaml"), *overrides(TASKS), "--dry-run"]) == 0
     planned = capsys.readouterr().out
     assert "  train/list: 1 groups of 4 documents a step, 12 samples\n" in planned
     assert "  train/pairs: 3 groups of 2 documents a step, 36 samples\n" in planned
