@@ -25,7 +25,7 @@ class L2(PartOptions):
     def build(self, ctx: HookContext) -> Penalty:
         """The penalty over the variables of `ctx`."""
         return Penalty(
-            "l2", self.weight, ctx.paths(self.part), lambda values: tf.add_n([tf.reduce_sum(v * v) for v in values])
+            "l2", self.weight, ctx.paths(self.part), lambda values: 2.0 * tf.add_n([tf.nn.l2_loss(v) for v in values])
         )
 
 
