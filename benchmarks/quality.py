@@ -93,7 +93,7 @@ def _one_seed(seed: int, folder: Path, model: Path, options: argparse.Namespace)
         run=str(first),
         output=str(outputs["peer"]),
         batch=BATCH,
-        mini_batch=-1,
+        mini_batch=8,
         precision=options.precision,
         lr=options.lr,
         warmup=WARMUP,
