@@ -22,6 +22,7 @@ from rankcli.config.schema import Metrics
 from rankcli.data.trec import Run
 from rankcli.evaluation.interpolate import Scores
 from rankcli.records.interleave import Records
+from rankcli.shapes import OutputType
 
 DEV = "dev"  # the dev set that chooses weights and alpha
 Entry = dict[str, Any]  # a line of metrics.jsonl
@@ -91,7 +92,8 @@ class ListenerContext:
     """What a listener is built from, before there is a model.
 
     `name` is its own, no other listener of the run has it; `where` is where it stands in the config, for messages.
-    `dev` has DEV first; `iterations` is `trainer.niters`.
+    `dev` has DEV first; `iterations` is `trainer.niters`; `sampler` and `loss` are the options of the run's, None where
+    it has several tasks.
     """
 
     name: str
@@ -99,6 +101,11 @@ class ListenerContext:
     out: Path
     dev: Mapping[str, Validation]
     iterations: int
+    validatefreq: int = 1
+    sampler: Any = None
+    loss: Any = None
+    seed: int = 42
+    output_type: OutputType = "logits"
 
 
 class Listener:

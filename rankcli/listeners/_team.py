@@ -107,12 +107,20 @@ def _check_kept(found: Sequence[Chosen], optimize: str) -> None:
 class Team:
     """The listeners of one training, by name; see `_base` for the order of events."""
 
-    def __init__(self, found: Sequence[Chosen], out: Path, dev: Mapping[str, Validation], iterations: int) -> None:
+    def __init__(self, trainer: Any, dev: Mapping[str, Validation], out: Path, **given: Any) -> None:
+        """The listeners of a trainer's options; `given` is what else their contexts hold."""
+        found = chosen(trainer, list(dev), dev[DEV].metrics)
+        shared: dict[str, Any] = {
+            "out": out,
+            "dev": dev,
+            "iterations": trainer.niters,
+            "validatefreq": trainer.validatefreq,
+            "loss": trainer.loss,
+            "seed": trainer.seed,
+            **given,
+        }
         self.members: dict[str, Listener] = {
-            each.name: each.options.build(
-                ListenerContext(name=each.name, where=each.where, out=out, dev=dev, iterations=iterations)
-            )
-            for each in found
+            each.name: each.options.build(ListenerContext(name=each.name, where=each.where, **shared)) for each in found
         }
         main = (DEV, dev[DEV].metrics.optimize)
         self._main = next(each.name for each in found if main in each.kept)

@@ -135,6 +135,7 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
         out=directory.out,
         run_id=prepared.run_id,
         sync=directory.sync,
+        sampler=config.sampler,
         initialise=prepared.initialise,
     )
 

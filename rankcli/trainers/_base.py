@@ -43,6 +43,7 @@ class TrainerContext:
     out: Path
     run_id: str
     sync: Callable[[], None] = lambda: None
+    sampler: Any = None
     initialise: Callable[[Reranker], str] = lambda _: ""
 
 

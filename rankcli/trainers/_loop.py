@@ -15,7 +15,7 @@ from rankcli.backend import tf
 from rankcli.config.schema import output_type
 from rankcli.errors import ConfigError, Interrupted, TrainingError
 from rankcli.listeners._base import DEV, Moment
-from rankcli.listeners._team import Team, chosen, entry_of
+from rankcli.listeners._team import Team, entry_of
 from rankcli.log import Progress, say, warn
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.rerankers._saved import load_reranker
@@ -42,7 +42,7 @@ class Loop:
 
     def __init__(self, options: TensorflowTrainer, ctx: TrainerContext) -> None:
         self.options, self.ctx, self.meter = options, ctx, Meter()
-        self.team = Team(chosen(options, list(ctx.dev), ctx.dev[DEV].metrics), ctx.out, ctx.dev, options.niters)
+        self.team = Team(options, ctx.dev, ctx.out, sampler=ctx.sampler, output_type=output_type(ctx.reranker))
         self.stopped = ""  # why training was stopped before its last step
         self.team.before_initialisation()
         make_runtime_deterministic(options.seed)

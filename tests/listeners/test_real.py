@@ -15,7 +15,10 @@ from rankcli.listeners.tensorboard import scalars
 from rankcli.pipelines.train import train
 from rankcli.trainers._loop import Loop
 
-WATCHED = "trainer.listeners=[{name: validation, metrics: [ndcg_cut_10, map], patience: 1, min_delta: 2.0}]"
+WATCHED = (
+    "trainer.listeners=[{name: validation, metrics: [ndcg_cut_10, map], patience: 1, min_delta: 2.0},"
+    " {name: heldout, groups: 8}]"
+)
 
 
 def test_an_interrupted_run_stops_as_the_whole_one_does_and_draws_every_step_once(
@@ -45,11 +48,12 @@ def test_an_interrupted_run_stops_as_the_whole_one_does_and_draws_every_step_onc
     }
     assert whole["stopped"]["iter"] == 1 and whole["last"] == {"iter": 1, "step": 2, "path": "checkpoints/iter-00001"}
     assert (tmp_path / "parts" / whole["last"]["path"] / "state.json").exists()
-    assert list(whole["listeners"]) == ["validation", "watch"]
+    assert list(whole["listeners"]) == ["validation", "heldout", "watch"]
     assert whole["listeners"]["validation"]["best"] == whole["best"] and set(whole["best"]) == {"ndcg_cut_10", "map"}
     assert {"conversion", "test", "steps", "validation", "checkpoints"} <= set(whole["seconds"])
     for name in ("whole", "parts"):
         entries = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        assert 0 < entries[0]["heldout"]["loss"] != entries[2]["heldout"]["loss"]
         assert [entry["iter"] for entry in entries] == [0, 1, 1] and set(entries[1]["grad_norm"]) == {"bertlr", "lr"}
         (file,) = (tmp_path / name / "tensorboard/mine").glob("events*")
         drawn = [
