@@ -58,17 +58,34 @@ class TokenSequence:
     doc: int = 0
 
 
-class Layout(NamedTuple):
-    """Flat sequences laid out in memory, int32 [R, L] each; only the reader and the encoder know how.
+class Chunks(NamedTuple):
+    """Flat tokens in rows of one sequence each, for attention: chunks of sequences of like length.
 
-    `sequence` is the index of the sequence that a token belongs to, -1 on padding. In the padded layout row n is
-    sequence n.
+    Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `there` [P + 1] names, for the places of all chunks in
+    turn, the token that lies there, and the last token, which is padding, where none does; its last entry stands for no
+    place. `back` [T] is the other way: the place of each token, the last one for padding.
+    """
+
+    there: Any
+    back: Any
+    shapes: Any
+
+
+class Layout(NamedTuple):
+    """N sequences laid out in memory, int32; only the reader and the encoder know how.
+
+    `ids`, `positions`, `segments` and `sequence` (of which sequence it is a token; -1 on padding) have an entry per
+    token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for those that
+    compile for fixed shapes, each row with one sequence or several. `places` [N, M] tells which tokens, counted through
+    all rows, make up a sequence; -1 behind its end.
     """
 
     ids: Any
     positions: Any
     segments: Any
     sequence: Any
+    places: Any
+    chunks: Any = ()
 
 
 class Field(NamedTuple):

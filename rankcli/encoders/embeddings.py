@@ -26,8 +26,12 @@ class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
         self.paths = {path: variable(path, shape, "normal", seed, scale)}
 
     def tokens(self, layout: Layout) -> tuple[Any, Any]:
-        """The vector of each token, float32 [N, L, D], and which places are tokens, bool [N, L]."""
-        return tf.gather(self.paths["encoder/word_embeddings"], layout.ids), _layout.token_mask(layout)
+        """The vector of each token, float32 [N, M, D], and which places are tokens, bool [N, M]."""
+        return tf.gather(self.paths["encoder/word_embeddings"], self.ids(layout)), _layout.token_mask(layout)
+
+    def ids(self, layout: Layout) -> Any:
+        """The token at each place, int32 [N, M]; some token behind the end of a sequence."""
+        return tf.gather(tf.reshape(layout.ids, [-1]), tf.maximum(layout.places, 0))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The table as `word_embeddings.weight`."""

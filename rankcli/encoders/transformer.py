@@ -46,16 +46,14 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         self.paths = {w.path: variable(w.path, w.shape, w.init, seed, scale) for w in self.specs}
 
     def tokens(self, layout: Layout, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """The last layer's states [N, L, D] in the compute dtype, and which of them are tokens, bool [N, L]."""
-        states, bias = self._embed(layout, dropout), _layout.attention_bias(layout)
-        for n in range(self.config.layers):
-            states = self._layer(n, states, states, bias, dropout)
-        return states, _layout.token_mask(layout)
+        """The last layer's states [N, M, D] in the compute dtype, and which of them are tokens, bool [N, M]."""
+        states = self._states(layout, dropout, self.config.layers)
+        return _layout.by_sequence(states, layout), _layout.token_mask(layout)
 
     def pooled(self, layout: Layout, pooling: Pooling, dropout: Dropout | None = None) -> Tensor:
         """Float32 [N, D]: the first token's state, or that through the pooler (dense and tanh), or the tokens' mean."""
         if pooling == "mean":
-            return _layout.token_means(self.tokens(layout, dropout)[0], layout)
+            return _layout.token_means(self._states(layout, dropout, self.config.layers), layout)
         first = self._first_states(layout, dropout)
         if pooling == "pooler":
             first = tf.tanh(self._dense("pooler", first))
@@ -72,62 +70,67 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         for path, value in values_from(self.specs, tensors).items():
             self.paths[path].assign(value)
 
+    def _states(self, layout: Layout, dropout: Dropout | None, layers: int) -> Tensor:
+        """The states of all tokens [T, D] after so many layers."""
+        states, attention = self._embed(layout, dropout), _layout.Attention(layout)
+        for n in range(layers):
+            rows = attention.apart(self._dense(f"layer_{n}/attention/qkv", states))
+            contexts = [
+                self._attend(self._heads(piece, 3), bias, _part(dropout, 3 * n + 1, c))
+                for c, (piece, bias) in enumerate(zip(rows, attention.biases, strict=True))
+            ]
+            states = self._after_attention(n, states, attention.together(contexts), dropout)
+        return states
+
     def _first_states(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         """The first tokens' states [N, D]: the last layer has queries and a feed-forward net for these alone."""
-        states, bias = self._embed(layout, dropout), _layout.attention_bias(layout)
         last = self.config.layers - 1
-        for n in range(last):
-            states = self._layer(n, states, states, bias, dropout)
-        first = _layout.first_tokens(states)
+        states = self._states(layout, dropout, max(last, 0))
+        first = _layout.first_tokens(states, layout)
         if last < 0:
             return first
-        return self._layer(last, first[:, None], states, bias, dropout)[:, 0]
+        path, width = f"layer_{last}/attention/qkv", self.config.hidden_size
+        kernel, bias = self._weight(f"{path}/kernel"), self._weight(f"{path}/bias")
+        query = _affine(first, kernel[:, :width], bias[:width])[:, None]
+        others = _layout.by_sequence(_affine(states, kernel[:, width:], bias[width:]), layout)
+        heads = [*self._heads(query, 1), *self._heads(others, 2)]
+        context = self._attend(heads, _layout.attention_bias(layout), _part(dropout, 3 * last + 1, 0))
+        return self._after_attention(last, first, context[:, 0], dropout)
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        word = tf.gather(self._weight("embeddings/word_embeddings"), layout.ids)
-        position = tf.gather(self._weight("embeddings/position_embeddings"), layout.positions)
+        ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
+        word = tf.gather(self._weight("embeddings/word_embeddings"), ids)
+        position = tf.gather(self._weight("embeddings/position_embeddings"), positions)
         # Two rows or so: a product is as fast as a look-up, and its gradient is dense and small.
-        segments = tf.one_hot(layout.segments, self.config.type_vocab_size, dtype=self._type)
-        segment = tf.tensordot(segments, self._weight("embeddings/token_type_embeddings"), 1)
+        segments = tf.one_hot(segments, self.config.type_vocab_size, dtype=self._type)
+        segment = tf.matmul(segments, self._weight("embeddings/token_type_embeddings"))
         states = self._norm("embeddings/layer_norm", word + position + segment)
         states = self._drop(states, self.config.dropout, dropout, 0)
         if self.config.embedding_size != self.config.hidden_size:
             states = self._dense("embeddings_project", states)
         return states
 
-    def _layer(self, n: int, queries: Tensor, states: Tensor, bias: Tensor, dropout: Dropout | None) -> Tensor:
-        """Layer `n` for the tokens `queries` [R, Q, D], which attend to `states` [R, L, D]."""
+    def _after_attention(self, n: int, states: Tensor, context: Tensor, dropout: Dropout | None) -> Tensor:
+        """The rest of layer `n`, of each token by itself: [T, D]."""
         path, rate, key = f"layer_{n}", self.config.dropout, 3 * n + 1
-        context = self._attend(n, queries, states, bias, dropout, key)
         attended = self._drop(self._dense(f"{path}/attention/output", context), rate, dropout, key + 1)
-        hidden = self._norm(f"{path}/attention/layer_norm", queries + attended)
+        hidden = self._norm(f"{path}/attention/layer_norm", states + attended)
         inner = _ACTIVATIONS[self.config.hidden_act](self._dense(f"{path}/intermediate", hidden))
         output = self._drop(self._dense(f"{path}/output", inner), rate, dropout, key + 2)
         return self._norm(f"{path}/layer_norm", hidden + output)
 
-    def _attend(
-        self, n: int, queries: Tensor, states: Tensor, bias: Tensor, dropout: Dropout | None, key: int
-    ) -> Tensor:
-        """Scaled dot-product attention, heads side by side: [R, Q, D]."""
-        query, keys, values = self._heads(f"layer_{n}/attention/qkv", queries, states)
+    def _attend(self, heads: list[Tensor], bias: Tensor, dropout: Dropout | None) -> Tensor:
+        """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, L, D/H]: [n, Q, D]."""
+        query, keys, values = heads
         logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
         shares = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32) + bias), self._type)
-        shares = self._drop(shares, self.config.attention_dropout, dropout, key)
+        if dropout is not None:
+            shares = dropout.apply(shares, self.config.attention_dropout)
         context = tf.transpose(tf.matmul(shares, values), [0, 2, 1, 3])
-        return tf.reshape(context, [*_shape(queries)[:2], self.config.hidden_size])
+        return tf.reshape(context, [*_shape(context)[:2], self.config.hidden_size])
 
-    def _heads(self, path: str, queries: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [R, H, Q, D/H], keys and values [R, H, L, D/H], from one product where all tokens are queries."""
-        if queries is states:
-            query, keys, values = self._split(self._dense(path, states), 3)
-            return query, keys, values
-        kernel, bias, width = self._weight(f"{path}/kernel"), self._weight(f"{path}/bias"), self.config.hidden_size
-        (query,) = self._split(_affine(queries, kernel[:, :width], bias[:width]), 1)
-        keys, values = self._split(_affine(states, kernel[:, width:], bias[width:]), 2)
-        return query, keys, values
-
-    def _split(self, x: Tensor, parts: int) -> list[Tensor]:
-        """[R, L, parts * D] to `parts` tensors [R, H, L, D/H]."""
+    def _heads(self, x: Tensor, parts: int) -> list[Tensor]:
+        """[n, L, parts * D] to `parts` tensors [n, H, L, D/H]."""
         heads, width = self.config.heads, self.config.hidden_size // self.config.heads
         apart = tf.reshape(x, [*_shape(x)[:2], parts, heads, width])
         return list(tf.unstack(tf.transpose(apart, [2, 0, 3, 1, 4])))
@@ -151,10 +154,14 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         return tf.cast(self.paths[f"encoder/{path}"], self._type)
 
 
+def _part(dropout: Dropout | None, *path: int) -> Dropout | None:
+    for n in path:
+        dropout = dropout and dropout.fold(n)
+    return dropout
+
+
 def _affine(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """`x` [..., in] times `kernel` plus `bias`, as one matrix product over all leading axes."""
-    rows = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, kernel.shape[0]]), kernel), bias)
-    return tf.reshape(rows, [*_shape(x)[:-1], kernel.shape[1]])
+    return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
 def _shape(x: Tensor) -> list[Any]:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rankcli.extractors._base import Extractor
-from rankcli.records.layout import bucket_length, bucket_rows, padded
+from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.shapes import Batch, Example, Field, FieldSpec, TokenSequence
 
 
 class Shape(NamedTuple):
-    """Groups per batch, documents per group; whether the number of sequences is one of few, or as many as there are.
+    """Groups per batch, documents per group; whether shapes are few and sequences packed, or flat in any number.
 
     `share` lets groups of one query share its sequence in fields at query level.
     """
@@ -59,13 +59,20 @@ def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: F
 
 
 def _lay_out(flats: list[_Flat], spec: FieldSpec, shape: Shape, pad_id: int) -> list[Field]:
-    longest = max(len(sequence.ids) for flat in flats for sequence in flat.sequences)
-    rows = max(len(flat.sequences) for flat in flats)
+    parts = [part.sequences for part in flats]
+    rows = max(map(len, parts))
     if shape.static:
         rows = bucket_rows(rows, shape.groups * shape.docs) if spec.level == "doc" else shape.groups
-    length = bucket_length(longest, spec.max_length)
-    pad_owner = -1 if spec.level == "doc" else None
-    return [padded(flat.sequences, flat.owners, rows, length, pad_id, pad_owner=pad_owner) for flat in flats]
+        layouts = packed(parts, rows, spec.max_length, pad_id)
+    else:
+        layouts = flat(parts, rows, pad_id)
+    owners = [_padded(part.owners, rows) if spec.level == "doc" else part.owners for part in flats]
+    return [Field(layout, owner) for layout, owner in zip(layouts, owners, strict=True)]
+
+
+def _padded(owners: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int32]:
+    """Room for sequences that are not there has no owner."""
+    return np.pad(owners, (0, rows - len(owners)), constant_values=-1)
 
 
 def _batch(part: Sequence[Example], fields: dict[str, Field], shape: Shape, taught: bool) -> Batch:

@@ -1,21 +1,29 @@
-"""Sequences laid out in memory, in one of few shapes: a compiled step is made again for each new one."""
+"""Sequences laid out in memory, in one of few shapes: kernels and compiled steps are made again for each new one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from rankcli.shapes import Field, Ints, Layout, TokenSequence
+from rankcli.shapes import Chunks, Layout, TokenSequence
 
-LENGTHS = (*range(8, 65, 8), *range(80, 257, 16))  # and every multiple of 32 above
-_STEP = 32
+CHUNKS = 4  # more of them save little padding of attention, and small products are slow
+ROW = 2  # packed rows are so many times as long as the longest sequence may be: rows of its length waste a tenth
+_EIGHT = 8  # lengths of attention are multiples
+
+Indices = npt.NDArray[np.int64]
+Part = Sequence[TokenSequence]
 
 
-def bucket_length(longest: int, max_length: int) -> int:
-    """The smallest length of the fixed list that holds `longest` tokens, and not more than `max_length`."""
-    fits = next((length for length in LENGTHS if length >= longest), -(-longest // _STEP) * _STEP)
-    return min(fits, max_length)
+def bucket(size: int, least: int = _EIGHT) -> int:
+    """The smallest of a fixed list that holds `size`: 32 per doubling, so that about 1.5 % is padding, but multiples of
+    `least`.
+    """
+    step = max(least, (1 << max(size - 1, 0).bit_length()) // 64)
+    return -(-size // step) * step
 
 
 def bucket_rows(rows: int, slots: int) -> int:
@@ -26,32 +34,101 @@ def bucket_rows(rows: int, slots: int) -> int:
     return factor * slots
 
 
-def padded(
-    sequences: Sequence[TokenSequence],
-    owners: Ints,
-    rows: int | None,
-    length: int,
-    pad_id: int,
-    *,
-    pad_owner: int | None = None,
-) -> Field:
-    """One sequence per row of an int32 [rows, length] layout; for None as many rows as sequences.
+def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
+    """Each part's sequences one behind the other, all in the same shapes; room for `rows` sequences.
 
-    Padding tokens have position 0, segment 0 and sequence -1. At document level give `pad_owner=-1`: the owners are
-    then as many as the rows, and rows without a sequence have that one.
+    The last token is padding. Attention has `CHUNKS` chunks, cut where their padding is least.
     """
-    rows = len(sequences) if rows is None else rows
+    counts = [_counts(part, rows) for part in parts]
+    size = bucket(max(int(count.sum()) for count in counts) + 1)
+    orders = [np.argsort(-count, kind="stable") for count in counts]
+    tops = np.max([count[order] for count, order in zip(counts, orders, strict=True)], axis=0)
+    shapes = chunk_shapes(tops)
+    layouts = []
+    for part, count, order in zip(parts, counts, orders, strict=True):
+        starts = np.cumsum(count) - count
+        layout = _laid_out(part, starts, count, int(shapes[:, 1].max()), (size,), pad_id)
+        layouts.append(layout._replace(chunks=_chunks(layout.places, order, shapes, size)))
+    return layouts
+
+
+def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> list[Layout]:
+    """Each part's sequences side by side in rows of a fixed length, all in the same shapes; room for `rows` sequences.
+
+    The longest sequences are placed first, each in the first row that has room.
+    """
+    length = ROW * max_length
+    counts = [_counts(part, rows) for part in parts]
+    starts = [_first_fit(count, length) for count in counts]
+    height = bucket(1 + max(int(start.max(initial=0)) // length for start in starts), 1)
+    return [
+        _laid_out(part, start, count, max_length, (height, length), pad_id)
+        for part, start, count in zip(parts, starts, counts, strict=True)
+    ]
+
+
+def chunk_shapes(tops: Indices) -> npt.NDArray[np.int32]:
+    """Rows and length of each of `CHUNKS` chunks of sequences of lengths `tops`, the longest first.
+
+    The chunks are those with the fewest pairs of places, which is what attention computes on; by dynamic programming.
+    """
+    heights = np.maximum(-(-tops // _EIGHT) * _EIGHT, _EIGHT)
+    heights = np.pad(heights, (0, max(0, CHUNKS - len(heights))), constant_values=_EIGHT)
+    starts, ends = np.ogrid[: len(heights), : len(heights) + 1]
+    area = np.where(ends > starts, (ends - starts) * heights[:, None].astype(np.float64) ** 2, np.inf)
+    least, cuts = area[0], []
+    for _ in range(CHUNKS - 1):
+        sums = least[:-1, None] + area
+        cuts.append(sums.argmin(axis=0))
+        least = sums.min(axis=0)
+    bounds = [len(heights)]
+    for cut in reversed(cuts):
+        bounds.append(int(cut[bounds[-1]]))
+    bounds = [0, *reversed(bounds)]
+    return np.array([(end - start, heights[start]) for start, end in zip(bounds, bounds[1:], strict=False)], np.int32)
+
+
+def _counts(part: Part, rows: int) -> Indices:
     counts = np.zeros(rows, np.int64)
-    counts[: len(sequences)] = [len(sequence.ids) for sequence in sequences]
-    if counts.size and counts.max() > length:
-        raise ValueError(f"a sequence of {counts.max()} tokens does not fit into a layout of {length}")
-    taken = np.arange(length) < counts[:, None]
-    row, column = np.nonzero(taken)
-    layout = Layout(*(np.full((rows, length), fill, np.int32) for fill in (pad_id, 0, 0, -1)))
-    layout.positions[taken], layout.sequence[taken] = column, row
-    if sequences:
-        layout.ids[taken] = np.concatenate([sequence.ids for sequence in sequences])
-        layout.segments[taken] = np.concatenate([sequence.segments for sequence in sequences])
-    if pad_owner is None:
-        return Field(layout, np.asarray(owners, np.int32))
-    return Field(layout, np.concatenate([owners, np.full(rows - len(sequences), pad_owner)]).astype(np.int32))
+    counts[: len(part)] = [len(sequence.ids) for sequence in part]
+    return counts
+
+
+def _laid_out(part: Part, starts: Indices, counts: Indices, width: int, shape: tuple[int, ...], pad_id: int) -> Layout:
+    """Sequence n from place `starts[n]` on; padding has position 0, segment 0 and sequence -1."""
+    within = np.arange(width)
+    taken = within < counts[:, None]
+    if taken.sum() != counts.sum():
+        raise ValueError(f"a sequence of {counts.max()} tokens does not fit into a layout of {width}")
+    places = np.where(taken, starts[:, None] + within, -1).astype(np.int32)
+    ids, positions, segments, owner = (np.full(shape, fill, np.int32) for fill in (pad_id, 0, 0, -1))
+    at = places[taken]
+    owner.flat[at], positions.flat[at] = np.nonzero(taken)
+    if part:
+        ids.flat[at] = np.concatenate([sequence.ids for sequence in part])
+        segments.flat[at] = np.concatenate([sequence.segments for sequence in part])
+    return Layout(ids, positions, segments, owner, places)
+
+
+def _chunks(places: Any, order: Indices, shapes: npt.NDArray[np.int32], size: int) -> Chunks:
+    """`order` are the sequences from the longest on."""
+    rows = np.concatenate([places, np.full((int(shapes[:, 0].sum()) - len(places), places.shape[1]), -1, np.int32)])
+    order = np.concatenate([order, np.arange(len(order), len(rows))])
+    cuts = np.cumsum(shapes[:-1, 0])
+    pieces = [rows[chosen, :length] for chosen, (_, length) in zip(np.split(order, cuts), shapes, strict=True)]
+    there = np.concatenate([*(piece.reshape(-1) for piece in pieces), [-1]]).astype(np.int32)
+    filled = np.flatnonzero(there >= 0)
+    back = np.full(size, len(there) - 1, np.int32)
+    back[there[filled]] = filled
+    return Chunks(np.where(there >= 0, there, size - 1).astype(np.int32), back, tuple(shapes))
+
+
+def _first_fit(counts: Indices, length: int) -> Indices:
+    """The place of each sequence's first token, rows of `length` places counted through."""
+    starts = np.zeros(len(counts), np.int64)
+    taken = np.zeros(len(counts), np.int64)  # of each row
+    for n in np.argsort(-counts, kind="stable"):
+        row = int(np.argmax(taken + counts[n] <= length))
+        starts[n] = row * length + taken[row]
+        taken[row] += counts[n]
+    return starts

@@ -24,7 +24,7 @@ class BERTMaxP:
     document's passages.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "pooledpassage"
     pretrained: str | None = option(

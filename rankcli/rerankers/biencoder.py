@@ -31,7 +31,7 @@ class BiEncoder:
     `SentenceTransformer`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "apart"
     pretrained: str | None = option(

@@ -24,7 +24,7 @@ class CrossEncoder:
     pretrained head of two labels scores by the difference of its logits.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "passage"
     pretrained: str | None = option(

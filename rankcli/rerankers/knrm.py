@@ -85,7 +85,7 @@ class KNRMModel(Reranker):
         counts = self._soft_counts(cosine, tf.cast(doc_mask, tf.float32)[:, None, :])
         weight = tf.cast(query_mask, tf.float32)
         if self._idf is not None:
-            weight *= tf.gather(self._idf, query.layout.ids)
+            weight *= tf.gather(self._idf, self.embeddings.ids(query.layout))
         phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
         values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
         return per_document(values[:, 0], doc.owner, batch.doc_mask)

@@ -14,6 +14,7 @@ from rankcli.rerankers._base import Reranker
 from rankcli.trainers._gradients import Batches, accumulated, gradients_of, with_penalties
 from rankcli.trainers._loss_scale import LossScale
 from rankcli.trainers._objective import Objective, Share, numbered
+from rankcli.trainers._strategy import Traced
 
 Step = Callable[..., Any]
 
@@ -47,8 +48,7 @@ class TrainingStep:
         self._variables = {path: member.variable for path, member in members.items()}
         self.terms = numbered([*objective.names, *(penalty.name for penalty in penalties)])
         self.measures = numbered([name for hook in hooks for name in hook.measures])
-        # Without AutoGraph, which would replace our errors by its own.
-        self._compiled = tf.function(self._on_all, reduce_retracing=True, autograph=False)
+        self._compiled = Traced(strategy, self._on_all)
 
     def __call__(
         self, batches: Any, number: Any, shares: Mapping[str, Share], rates: Any, active: Any
@@ -144,8 +144,5 @@ class TrainingStep:
 def prediction_step(strategy: Any, reranker: Reranker) -> Step:
     """`step(batch) -> [scores [B, K] of each replica]`."""
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def step(batch: Any) -> Any:
-        return strategy.run(reranker.scores, args=(batch,))
-
+    step = Traced(strategy, lambda batch: strategy.run(reranker.scores, args=(batch,)))
     return lambda batch: strategy.experimental_local_results(step(batch))

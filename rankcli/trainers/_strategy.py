@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rankcli.backend import tf
@@ -32,6 +32,37 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
 def is_static(strategy: Any) -> bool:
     """Whether the devices compile for fixed shapes."""
     return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+class Traced:
+    """A function as a graph that takes tensors of any shape, so that it is made once and not for each new shape.
+
+    Where devices compile for fixed shapes it is made for each.
+    """
+
+    def __init__(self, strategy: Any, function: Callable[..., Any]) -> None:
+        self._static = is_static(strategy)
+        # Without AutoGraph, which would replace our errors by its own.
+        self._graph = tf.function(function, reduce_retracing=True, autograph=False)
+
+    def __call__(self, *args: Any) -> Any:
+        if not self._static and self.count == 0:
+            self._graph.get_concrete_function(*tf.nest.map_structure(_of_any_shape, args))
+        return self._graph(*args)
+
+    @property
+    def count(self) -> int:
+        """How often it was made."""
+        return int(self._graph.experimental_get_tracing_count())
+
+
+def _of_any_shape(value: Any) -> Any:
+    """The type of a tensor, or of one per replica, without its sizes."""
+    spec = tf.type_spec_from_value(value)
+    parts = [
+        tf.TensorSpec([None] * part.shape.rank, part.dtype) for part in tf.nest.flatten(spec, expand_composites=True)
+    ]
+    return parts[0] if isinstance(spec, tf.TensorSpec) else type(spec)(*parts)
 
 
 def per_replica(strategy: Any, batches: Sequence[Any]) -> Any:

@@ -38,7 +38,8 @@ def golden_batch(kind):
     ids, segments, mask = (golden[name].astype(np.int32) for name in ("input_ids", "token_type_ids", "attention_mask"))
     rows = np.arange(len(ids), dtype=np.int32)
     positions = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
-    layout = Layout(ids, positions, segments, np.where(mask, rows[:, None], -1))
+    places = np.arange(ids.size, dtype=np.int32).reshape(ids.shape)
+    layout = Layout(ids, positions, segments, np.where(mask, rows[:, None], -1), np.where(mask, places, -1))
     zeros = np.zeros((len(ids), 1), np.float32)
     batch = Batch(zeros, zeros, np.ones(zeros.shape, bool), {"pair": Field(layout, rows)}, {})
     return tf.nest.map_structure(tf.constant, batch), golden["logits"]

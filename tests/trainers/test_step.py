@@ -76,7 +76,7 @@ def test_a_group_that_is_not_active_keeps_every_bit_and_nothing_is_traced_again(
     run(step, batch(X, LABELS), rates=(0.3, 0.4), number=1)
     assert model.variables["encoder/w"].numpy().tobytes() != w
     assert [int(part.state.updates) for part in parts] == [1, 2]
-    assert step._compiled.experimental_get_tracing_count() == 1
+    assert step._compiled.count == 1
 
 
 def test_a_variable_without_influence_is_refused_by_name() -> None:
