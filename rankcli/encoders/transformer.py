@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.encoders import _layout
+from rankcli.encoders import _arithmetic, _layout
 from rankcli.encoders._initial import variable
 from rankcli.encoders._weights import values_from, weights_of
 from rankcli.encoders.config import EncoderConfig
@@ -99,12 +99,13 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
-        word = tf.gather(self._weight("embeddings/word_embeddings"), ids)
-        position = tf.gather(self._weight("embeddings/position_embeddings"), positions)
+        # Looked up in float32: a cast of the table would touch all its rows, and make its gradient dense.
+        word = tf.gather(self.paths["encoder/embeddings/word_embeddings"], ids)
+        position = tf.gather(self.paths["encoder/embeddings/position_embeddings"], positions)
         # Two rows or so: a product is as fast as a look-up, and its gradient is dense and small.
-        segments = tf.one_hot(segments, self.config.type_vocab_size, dtype=self._type)
-        segment = tf.matmul(segments, self._weight("embeddings/token_type_embeddings"))
-        states = self._norm("embeddings/layer_norm", word + position + segment)
+        segments = tf.one_hot(segments, self.config.type_vocab_size)
+        segment = tf.matmul(segments, self.paths["encoder/embeddings/token_type_embeddings"])
+        states = tf.cast(self._norm("embeddings/layer_norm", word + position + segment), self._type)
         states = self._drop(states, self.config.dropout, dropout, 0)
         if self.config.embedding_size != self.config.hidden_size:
             states = self._dense("embeddings_project", states)
@@ -115,7 +116,7 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         path, rate, key = f"layer_{n}", self.config.dropout, 3 * n + 1
         attended = self._drop(self._dense(f"{path}/attention/output", context), rate, dropout, key + 1)
         hidden = self._norm(f"{path}/attention/layer_norm", states + attended)
-        inner = _ACTIVATIONS[self.config.hidden_act](self._dense(f"{path}/intermediate", hidden))
+        inner = self._activated(self._dense(f"{path}/intermediate", hidden), dropout is not None)
         output = self._drop(self._dense(f"{path}/output", inner), rate, dropout, key + 2)
         return self._norm(f"{path}/layer_norm", hidden + output)
 
@@ -139,13 +140,12 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         return _affine(x, self._weight(f"{path}/kernel"), self._weight(f"{path}/bias"))
 
     def _norm(self, path: str, x: Tensor) -> Tensor:
-        """Layer normalisation over the last axis, computed in float32."""
-        x = tf.cast(x, tf.float32)
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scaled = centred * tf.math.rsqrt(variance + self.config.layer_norm_eps)
-        normed = scaled * self.paths[f"encoder/{path}/gamma"] + self.paths[f"encoder/{path}/beta"]
-        return tf.cast(normed, self._type)
+        gamma, beta = (self.paths[f"encoder/{path}/{part}"] for part in ("gamma", "beta"))
+        return _arithmetic.norm(x, gamma, beta, self.config.layer_norm_eps)
+
+    def _activated(self, x: Tensor, training: bool) -> Tensor:
+        kind = self.config.hidden_act
+        return _arithmetic.gelu(x) if training and kind == "gelu" else _ACTIVATIONS[kind](x)
 
     def _drop(self, x: Tensor, rate: float, dropout: Dropout | None, key: int) -> Tensor:
         return x if dropout is None or rate == 0 else dropout.fold(key).apply(x, rate)

@@ -43,12 +43,15 @@ def test_whole_seeds_count_beyond_32_bits_and_below_zero():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_the_share_kept_and_its_scale_keep_the_mean(rate, dtype):
+@pytest.mark.parametrize(
+    ("rate", "share"), [(0.1, 26 / 256), (0.5, 0.5), (0.9, 230 / 256), (0.01, 655 / 65536), (0.99, 64881 / 65536)]
+)
+def test_the_share_kept_and_its_scale_keep_the_mean(rate, share, dtype):
+    """Drawn from 8 bits where the share is within a fiftieth of what is asked for, else from 16."""
     values = dropped(Dropout.of(1, 0), rate, (500, 401), dtype)
-    assert (values > 0).mean() == pytest.approx(1 - rate, abs=0.006)
+    assert (values > 0).mean() == pytest.approx(1 - share, abs=5 * (share * (1 - share) / 200_500) ** 0.5)
     assert set(np.unique(values)) == {0, np.unique(values).max()}
-    assert values.max() == pytest.approx(1 / (1 - rate), rel=1e-4 if dtype == "float32" else 4e-3)
+    assert values.max() == pytest.approx(1 / (1 - share), rel=1e-6 if dtype == "float32" else 4e-3)
 
 
 def test_rate_zero_returns_the_input_itself():
@@ -76,7 +79,7 @@ def test_compiled_and_dynamic_shapes_draw_the_same_mask():
 
 def test_masks_are_pinned_so_that_a_resume_on_another_day_repeats_them():
     kept = dropped(Dropout.of(42, 1), 0.5, (16,)) > 0
-    assert "".join("x" if k else "." for k in kept) == "x..x.....xxxxxx."
+    assert "".join("x" if k else "." for k in kept) == ".xx...xx....x..."
 
 
 def test_importing_the_module_does_not_import_tensorflow():
