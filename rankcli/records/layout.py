@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rankcli.shapes import Chunks, Layout, TokenSequence
 
+SIZES = 32  # of each doubling: about 1.5 % is padding
 CHUNKS = 4  # more of them save little padding of attention, and small products are slow
 ROW = 2  # packed rows are so many times as long as the longest sequence may be: rows of its length waste a tenth
 _EIGHT = 8  # lengths of attention are multiples
@@ -19,10 +20,8 @@ Part = Sequence[TokenSequence]
 
 
 def bucket(size: int, least: int = _EIGHT) -> int:
-    """The smallest of a fixed list that holds `size`: 32 per doubling, so that about 1.5 % is padding, but multiples of
-    `least`.
-    """
-    step = max(least, (1 << max(size - 1, 0).bit_length()) // 64)
+    """The smallest of a fixed list that holds `size`: `SIZES` per doubling, but multiples of `least`."""
+    step = max(least, (1 << max(size - 1, 0).bit_length()) // (2 * SIZES))
     return -(-size // step) * step
 
 
