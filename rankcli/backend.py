@@ -52,5 +52,12 @@ def _load_ranking() -> types.ModuleType:
     return sys.modules["tensorflow_ranking"]
 
 
+def _load_eager() -> types.ModuleType:
+    """How long hosts wait for each other can be said only there."""
+    _load_tensorflow()
+    return importlib.import_module("tensorflow.python.eager.context")
+
+
 tf: Any = _Lazy(_load_tensorflow)
 tfr: Any = _Lazy(_load_ranking)
+eager: Any = _Lazy(_load_eager)

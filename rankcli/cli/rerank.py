@@ -27,7 +27,7 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 @click.option("--amp", type=click.Choice(["none", "bf16"]), default="none", show_default=True, help="Precision.")
 @click.option(
     "--strategy",
-    type=click.Choice(["auto", "cpu", "mirrored", "tpu"]),
+    type=click.Choice(["auto", "cpu", "mirrored", "multiworker", "tpu"]),
     default="auto",
     show_default=True,
     help="Devices.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.joins import warn_of_training
 from rankcli.data.store import DocStore, open_store
@@ -17,7 +18,9 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import rerank as merge
 from rankcli.extractors._base import Extractor
 from rankcli.log import warn
+from rankcli.pipelines._hosts import check_same
 from rankcli.pipelines._model import Model, find_model, open_model, trained_queries
+from rankcli.pipelines._rundir import versions
 from rankcli.pipelines.search import first_stage, read_topics
 from rankcli.records.convert import ConversionJob, convert
 from rankcli.records.interleave import Records
@@ -26,6 +29,7 @@ from rankcli.shapes import Judged
 from rankcli.storage.base import open_storage
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch
+from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._predict import Predictor
 from rankcli.trainers._strategy import make_runtime_deterministic, make_strategy
 
@@ -59,7 +63,8 @@ def rerank(
 ) -> dict[str, Any]:
     """Score the first `depth` documents of each query and write the reordered run to `output`.
 
-    Without `docs`, `queries` and `run` the run directory's own data and candidates of `split` are reranked.
+    Without `docs`, `queries` and `run` the run directory's own data and candidates of `split` are reranked. Of several
+    hosts, each needs the model and the files; the first one writes.
     """
     given = [docs, queries, run]
     if any(given) and not all(given):
@@ -87,6 +92,7 @@ class Reranking:
         devices = make_strategy(strategy)
         with devices.scope():
             reranker, self.extractor = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
+        self.hosts = Hosts(devices)
         self.predictor = Predictor(devices, reranker, self.extractor, evalbatch)
 
     def __call__(
@@ -104,8 +110,12 @@ class Reranking:
             inputs = _given_inputs(self.model, docs, queries, run)
         else:
             inputs = _own_inputs(self.model, split)
-        scores = _score(inputs, _candidates(inputs, depth), self.extractor, self.predictor)
-        write_run(output, merge(inputs.run, scores), tag=TAG)
+        with self.hosts.together():
+            given = {"candidates": digest_of_items(inputs.run.items()), "depth": depth, "versions": versions()}
+            check_same(self.hosts, given)
+            scores = _score(inputs, _candidates(inputs, depth), self.extractor, self.predictor)
+        if self.hosts.chief:
+            write_run(output, merge(inputs.run, scores), tag=TAG)
         return _outcome(inputs.run, scores, output)
 
 

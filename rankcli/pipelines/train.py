@@ -21,17 +21,20 @@ from rankcli.evaluation.trec import Run
 from rankcli.listeners._base import DEV, Validation
 from rankcli.listeners._team import chosen
 from rankcli.log import say
+from rankcli.pipelines._hosts import check_same, common_directory
 from rankcli.pipelines._outcome import Judgments, choose_alpha, stages, summary
 from rankcli.pipelines._plan import check_parts, plan
 from rankcli.pipelines._prepare import Prepared, prepare
 from rankcli.pipelines._report import RUNS, history_of, report, report_folds
-from rankcli.pipelines._rundir import RunDirectory, run_directory, write_json
+from rankcli.pipelines._rundir import RunDirectory, versions, write_json
 from rankcli.records.interleave import Records
 from rankcli.report.history import added
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
 from rankcli.trainers._base import TrainerContext, TrainingSet
+from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._meter import Meter
+from rankcli.trainers._strategy import make_strategy
 
 
 def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -45,12 +48,20 @@ def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_ru
     folds = config.data.folds
     if folds is not None and folds.fold == "all":
         return _all_folds(config, mirror, overwrite, dry_run)
-    prepared = _prepared(config)
     if dry_run:
-        return plan(prepared)
-    with run_directory(mirror, overwrite) as directory:
-        result = _one_run(prepared, directory)
+        return plan(_prepared(config))
+    hosts = _hosts(config)
+    with hosts.together():
+        prepared = _prepared(config)
+        with common_directory(hosts, mirror, overwrite) as directory:
+            result = _one_run(prepared, directory, hosts)
     return {"result": result, "text": _text(result, mirror.uri)}
+
+
+def _hosts(config: RunConfig) -> Hosts:
+    """The hosts to train on. Several must find each other before anything else opens a device."""
+    trainer = config.trainer
+    return Hosts(make_strategy(trainer.strategy) if trainer.strategy == "multiworker" else None)
 
 
 def _prepared(config: RunConfig) -> Prepared:
@@ -74,8 +85,10 @@ def _text(result: Mapping[str, Any], out: str) -> str:
     return "\n\n".join(parts)
 
 
-def _one_run(prepared: Prepared, directory: RunDirectory) -> dict[str, Any]:
+def _one_run(prepared: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any]:
     config, out = prepared.config, directory.out
+    also = {"fastforward": config.trainer.fastforward, "versions": versions(), "caches": prepared.cache_ids}
+    check_same(hosts, {**prepared.run_identity, **also})
     finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward)
     if finished is not None and _tested_on(out) == prepared.cache_ids["test"]:
         say(f"{directory.name}: this run is finished; its result follows (--overwrite trains anew)")
@@ -197,25 +210,34 @@ def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool
     """Every fold in turn, each in `OUT/fold-N`; then the test runs of all folds pooled into one."""
     assert config.data.folds is not None and config.data.folds.k is not None
     numbers = range(config.data.folds.k)
-    prepared = _prepared(_fold(config, 0))
     if dry_run:
-        return plan(prepared, folds=len(numbers))
-    with run_directory(mirror, overwrite) as directory:
-        _check_for_folds(directory)
-        results: list[dict[str, Any]] = []
-        qrels: dict[str, Mapping[str, int]] = {}
-        for number in numbers:
-            say(f"fold {number} of {len(numbers)}")
-            prepared = _prepared(_fold(config, number)) if number else prepared
-            with directory.fold(number) as fold:
-                results.append(_one_run(prepared, fold))
-            qrels.update(prepared.dataset.judgments("test"))
-        judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
-        pooled, runs = _pooled(results, judgments, directory.out)
-        report_folds(config, prepared, directory, pooled, qrels, runs)
-        write_json(directory.out / "result.json", pooled)
-        directory.sync()
+        return plan(_prepared(_fold(config, 0)), folds=len(numbers))
+    hosts = _hosts(config)
+    with hosts.together():
+        prepared = _prepared(_fold(config, 0))
+        with common_directory(hosts, mirror, overwrite) as directory:
+            pooled = _folds(config, numbers, prepared, directory, hosts)
     return {"result": pooled, "text": _text(pooled, mirror.uri)}
+
+
+def _folds(
+    config: RunConfig, numbers: range, prepared: Prepared, directory: RunDirectory, hosts: Hosts
+) -> dict[str, Any]:
+    _check_for_folds(directory)
+    results: list[dict[str, Any]] = []
+    qrels: dict[str, Mapping[str, int]] = {}
+    for number in numbers:
+        say(f"fold {number} of {len(numbers)}")
+        prepared = _prepared(_fold(config, number)) if number else prepared
+        with directory.fold(number) as fold:
+            results.append(_one_run(prepared, fold, hosts))
+        qrels.update(prepared.dataset.judgments("test"))
+    judgments = Judgments(qrels, config.metrics.all, config.data.relevance_level)
+    pooled, runs = _pooled(results, judgments, directory.out)
+    report_folds(config, prepared, directory, pooled, qrels, runs)
+    write_json(directory.out / "result.json", pooled)
+    directory.sync()
+    return pooled
 
 
 def _pooled(results: list[dict[str, Any]], judgments: Judgments, out: Path) -> tuple[dict[str, Any], Mapping[str, Run]]:

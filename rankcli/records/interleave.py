@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rankcli.errors import StorageError
 from rankcli.log import warn
@@ -36,14 +37,33 @@ class Records:
     rebuild: Callable[[Shard], None] | None = None
 
 
-def read_examples(records: Records, start: int = 0, stop: int | None = None) -> Iterator[Example]:
-    """The examples of samples `start`..`stop` - 1 (None: to the end); StorageError names a shard that has changed."""
+class Part(NamedTuple):
+    """Of every `of` samples those from `first` to `end` - 1; by default all."""
+
+    first: int = 0
+    end: int = 1
+    of: int = 1
+
+    def holds(self, sample: int) -> bool:
+        """Whether a sample is one of them."""
+        return self.first <= sample % self.of < self.end
+
+
+ALL = Part()
+
+
+def read_examples(records: Records, start: int = 0, stop: int | None = None, part: Part = ALL) -> Iterator[Example]:
+    """The examples of samples `start`..`stop` - 1 (None: to the end) that are in `part`.
+
+    The others are not decoded, and a shard that holds only others is not opened: with a part of every 2, 4 or 8 samples
+    that is the case of whole stripes. StorageError names a shard that has changed.
+    """
     stop = records.manifest.samples if stop is None else stop
     if not 0 <= start <= stop <= records.manifest.samples:
         raise ValueError(f"samples {start}..{stop} asked of a cache of {records.manifest.samples}")
     streams: list[Iterator[Example]] = [iter(())] * STRIPES
-    with closing(_opened(records, start, stop)) as shards:
-        for n in range(start, stop):
+    with closing(_opened(records, start, stop, part)) as shards:
+        for n in filter(part.holds, range(start, stop)):
             example = next(streams[n % STRIPES], None)
             if example is None:  # shards are opened in the order in which they are needed
                 streams[n % STRIPES] = next(shards)
@@ -73,23 +93,25 @@ def _verified(storage: Storage, name: str, shard: Shard) -> OpenShard:
     raise damaged(f"damaged cache: the shard has {found}", opened.where)
 
 
-def _opened(records: Records, start: int, stop: int) -> Generator[Iterator[Example], None, None]:
+def _opened(records: Records, start: int, stop: int, part: Part) -> Generator[Iterator[Example], None, None]:
     """The wanted examples of each shard that has any, in the order of the first of them."""
     wanted = []
     for shard in records.manifest.shards:
         begin = max(positions(start, shard.stripe), shard.first)
         end = min(positions(stop, shard.stripe), shard.end)
-        if begin < end:
-            wanted.append((begin * STRIPES + shard.stripe, begin - shard.first, end - shard.first, shard))
+        samples = range(begin * STRIPES + shard.stripe, end * STRIPES + shard.stripe, STRIPES)
+        first = next(filter(part.holds, samples), None)
+        if first is not None:
+            wanted.append((first, begin - shard.first, samples, shard))
     wanted.sort(key=lambda entry: entry[0])
     pool = ThreadPoolExecutor(THREADS)
     ahead: deque[Future[OpenShard]] = deque()
     try:
         queue = iter(wanted)
-        for _, begin, end, _ in wanted:
+        for _, begin, samples, _ in wanted:
             for *_, shard in itertools.islice(queue, AHEAD - len(ahead)):
                 ahead.append(pool.submit(open_verified, records, shard))
-            yield _examples(records, ahead.popleft().result(), begin, end)
+            yield _examples(records, ahead.popleft().result(), begin, [part.holds(sample) for sample in samples])
     finally:
         pool.shutdown(cancel_futures=True)
         for future in ahead:
@@ -97,11 +119,13 @@ def _opened(records: Records, start: int, stop: int) -> Generator[Iterator[Examp
                 future.result().close()
 
 
-def _examples(records: Records, shard: OpenShard, begin: int, end: int) -> Iterator[Example]:
-    number = begin
+def _examples(records: Records, shard: OpenShard, begin: int, wanted: Sequence[bool]) -> Iterator[Example]:
+    """Of the records from `begin` on those that are wanted."""
+    number, end = begin, begin + len(wanted)
     with closing(shard):
-        for data in itertools.islice(shard.read(begin), end - begin):
-            yield decode(data, records.manifest.token_dtype, f"{shard.where}:{number}")
+        for data, decoded in zip(itertools.islice(shard.read(begin), len(wanted)), wanted, strict=False):
+            if decoded:
+                yield decode(data, records.manifest.token_dtype, f"{shard.where}:{number}")
             number += 1
     if number < end:  # the next shard's samples must not take the place of these
         raise damaged(f"damaged cache: the shard has fewer than {end} records", shard.where)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rankcli.extractors._base import Extractor
 from rankcli.records.collate import Shape, collate
-from rankcli.records.interleave import Records, read_examples
+from rankcli.records.interleave import ALL, Part, Records, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Batch, Example
 
@@ -25,18 +25,22 @@ def training_batches(
     start_step: int = 0,
     steps: int,
     static: bool = False,
+    here: range | None = None,
 ) -> Iterator[list[Batch]]:
     """Per step from `start_step` to `steps` - 1 one batch of `batch` / `replicas` groups for each replica.
 
-    Step s uses the samples s * `batch` up to (s + 1) * `batch`, whatever the number of replicas. Batches of a step have
+    Step s uses the samples s * `batch` up to (s + 1) * `batch`, whatever the number of replicas; these have them in
+    turn. Only what the replicas `here` need is decoded and laid out; by default all are here. Batches of a step have
     equal shapes; with `static` the number of sequences is one of few too, as compilation for accelerators wants.
     """
     if batch % replicas:
         raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
     if steps * batch > records.manifest.samples:
         raise ValueError(f"{steps} steps of {batch} samples asked of a cache of {records.manifest.samples}")
-    examples = read_examples(records, start_step * batch, steps * batch)
-    return prefetch(_training(examples, extractor, batch // replicas, replicas, static))
+    here = here or range(replicas)
+    part = Part(here.start, here.stop, replicas)
+    examples = read_examples(records, start_step * batch, steps * batch, part)
+    return prefetch(_training(examples, extractor, batch // replicas, len(here), static))
 
 
 def _training(
@@ -44,7 +48,7 @@ def _training(
 ) -> Iterator[list[Batch]]:
     for chunk in _chunks(examples, groups * replicas):
         docs = max(len(example.docids) for example in chunk)
-        yield collate(_split(chunk, groups, replicas), extractor, Shape(groups, docs, static))
+        yield collate(_split(chunk, replicas), extractor, Shape(groups, docs, static))
 
 
 def prediction_batches(
@@ -54,15 +58,16 @@ def prediction_batches(
     evalbatch: int,
     replicas: int = 1,
     static: bool = False,
+    part: Part = ALL,
 ) -> Iterator[tuple[list[Batch], Rows]]:
-    """Every query-document pair of the cache once, as groups of one document, and which pairs a batch holds.
+    """Every query-document pair of (a part of) the cache once, as groups of one document, and which a batch holds.
 
     `rows[r][b]` is the (qid, docid) of group b of replica r; groups behind those only pad. Pairs are sorted by length
     within a large window, longest first, so that batches hold sequences of like lengths. `evalbatch` counts the pairs
     of all replicas and is rounded up to a multiple of them; with `static` the last batch is as large as the others.
     """
     per_replica = -(-evalbatch // replicas)
-    return prefetch(_prediction(read_examples(records), extractor, per_replica, replicas, static))
+    return prefetch(_prediction(read_examples(records, part=part), extractor, per_replica, replicas, static))
 
 
 def _prediction(
@@ -74,7 +79,7 @@ def _prediction(
         window.sort(key=lambda pair: len(pair.query) + len(pair.docs[0]), reverse=True)
         for chunk in _chunks(iter(window), size):
             wanted = groups if static else -(-len(chunk) // replicas)
-            parts = _split(chunk, wanted, replicas)
+            parts = _split(chunk, replicas)
             batches = collate(parts, extractor, Shape(wanted, 1, static, share=True))
             yield batches, [[(pair.qid, pair.docids[0]) for pair in part] for part in parts]
 
@@ -90,8 +95,9 @@ def _pairs(example: Example) -> Iterator[Example]:
         )
 
 
-def _split(chunk: Sequence[Example], groups: int, replicas: int) -> list[Sequence[Example]]:
-    return [chunk[r * groups : (r + 1) * groups] for r in range(replicas)]
+def _split(chunk: Sequence[Example], replicas: int) -> list[Sequence[Example]]:
+    """What each replica has: in turn, so that several hosts need different stripes of the cache."""
+    return [chunk[r::replicas] for r in range(replicas)]
 
 
 def _chunks(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:

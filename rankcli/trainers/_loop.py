@@ -27,10 +27,11 @@ from rankcli.trainers._gradients import Batches, stacked
 from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._history import History
 from rankcli.trainers._hooks import build_hooks
+from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._loss_scale import LossScale
 from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
-from rankcli.trainers._signals import Stop
+from rankcli.trainers._signals import Stop, stopped_by
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import is_static, make_runtime_deterministic, make_strategy, per_replica
 from rankcli.trainers._tasks import task_batches
@@ -47,6 +48,7 @@ class Loop:
         self.team.before_initialisation()
         make_runtime_deterministic(options.seed)
         self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+        self.hosts = Hosts(self.strategy)
         self.parts = self.strategy.num_replicas_in_sync * options.accumulate
         for groups in (groups for groups in options.batches.values() if groups % self.parts):
             raise ConfigError(
@@ -83,7 +85,7 @@ class Loop:
         self.predictor = Predictor(self.strategy, self.reranker, ctx.extractor, options.evalbatch)
         self.factors = [options.factor(group.options.schedule) for group in self.groups]
         self.history = History(ctx.out / "metrics.jsonl")
-        self.stop = Stop()
+        self.stop = Stop(self.hosts.most)
         self.access = Access(
             ctx,
             self.reranker,
@@ -131,11 +133,11 @@ class Loop:
                 over = self._end_of_iteration(state)
             elif self.options.checkpointsteps and state.step % self.options.checkpointsteps == 0:
                 self._save(state)
-            if self.stop.signum:
+            if asked := self.stop.asked():
                 self._save(state)
-            elif self.checkpoints.written():
+                raise stopped_by(asked)
+            if self.checkpoints.written():
                 self.ctx.sync()
-            self.stop.raise_if_asked()
             if over:
                 break
         self._settle()
@@ -179,6 +181,7 @@ class Loop:
             start=start,
             steps=self.options.steps,
             static=is_static(self.strategy),
+            here=self.hosts.part(self.parts),
         )
 
     def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:

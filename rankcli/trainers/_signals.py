@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from rankcli.errors import Interrupted
@@ -10,10 +11,13 @@ from rankcli.log import say
 
 
 class Stop:
-    """While entered, the first signal only sets `signum`; the second one ends the process at once."""
+    """While entered, the first signal only sets `signum`; the second one ends the process at once.
 
-    def __init__(self) -> None:
-        self.signum = 0
+    `most` tells the largest of the numbers of all hosts: they stop together, at the same step.
+    """
+
+    def __init__(self, most: Callable[[int], int] = lambda number: number) -> None:
+        self.signum, self._most = 0, most
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Stop:
@@ -28,13 +32,20 @@ class Stop:
         self.signum = signum
         say(f"{signal.Signals(signum).name}: saving and stopping; once more to stop at once")
 
+    def asked(self) -> int:
+        """The signal that came to any of the hosts, which all ask at the same step; 0 where none did."""
+        return self._most(self.signum)
+
     def raise_if_asked(self) -> None:
         """Raise Interrupted (exit 130 or 143) once a signal has come. Call it where everything is saved."""
-        if self.signum:
-            raise Interrupted(
-                f"stopped by {signal.Signals(self.signum).name}; everything so far is saved", signum=self.signum
-            )
+        if signum := self.asked():
+            raise stopped_by(signum)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
+
+
+def stopped_by(signum: int) -> Interrupted:
+    """What ends a training that a signal came to, once everything is saved."""
+    return Interrupted(f"stopped by {signal.Signals(signum).name}; everything so far is saved", signum=signum)

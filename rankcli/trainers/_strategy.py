@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rankcli.backend import tf
+from rankcli.trainers._cluster import cluster_strategy
 
 
 def make_runtime_deterministic(seed: int) -> None:
@@ -20,6 +21,8 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
         from rankcli.trainers._tpu import tpu_strategy
 
         return tpu_strategy(tpuname or "local", tpuzone)
+    if name == "multiworker":
+        return cluster_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored":
         devices = gpus or tf.config.list_logical_devices("CPU")

@@ -17,10 +17,12 @@ def task_batches(
     start: int,
     steps: int,
     static: bool,
+    here: range | None = None,
 ) -> Iterator[list[dict[str, Batch]]]:
     """Per step from `start` on, for each of `parts` (replicas and micro-batches), one batch of every task.
 
-    Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are.
+    Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only what the
+    parts `here` need is read, by default all.
     """
     readers = [
         training_batches(
@@ -31,6 +33,7 @@ def task_batches(
             start_step=start,
             steps=steps,
             static=static,
+            here=here,
         )
         for task, count in groups.items()
     ]

@@ -28,8 +28,8 @@ BERTLR, LR = 2e-5, 1e-3
 @TRAINERS.register("tensorflow")
 @dataclass(frozen=True, kw_only=True)
 class TensorflowTrainer:
-    """Trains on one CPU, one or many GPUs or a TPU with tf.distribute, with a learning rate of its own for
-    the encoder.
+    """Trains on one CPU, one or many GPUs, several hosts or a TPU with tf.distribute, with a learning rate of its own
+    for the encoder.
     """
 
     version: ClassVar[int] = 1
@@ -123,8 +123,6 @@ class TensorflowTrainer:
             raise ValueError("decay must be below 1 for `exponential`")
         if not 0 <= self.seed < 2**32:
             raise ValueError("seed must be from 0 to 4294967295, what NumPy takes")
-        if self.strategy == "multiworker":
-            raise ValueError("strategy `multiworker` is not supported by this version; use one host: `mirrored`")
         if self.boardname is not None:
             if any(LISTENERS.name_of(each) == "tensorboard" for each in self.listeners):
                 raise ValueError("give either `boardname` or the listener `tensorboard`: they say the same thing twice")

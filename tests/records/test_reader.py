@@ -15,7 +15,7 @@ from record_fakes import Groups, WordExtractor, converted, expected, same
 
 from rankcli.errors import StorageError
 from rankcli.extractors._base import Extractor
-from rankcli.records import reader
+from rankcli.records import interleave, reader
 from rankcli.records.interleave import Records, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.records.reader import prediction_batches, training_batches
@@ -181,13 +181,52 @@ def test_replicas_share_a_batch_out_in_equal_shapes(cache: Records, static: bool
     single = training_batches(cache, extractor, batch=6, steps=3, static=static)
     several = training_batches(cache, extractor, batch=6, replicas=3, steps=3, static=static)
     for (one,), parts in zip(single, several, strict=True):
-        assert np.array_equal(np.concatenate([part.labels for part in parts]), one.labels)
+        assert all(np.array_equal(part.labels, one.labels[r::3]) for r, part in enumerate(parts))
         shapes = [[array.shape for array in arrays(part)] for part in parts]
         assert shapes[0] == shapes[1] == shapes[2]
-        joined = {
-            6 * r + slot: ids for r, part in enumerate(parts) for slot, ids in read_pairs(part.fields["pair"]).items()
+        joined = {  # group b of replica r is group 3 b + r of the whole batch; a group has 3 slots
+            3 * (3 * (slot // 3) + r) + slot % 3: ids
+            for r, part in enumerate(parts)
+            for slot, ids in read_pairs(part.fields["pair"]).items()
         }
         assert joined == read_pairs(one.fields["pair"])
+
+
+@pytest.mark.parametrize(("hosts", "replicas"), [(2, 2), (2, 4), (3, 3), (4, 4), (2, 6)])
+def test_hosts_read_what_their_replicas_need(
+    cache: Records, hosts: int, replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only their samples are decoded; where stripes are a multiple of the replicas, only their stripes are opened."""
+    decoded: list[str] = []
+    decode = interleave.decode
+
+    def noting(data: bytes, dtype: Any, where: str) -> Any:
+        decoded.append(where)
+        return decode(data, dtype, where)
+
+    monkeypatch.setattr(interleave, "decode", noting)
+    opened: list[int] = []
+    verified = interleave.open_verified
+
+    def opening(records: Records, shard: Any) -> Any:
+        opened.append(shard.stripe)
+        return verified(records, shard)
+
+    monkeypatch.setattr(interleave, "open_verified", opening)
+    batch, steps, here = 12 // replicas * replicas, 1, replicas // hosts
+    options: dict[str, Any] = {"batch": batch, "replicas": replicas, "steps": steps}
+    whole = list(training_batches(cache, EXTRACTOR, **options))
+    assert len(decoded) == batch * steps
+    for host in range(hosts):
+        decoded.clear(), opened.clear()
+        mine = range(host * here, (host + 1) * here)
+        own = list(training_batches(cache, EXTRACTOR, here=mine, **options))
+        assert len(decoded) == batch * steps // hosts
+        if 8 % replicas == 0:
+            assert {stripe % replicas for stripe in opened} == set(mine)
+        for step, parts in enumerate(own):
+            for r, part in zip(mine, parts, strict=True):
+                assert read_pairs(part.fields["pair"]) == read_pairs(whole[step][r].fields["pair"])
 
 
 def test_uneven_shares_and_too_many_steps_are_refused(cache: Records) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS
 from rankcli.encoders.dropout import Dropout
-from rankcli.errors import ConfigError, MissingError
+from rankcli.errors import MissingError
 from rankcli.hooks._base import ScoreLoss
 from rankcli.pipelines._prepare import prepare
 from rankcli.records.reader import prediction_batches, training_batches
@@ -125,9 +125,3 @@ def test_a_tpu_that_is_not_there_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError, match="'local' cannot be reached: no such TPU") as missing:
         make_strategy("tpu", "local")
     assert missing.value.exit_code == 4
-
-
-def test_many_hosts_are_refused_before_anything_is_read(tiny) -> None:
-    with pytest.raises(ConfigError, match="multiworker") as refused:
-        tiny("crossencoder", "trainer.strategy=multiworker")
-    assert refused.value.exit_code == 2
