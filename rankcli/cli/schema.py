@@ -16,6 +16,6 @@ def command() -> None:
     Example:
       rankcli schema > rankcli.schema.json
     """
-    from rankcli.config.validate import json_schema
+    from rankcli.config.json_schema import json_schema
 
     click.echo(to_json(json_schema()))

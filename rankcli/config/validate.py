@@ -1,26 +1,22 @@
-"""Trees of plain values to options objects. The only importer of pydantic.
+"""Trees of plain values to options objects.
 
-The registry says which options a name stands for; pydantic says, strictly, whether each value has the type that its
-option declares; the words of the messages are chosen here. Nothing stops at the first problem.
+The registry says which options a name stands for, `hints` whether each value has, strictly, the type that its option
+declares; the words of the messages are chosen here. Nothing stops at the first problem.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import json
 import os
 import re
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
+from rankcli.config.hints import dataclass_in, expected, taken
 from rankcli.config.paths import REMOTE, joined
 from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
 from rankcli.config.schema import RunConfig, conflicts
@@ -29,7 +25,7 @@ from rankcli.errors import RankcliError
 
 INVALID: Any = object()  # stands for a value that has been complained about
 Option = dataclasses.Field[Any]
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ELSEWHERE = (REMOTE, "ir_datasets:")
 
 
@@ -53,18 +49,6 @@ def component_from(registry: Registry, section: Mapping[str, Any] | str, source:
     options = check.component(registry, planted(section, Place(source)), (), None)
     fail_on(check.problems)
     return options
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a configuration file: every section, and every component's options under `$defs`."""
-    definitions = {kind: _kind_schema(registry) for kind, registry in KINDS.items()}
-    top = _object_schema(RunConfig)
-    paths = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    top["properties"]["extends"] = {**paths, "description": "files that this one is laid over, relative to it"}
-    top["properties"]["extractor"].pop("default", None)
-    top["required"] = ["data", "reranker"]
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rankcli configuration"}
-    return {**head, **top, "$defs": definitions}
 
 
 class _Check:
@@ -159,7 +143,7 @@ class _Check:
 
     def value(self, hint: Any, node: Node, keys: Keys) -> Any:
         """A value of the declared type: pydantic's yes or no, strict, and our words."""
-        inner, held = _dataclass_in(hint)
+        inner, held = dataclass_in(hint)
         if inner is not None and held == "one" and isinstance(node.value, dict):
             return self.section(inner, node, keys)
         if inner is not None and held == "list" and isinstance(node.value, list):
@@ -170,14 +154,14 @@ class _Check:
             return INVALID if INVALID in named.values() else named
         try:
             if not dataclasses.is_dataclass(hint):
-                return _adapter(hint).validate_json(json.dumps(plain(node)))
-        except ValidationError:
+                return taken(hint, json.dumps(plain(node)))
+        except ValueError:
             pass
-        return self.complain(node, keys, f"expected {_expected(hint)}, got {_shown(node)}")
+        return self.complain(node, keys, f"expected {expected(hint)}, got {_shown(node)}")
 
     def named(self, inner: type, name: str, node: Node, keys: Keys) -> Any:
         """A section under a name that the user chose; names are such that KEY=VALUE arguments can say them."""
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             return self.complain(node, keys, "names are letters, digits, `_` and `-`, and begin with a letter")
         return self.value(inner, node, keys)
 
@@ -268,33 +252,6 @@ def _nearest(tree: Node, dotted: str) -> Node:
     return tree
 
 
-@functools.cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-def _bare(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
-
-
-def _arms(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, else the type itself."""
-    hint = _bare(hint)
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _dataclass_in(hint: Any) -> tuple[type | None, str]:
-    """The dataclass that a type is or may be (`Folds | None`: `one`), lists (`tuple[Group, ...]`: `list`) or has under
-    names (`dict[str, DevSet]`: `mapping`).
-    """
-    for arm in _arms(hint):
-        held = {tuple: "list", list: "list", dict: "mapping"}.get(get_origin(arm), "one")
-        inner = arm if held == "one" else get_args(arm)[held == "mapping"]
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            return inner, held
-    return None, "one"
-
-
 def _has(section: Any, key: str) -> bool:
     """Whether a section has an option of that name."""
     return dataclasses.is_dataclass(section) and key in {option.name for option in dataclasses.fields(section)}
@@ -308,84 +265,3 @@ def _meant(name: str, legal: list[str]) -> str:
 def _shown(node: Node) -> str:
     text = json.dumps(plain(node), ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-_BOUNDS: dict[type, tuple[str, str]] = {
-    Gt: ("above", "gt"),
-    Ge: ("of at least", "ge"),
-    Lt: ("below", "lt"),
-    Le: ("of at most", "le"),
-}
-
-
-def _expected(hint: Any) -> str:
-    """A declared type in words: `PositiveInt | None` is "a whole number above 0 or null"."""
-    if get_origin(hint) is Annotated:
-        bounds = [(_BOUNDS[type(item)], item) for item in hint.__metadata__ if type(item) in _BOUNDS]
-        return _expected(_bare(hint)) + "".join(f" {word} {getattr(item, key)}" for (word, key), item in bounds)
-    if len(_arms(hint)) > 1:
-        return " or ".join(_expected(arm) for arm in _arms(hint))
-    if get_origin(hint) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(hint))
-    if get_origin(hint) in (tuple, list):
-        return f"a list of {_expected(get_args(hint)[0])}"
-    if get_origin(hint) in (dict, Mapping, typing.Mapping):
-        return f"a mapping to {_expected(get_args(hint)[1])}"
-    if dataclasses.is_dataclass(hint):
-        return f"a mapping ({', '.join(option.name for option in dataclasses.fields(hint))})"
-    return _WORDS.get(hint, str(hint))
-
-
-def _kind_schema(registry: Registry) -> dict[str, Any]:
-    """A component section: its name, or a mapping with its name and options."""
-    names = [*registry.names(), *(alias for name in registry.names() for alias in registry.aliases(name))]
-    sections = []
-    for name in registry.builtins():
-        section = _object_schema(registry.get(name))
-        spelled = {"enum": [name, *registry.aliases(name)]}
-        sections.append({**section, "properties": {"name": spelled, **section["properties"]}})
-    other = {"name": {"type": "string", "not": {"enum": names}}}  # of another package: its options are not known here
-    others = {"type": "object", "properties": other, "required": ["name"]}
-    return {"anyOf": [{"type": "string"}, *sections, others]}
-
-
-def _object_schema(cls: type) -> dict[str, Any]:
-    hints = get_type_hints(cls, include_extras=True)
-    properties, required = {}, []
-    for option in dataclasses.fields(cls):
-        properties[option.name] = _option_schema(option, hints[option.name])
-        if option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING:
-            required.append(option.name)
-    about = " ".join((cls.__doc__ or "").split())
-    return {
-        "type": "object",
-        "description": about,
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-def _option_schema(option: Option, hint: Any) -> dict[str, Any]:
-    inner, held = _dataclass_in(hint)
-    if "registry" in option.metadata:
-        schema: dict[str, Any] = {"$ref": f"#/$defs/{option.metadata['registry']}"}
-        if option.default == ():
-            schema = {"type": "array", "items": schema}
-    elif inner is not None:
-        schema = _object_schema(inner)
-        if held == "list":
-            schema = {"type": "array", "items": schema}
-        if held == "mapping":
-            names = {"pattern": f"^{_NAME.pattern}$"}
-            schema = {"type": "object", "propertyNames": names, "additionalProperties": schema}
-        if others := [arm for arm in _arms(hint) if _dataclass_in(arm)[0] is None]:
-            schema = {"anyOf": [schema, *(_adapter(arm).json_schema() for arm in others)]}
-    else:
-        schema = _adapter(hint).json_schema()
-    if option.metadata.get("help"):
-        schema = {**schema, "description": option.metadata["help"]}
-    if isinstance(option.default, (str, int, float, bool, tuple)):
-        schema = {**schema, "default": option.default}
-    return schema

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
+from rankcli.config.json_schema import json_schema
 from rankcli.config.load import load_config
 from rankcli.config.registry import LOSSES, SAMPLERS, TRAINERS, Registry, component, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Rate
-from rankcli.config.validate import component_from, json_schema
+from rankcli.config.validate import component_from
 from rankcli.errors import ConfigError
 
 LOCAL = Registry("samplers")
