@@ -63,7 +63,8 @@ def equal_losses(losses: Mapping[str, Any], train: Mapping[str, TrainingSet]) ->
     found = {}
     for task, options in losses.items():
         kind, manifest = LOSSES.name_of(options), train[task].records.manifest
-        known = {"lce": math.log(manifest.documents / manifest.samples), "crossentropy": math.log(2)}
+        softmax, sigmoid = math.log(manifest.documents / manifest.samples), math.log(2)
+        known = {"lce": softmax, "crossentropy": sigmoid, "bce": sigmoid}
         if kind in known:
             found[kind if task == TRAIN else f"{task}/loss"] = known[kind]
     return found
