@@ -93,6 +93,8 @@ def test_two_hosts_train_and_score_as_two_devices_of_one(folder: Path, machines:
             assert results[0]["splits"][split]["first_stage"][metric] == value
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_signal_at_one_host_stops_both_and_the_same_commands_go_on(
     folder: Path, machines: Cluster, whole: list[Done]
 ) -> None:
