@@ -219,10 +219,12 @@ def test_frozen_variables_keep_every_bit_and_late_ones_until_their_iteration(tin
         out=tmp_path / "run",
     )
     start, one, two, three, four = seen
-    moved = [{path for path in start if start[path] != after[path]} for after in (one, two, three, four)]
-    head = {path for path in start if path.startswith("classifier/")}
+    # Left out: the bias of all scores, which changes no softmax over them; rounding alone may move it.
+    paths = start.keys() - {"classifier/bias"}
+    moved = [{path for path in paths if start[path] != after[path]} for after in (one, two, three, four)]
+    head = {"classifier/kernel"}
     late = {path for path in start if path.startswith("encoder/") and "embeddings" not in path}
-    assert head and late and moved == [head, head, head | late, head | late]
+    assert late and moved == [head, head, head | late, head | late]
     names = tf.train.load_checkpoint(str(tmp_path / "run/checkpoints/iter-00004/ckpt")).get_variable_to_shape_map()
     assert not any("embeddings" in name for name in names if name.startswith("optimizers/"))
 
