@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +32,6 @@ def tensors(out: Path, name: str = "iter-00004") -> dict[str, bytes]:
 def lines(out: Path) -> list[dict[str, Any]]:
     """`metrics.jsonl` without the clock."""
     return metrics((out / "metrics.jsonl").read_bytes())
-
-
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """SIGTERM arrives during step number n, once."""
-    step, armed = Loop._train_on, []
-
-    def arm(n: int) -> None:
-        armed.append(n)
-
-        def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-            fields = step(self, batches, state)
-            if state.step in armed:
-                armed.remove(state.step)
-                signal.raise_signal(signal.SIGTERM)
-            return fields
-
-        monkeypatch.setattr(Loop, "_train_on", train_on)
-
-    return arm
 
 
 @pytest.mark.parametrize("steps", [6, 7], ids=["between iterations", "within an iteration"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from rankcli.records.reader import training_batches
 from rankcli.trainers._base import TRAIN, TrainingSet
 from rankcli.trainers._gradients import stacked
 from rankcli.trainers._hooks import build_hooks
-from rankcli.trainers._loop import Loop
 from rankcli.trainers._objective import OTHER_TASKS, Objective, Share
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import make_strategy
@@ -131,22 +128,6 @@ def test_what_a_task_reads_at_a_step_does_not_depend_on_the_other_tasks_or_on_wh
                 tf.nest.map_structure(np.testing.assert_array_equal, mine, others)
             if number >= 7:
                 tf.nest.map_structure(np.testing.assert_array_equal, part, late[number - 7][n])
-
-
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """SIGTERM arrives during step number n, once."""
-    step, armed = Loop._train_on, []
-
-    def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-        fields = step(self, batches, state)
-        if state.step in armed:
-            armed.remove(state.step)
-            signal.raise_signal(signal.SIGTERM)
-        return fields
-
-    monkeypatch.setattr(Loop, "_train_on", train_on)
-    return armed.append
 
 
 def test_tasks_and_hooks_resumed_within_an_iteration_equal_the_whole_run_to_the_bit(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +99,6 @@ def test_float16_trains_float32_variables_of_both_groups_to_nearly_the_same_loss
     for group in (0, 1):
         keys = [key for key in reader.get_variable_to_shape_map() if key.startswith(f"optimizers/{group}/slots/m/")]
         assert keys and any(np.abs(reader.get_tensor(key)).max() > 0 for key in keys)
-
-
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """SIGTERM arrives during step number n, once."""
-    step, armed = Loop._train_on, []
-
-    def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-        fields = step(self, batches, state)
-        if state.step in armed:
-            armed.remove(state.step)
-            signal.raise_signal(signal.SIGTERM)
-        return fields
-
-    monkeypatch.setattr(Loop, "_train_on", train_on)
-    return armed.append
 
 
 @pytest.mark.parametrize(
