@@ -59,7 +59,8 @@ def train(turns: Turns) -> None:
         ended = end_of_iteration(self, state, again)
         if again:
             return ended
-        turns.answer({"pairs": pairs, "seconds": pairs / entries[0]["pairs_per_second"], **entries[0], **counted})
+        # The entry's own `seconds` are those of the whole training so far.
+        turns.answer({**entries[0], **counted, "pairs": pairs, "seconds": pairs / entries[0]["pairs_per_second"]})
         if state.step == config.trainer.steps or turns.wait() is None:
             raise Enough
         self.meter.lap("pause")
