@@ -34,7 +34,7 @@ from rankcli.storage.places import local_root
 from rankcli.trainers._base import TrainerContext, TrainingSet
 from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._meter import Meter
-from rankcli.trainers._strategy import make_strategy
+from rankcli.trainers._strategy import make_strategy, open_devices
 
 
 def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def _one_run(prepared: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[
         say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
         (out / "result.json").unlink()
     directory.describe(to_yaml(resolved(config)), prepared.run_id, prepared.run_identity, prepared.cache_ids)
+    open_devices(config.trainer)  # to tell what they cannot do before any conversion
     meter = Meter()
     with ExitStack() as uses:
         context = _context(prepared, directory, uses)

@@ -12,6 +12,7 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.rerankers._base import Reranker
 from rankcli.rerankers._saved import save_reranker
 from rankcli.trainers._base import TRAIN, TrainerContext, TrainingSet
+from rankcli.trainers._divergence import check_scores
 from rankcli.trainers._predict import Predictor
 
 
@@ -19,9 +20,8 @@ class Access:
     """The `Training` that listeners are given.
 
     `starts` says when each optimizer group starts to train, `equal_losses` what losses are where scores are equal;
-    `on_batch` is called after every batch scored, and may
-    raise; `before_keep` makes sure that a run that is killed from then on goes on with these weights, not with older
-    ones.
+    `on_batch` is called after every batch scored, and may raise; `before_keep` makes sure that a run that is killed
+    from then on goes on with these weights, not with older ones.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class Access:
         """The scores of a dev set; they are computed once, whoever asks for them."""
         if name not in self._scored:
             records = self._ctx.dev[name].records
-            self._scored[name] = self._predictor.scores(records, f"validating on {name}", self._on_batch)
+            scores = self._predictor.scores(records, f"validating on {name}", self._on_batch)
+            check_scores(scores, name, self._ctx.out)
+            self._scored[name] = scores
         return self._scored[name]
 
     def keep(self, path: Path) -> None:

@@ -5,20 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rankcli.backend import tf
 from rankcli.errors import TrainingError
+from rankcli.evaluation.interpolate import Scores
+from rankcli.log import warn
 from rankcli.records.interleave import read_examples
-from rankcli.trainers._base import TrainingSet
+from rankcli.trainers._base import State, TrainerContext, TrainingSet
+
+if TYPE_CHECKING:
+    from rankcli.trainers.tensorflow import TensorflowTrainer
 
 PATIENCE = 20  # batches left out in a row: it is not the batches, then
 
 
-def found_in(step: int, loss: float) -> str:
-    """What is wrong with a step, counted from 1, that was not finite."""
+def leave_out(loss: float, state: State, options: TensorflowTrainer, ctx: TrainerContext) -> None:
+    """Say which batch has spoiled the step after `state`, whose loss or gradient is not finite and which has changed
+    nothing; TrainingError where `on_nan` is to stop, or after too many in a row.
+    """
     what, value = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
-    return f"{what} of step {step} is {value}"
+    found = f"{what} of step {state.step + 1} is {value}"
+    groups = groups_of(ctx.train, options.batches, state.step)
+    state.unusable += 1
+    if options.on_nan == "stop":
+        raise _diverged(f"{found}; its batch:\n{groups}", ctx.out)
+    if state.unusable > PATIENCE:
+        raise _diverged(f"{found}, as were the {PATIENCE} before; its batch:\n{groups}", ctx.out)
+    warn(f"{found}; this batch is left out:\n{groups}")
+
+
+def check_weights(variables: Iterable[tuple[str, Any]], step: int, out: Path) -> None:
+    """TrainingError if a variable (path, value) holds a number that is not finite after a step."""
+    for path, variable in variables:
+        if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+            raise _diverged(f"after step {step}, {path} holds a number that is not finite", out)
+
+
+def check_scores(scores: Scores, what: str, out: Path) -> None:
+    """TrainingError if a score is not finite: weights that are can still be too large to compute with."""
+    for qid, found in scores.items():
+        for docid, score in found.items():
+            if not math.isfinite(score):
+                raise _diverged(f"the score of document {docid} for query {qid} of {what} is {score}", out)
 
 
 def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> str:
@@ -35,14 +64,7 @@ def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step:
     return "\n".join(lines)
 
 
-def check_weights(variables: Iterable[tuple[str, Any]], step: int, out: Path) -> None:
-    """TrainingError if a variable (path, value) holds a number that is not finite after a step."""
-    for path, variable in variables:
-        if not bool(tf.reduce_all(tf.math.is_finite(variable))):
-            raise diverged(f"after step {step}, {path} holds a number that is not finite", out)
-
-
-def diverged(what: str, out: Path) -> TrainingError:
+def _diverged(what: str, out: Path) -> TrainingError:
     """The error that ends a training whose numbers are not finite."""
     fix = "lower bertlr and lr; the last checkpoint and the best weights are kept"
     return TrainingError(what, where=str(out), fix=fix)

@@ -13,27 +13,23 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.config.schema import output_type
-from rankcli.errors import ConfigError, Interrupted, TrainingError
+from rankcli.errors import Interrupted, TrainingError
 from rankcli.listeners._base import DEV, Moment
 from rankcli.listeners._team import Team, entry_of
-from rankcli.log import Progress, say, warn
-from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.log import Progress, say
 from rankcli.rerankers._saved import load_reranker
 from rankcli.trainers._access import Access, equal_losses
 from rankcli.trainers._base import State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints, checkpoint_name
-from rankcli.trainers._divergence import PATIENCE, check_weights, diverged, found_in, groups_of
+from rankcli.trainers._divergence import check_weights, leave_out
 from rankcli.trainers._gradients import Batches, stacked
-from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._history import History
-from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._hosts import Hosts
-from rankcli.trainers._loss_scale import LossScale
+from rankcli.trainers._learner import Learner
 from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
 from rankcli.trainers._signals import Stop, stopped_by
-from rankcli.trainers._step import TrainingStep
-from rankcli.trainers._strategy import is_static, make_runtime_deterministic, make_strategy, per_replica
+from rankcli.trainers._strategy import is_static, open_devices, per_replica
 from rankcli.trainers._tasks import task_batches
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
@@ -46,51 +42,25 @@ class Loop:
         self.team = Team(options, ctx.dev, ctx.out, sampler=ctx.sampler, output_type=output_type(ctx.reranker))
         self.stopped = ""  # why training was stopped before its last step
         self.team.before_initialisation()
-        make_runtime_deterministic(options.seed)
-        self.strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+        self.strategy = open_devices(options)
         self.hosts = Hosts(self.strategy)
         self.parts = self.strategy.num_replicas_in_sync * options.accumulate
-        for groups in (groups for groups in options.batches.values() if groups % self.parts):
-            raise ConfigError(
-                f"{groups} groups cannot be dealt evenly to {self.strategy.num_replicas_in_sync} devices"
-                + (f" in {options.accumulate} micro-batches each" if options.accumulate > 1 else ""),
-                where="trainer.batch",
-                fix=f"use a multiple of {self.parts}",
-            )
-        with self.strategy.scope():
-            self.reranker: Reranker = ctx.reranker.build(
-                RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
-            )
-            if told := ctx.initialise(self.reranker):
-                say(told)
-            self.groups = trained(groups_for(self.reranker.variables, options))
-            self.optimizers = [options.optimizer.build(group.members) for group in self.groups]
-            self.scale = LossScale() if options.dtype == "float16" else None
-            self.hooks = build_hooks(options.hooks, self.groups, output_type(ctx.reranker))
-            states = [part.state for part in (*self.optimizers, self.scale) if part is not None]
-            self.checkpoints = Checkpoints(
-                ctx.out / "checkpoints", ctx.run_id, self.reranker.variables, states, options.keep
-            )
-        self.step = TrainingStep(
-            self.strategy,
-            self.reranker,
-            self.hooks.objective(options.losses()),
-            dict(zip((group.name for group in self.groups), self.optimizers, strict=True)),
-            options.seed,
-            accumulate=options.accumulate,
-            scale=self.scale,
-            penalties=self.hooks.penalties,
-            hooks=self.hooks.gradients,
+        self.learner = Learner(options, ctx, self.strategy)
+        self.checkpoints = Checkpoints(
+            ctx.out / "checkpoints",
+            ctx.run_id,
+            self.learner.reranker.variables,
+            self.learner.states,
+            options.keep,
         )
-        self.predictor = Predictor(self.strategy, self.reranker, ctx.extractor, options.evalbatch)
-        self.factors = [options.factor(group.options.schedule) for group in self.groups]
+        self.predictor = Predictor(self.strategy, self.learner.reranker, ctx.extractor, options.evalbatch)
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop(self.hosts.most)
         self.access = Access(
             ctx,
-            self.reranker,
+            self.learner.reranker,
             self.predictor,
-            starts={group.name: group.starts_at(options.steps_per_iter) for group in self.groups},
+            starts=self.learner.rates.starts,
             equal_losses=equal_losses(options.losses(), ctx.train),
             on_batch=self.stop.raise_if_asked,
             before_keep=self._before_keep,
@@ -162,17 +132,6 @@ class Loop:
         stopped = {"iter": now.iteration, "step": now.step, "why": self.stopped} if self.stopped else None
         return {"best": self.team.best, "last": last, "stopped": stopped, "listeners": self.team.results()}
 
-    def learning_rates(self, step: int) -> dict[str, float]:
-        """The learning rate of each group at a global step; 0 until it starts to train."""
-        active = self._active(step)
-        return {
-            group.name: group.lr * factor(step) if on else 0.0
-            for group, factor, on in zip(self.groups, self.factors, active, strict=True)
-        }
-
-    def _active(self, step: int) -> list[bool]:
-        return [step >= group.starts_at(self.options.steps_per_iter) for group in self.groups]
-
     def _batches(self, start: int) -> Any:
         return task_batches(
             self.ctx.train,
@@ -187,13 +146,13 @@ class Loop:
     def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:
         """One optimizer step; what the progress line shows of it."""
         started = time.monotonic()
-        rates = self.learning_rates(state.step)
-        done = self.step(
+        rates = self.learner.rates(state.step)
+        done = self.learner.step(
             per_replica(self.strategy, stacked(batches, self.options.accumulate)),
             tf.constant(state.step),
             tf.nest.map_structure(lambda number: tf.constant(float(number)), self.options.shares(state.step)),
-            tf.constant([rates[group.name] for group in self.groups]),
-            tf.constant(self._active(state.step)),
+            tf.constant(list(rates.values())),
+            tf.constant(self.learner.rates.active(state.step)),
         )
         self._note(done, state)
         state.seconds += time.monotonic() - started
@@ -202,24 +161,14 @@ class Loop:
     def _note(self, done: Mapping[str, Any], state: State) -> None:
         """Count a step; one that was not finite is left out where a lower loss scale may still help."""
         if done["finite"]:
-            norms = dict(zip((group.name for group in self.groups), done["grad_norm"].numpy().tolist(), strict=True))
-            state.count(float(done["loss"]), {**self.step.told(done), "grad_norm": norms})
+            norms = dict(zip(self.learner.rates.starts, done["grad_norm"].numpy().tolist(), strict=True))
+            state.count(float(done["loss"]), {**self.learner.step.told(done), "grad_norm": norms})
             state.unusable = 0
         else:
-            if not (self.scale and done["scale"] > 1):
-                self._leave_out(found_in(state.step + 1, float(done["loss"])), state)
+            if not (self.learner.scale and done["scale"] > 1):
+                leave_out(float(done["loss"]), state, self.options, self.ctx)
             state.skipped += 1
         state.step += 1
-
-    def _leave_out(self, what: str, state: State) -> None:
-        """Say which batch spoils a step, which has changed nothing; an error where `on_nan` is not to go on."""
-        groups = groups_of(self.ctx.train, self.options.batches, state.step)
-        state.unusable += 1
-        if self.options.on_nan == "stop":
-            raise diverged(f"{what}; its batch:\n{groups}", self.ctx.out)
-        if state.unusable > PATIENCE:
-            raise diverged(f"{what}, as were the {PATIENCE} before; its batch:\n{groups}", self.ctx.out)
-        warn(f"{what}; this batch is left out:\n{groups}")
 
     def _end_of_iteration(self, state: State, again: bool = False) -> bool:
         """Metrics, checkpoint, validation, vote; whether to stop here. `again` does only what a run that was cut off
@@ -252,7 +201,7 @@ class Loop:
             "iter": now.iteration,
             "step": now.step,
             **state.means(taken),
-            "lr": self.learning_rates(state.step - 1),
+            "lr": self.learner.rates(state.step - 1),
             "skipped": state.skipped,
             "seconds": state.seconds,
             **self.meter.rates(),
@@ -264,8 +213,7 @@ class Loop:
 
     def _save(self, state: State) -> None:
         """Begin to write a checkpoint, unless the last update spoiled the weights: none could go on from it."""
-        variables = (entry for group in self.groups for entry in group.variables.items())
-        check_weights(variables, state.step, self.ctx.out)
+        check_weights(self.learner.trained_variables(), state.step, self.ctx.out)
         state.listeners = self.team.states()
         self.checkpoints.save(state, self.options.steps_per_iter)
         self.meter.lap("checkpoints")

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rankcli.backend import tf
+from rankcli.errors import ConfigError
 from rankcli.trainers._cluster import cluster_strategy
+
+if TYPE_CHECKING:
+    from rankcli.trainers.tensorflow import TensorflowTrainer
+
+
+def open_devices(options: TensorflowTrainer) -> Any:
+    """The strategy of a training, its seed set; ConfigError where its devices cannot share a batch evenly."""
+    make_runtime_deterministic(options.seed)
+    strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+    replicas, accumulate = strategy.num_replicas_in_sync, options.accumulate
+    for groups in options.batches.values():
+        if groups % (replicas * accumulate):
+            raise ConfigError(
+                f"{groups} groups cannot be dealt evenly to {replicas} devices"
+                + (f" in {accumulate} micro-batches each" if accumulate > 1 else ""),
+                where="trainer.batch",
+                fix=f"use a multiple of {replicas * accumulate}",
+            )
+    return strategy
 
 
 def make_runtime_deterministic(seed: int) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from rankcli.backend import tf
 from rankcli.errors import MissingError
 
 
+@functools.cache
 def tpu_strategy(name: str, zone: str | None) -> Any:
-    """Connect to the TPU called `name` (`local`: the one of this TPU VM) and return its strategy."""
+    """Connect to the TPU called `name` (`local`: the one of this TPU VM) and return its strategy.
+
+    Once in a process: to connect anew clears what lies on it.
+    """
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=None if name == "local" else zone)
         tf.config.experimental_connect_to_cluster(resolver)

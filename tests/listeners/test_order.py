@@ -15,7 +15,7 @@ from rankcli.config.schema import RunConfig
 from rankcli.errors import Interrupted
 from rankcli.pipelines import train as pipeline
 from rankcli.pipelines.train import train
-from rankcli.trainers import _loop
+from rankcli.trainers import _learner, _strategy
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._history import History
 from rankcli.trainers._loop import Loop
@@ -23,7 +23,7 @@ from tests.listeners.recording import HEARD, Recording, registered
 
 SMALL = ("trainer.itersize=4", "trainer.lr=1e-2", "trainer.bertlr=1e-3")  # two steps an iteration
 MODEL = ["seed", "strategy", "model", "groups", "optimizer", "optimizer"]
-START = ["before_initialisation", *MODEL, "after_initialisation", "resume"]
+START = ["seed", "strategy", "before_initialisation", *MODEL, "after_initialisation", "resume"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         real = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *args, **named: (HEARD.append(said), real(*args, **named))[1])
 
-    note(_loop, "make_runtime_deterministic", "seed")
-    note(_loop, "make_strategy", "strategy")
-    note(_loop, "groups_for", "groups")
+    note(_strategy, "make_runtime_deterministic", "seed")
+    note(_strategy, "make_strategy", "strategy")
+    note(_learner, "groups_for", "groups")
     note(Checkpoints, "restore", "resume")
     note(Checkpoints, "save", "checkpoint")
     note(History, "append", "metrics")

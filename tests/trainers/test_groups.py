@@ -200,7 +200,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bytes]]:
     end: Callable[..., None] = Loop._end_of_iteration
 
     def watched(self: Loop, *args: Any, **named: Any) -> None:
-        found.append({path: variable.numpy().tobytes() for path, variable in self.reranker.variables.items()})
+        found.append({path: variable.numpy().tobytes() for path, variable in self.learner.reranker.variables.items()})
         end(self, *args, **named)
 
     monkeypatch.setattr(Loop, "_end_of_iteration", watched)

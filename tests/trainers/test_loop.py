@@ -16,6 +16,7 @@ from rankcli.listeners.validation import Validator
 from rankcli.pipelines.train import train
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._loop import Loop
+from rankcli.trainers._rates import Rates
 from rankcli.trainers._step import TrainingStep
 from rankcli.trainers._strategy import per_replica
 from tests.clocked import metrics
@@ -177,10 +178,10 @@ def test_defect_14_warm_up_starts_at_the_first_step_and_is_not_shifted(tiny) -> 
 def test_a_loss_that_is_not_finite_stops_the_run_with_5_and_keeps_the_checkpoint(
     tiny, tmp_path: Path, monkeypatch
 ) -> None:
-    rates = Loop.learning_rates
+    rates = Rates.__call__
     monkeypatch.setattr(
-        Loop,
-        "learning_rates",
+        Rates,
+        "__call__",
         lambda self, s: {name: float("inf") if s == 7 else v for name, v in rates(self, s).items()},
     )
     with pytest.raises(TrainingError, match="step 9 is nan") as failed:
@@ -262,7 +263,7 @@ def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step(tin
         rates, active = tf.zeros([2]), tf.constant([True, True])
         for number in (3, 4, 3, 4):
             batch = per_replica(self.strategy, batches)
-            done = self.step(batch, tf.constant(number), shares(2), rates, active)
+            done = self.learner.step(batch, tf.constant(number), shares(2), rates, active)
             losses.setdefault(number, []).append(float(done["loss"]))
         raise KeyboardInterrupt
 

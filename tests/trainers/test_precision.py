@@ -16,6 +16,7 @@ from rankcli.trainers import _loss_scale
 from rankcli.trainers._base import TRAIN
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._loss_scale import LossScale
+from rankcli.trainers._rates import Rates
 from rankcli.trainers._strategy import make_strategy
 from tests.trainers.linear import Linear, batch, bits, optimizers, shares, squares, step_of
 
@@ -152,9 +153,9 @@ def test_the_logged_loss_is_the_mean_over_steps_that_were_not_skipped(
 
 
 def test_training_stops_with_5_when_no_scale_helps(tiny, tmp_path: Path, monkeypatch) -> None:
-    rates = Loop.learning_rates
+    rates = Rates.__call__
     monkeypatch.setattr(
-        Loop, "learning_rates", lambda self, s: {k: float("inf") if s == 4 else v for k, v in rates(self, s).items()}
+        Rates, "__call__", lambda self, s: {k: float("inf") if s == 4 else v for k, v in rates(self, s).items()}
     )
     monkeypatch.setattr(_loss_scale, "FIRST", 4.0)
     with pytest.raises(TrainingError, match="step 8 is nan") as failed:

@@ -12,11 +12,13 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, TrainingError
+from rankcli.pipelines import _prepare
 from rankcli.pipelines.train import train
 from rankcli.storage.claim import claimed
-from rankcli.trainers import _loop
+from rankcli.trainers import _strategy
 from rankcli.trainers._checkpoint import Checkpoints, _newest_first
 from rankcli.trainers._loop import Loop
+from rankcli.trainers._rates import Rates
 
 QUICK = ("trainer.niters=1", "trainer.itersize=2")
 
@@ -93,12 +95,12 @@ def test_the_newest_checkpoint_is_known_by_its_numbers(tiny, tmp_path: Path) -> 
 
 def test_weights_spoiled_by_the_last_update_of_an_iteration_are_not_saved(tiny, tmp_path: Path, monkeypatch) -> None:
     """The loss of that step is finite; its update is not."""
-    rates = Loop.learning_rates
+    rates = Rates.__call__
     spoiled = {"bertlr": float("inf"), "lr": float("inf")}
     with monkeypatch.context() as patch:
         patch.setattr(
-            Loop,
-            "learning_rates",
+            Rates,
+            "__call__",
             lambda self, step: {name: spoiled[name] if step == 1 else rate for name, rate in rates(self, step).items()},
         )
         with pytest.raises(TrainingError, match="after step 2, .* not finite") as failed:
@@ -134,7 +136,16 @@ def test_a_schedule_of_its_own_and_the_largest_seed_are_taken(tiny, tmp_path: Pa
 
 
 def test_a_batch_that_cannot_be_dealt_to_the_devices_is_a_usage_error(tiny, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(_loop, "make_strategy", lambda *_: SimpleNamespace(num_replicas_in_sync=2))
-    with pytest.raises(ConfigError, match="dealt evenly") as refused:
+    monkeypatch.setattr(_strategy, "make_strategy", lambda *_: SimpleNamespace(num_replicas_in_sync=2))
+    monkeypatch.setattr(_prepare, "convert", lambda *_: pytest.fail("it converted first"))
+    with pytest.raises(ConfigError, match="3 groups cannot be dealt evenly to 2 devices") as refused:
         train(tiny("TFKNRM", "trainer.batch=3"), out=tmp_path / "run")
     assert refused.value.exit_code == 2
+
+
+def test_finite_weights_that_give_infinite_scores_end_a_training_with_5(tiny, tmp_path: Path) -> None:
+    """The first update takes the weights to 1e38, whose sums overflow."""
+    overrides = ["trainer.niters=2", "trainer.itersize=2", "trainer.warmupiters=0", "trainer.lr=1e38"]
+    with pytest.raises(TrainingError, match="the score of document .* for query .* of dev is -?(inf|nan)") as failed:
+        train(tiny("TFKNRM", *overrides), out=tmp_path / "run")
+    assert failed.value.exit_code == 5

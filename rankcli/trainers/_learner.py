@@ -1,0 +1,57 @@
+"""What a training changes: the model with its initial weights, and the optimizers of its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rankcli.config.schema import output_type
+from rankcli.log import say
+from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.trainers._base import TrainerContext
+from rankcli.trainers._groups import groups_for, trained
+from rankcli.trainers._hooks import build_hooks
+from rankcli.trainers._loss_scale import LossScale
+from rankcli.trainers._rates import Rates
+from rankcli.trainers._step import TrainingStep
+from rankcli.trainers.tensorflow import TensorflowTrainer
+
+
+class Learner:
+    """A reranker, the optimizers of its groups that are not frozen, their learning rates, and the training step.
+
+    It is made in the scope of `strategy`, on whose devices all of it lies.
+    """
+
+    def __init__(self, options: TensorflowTrainer, ctx: TrainerContext, strategy: Any) -> None:
+        with strategy.scope():
+            self.reranker: Reranker = ctx.reranker.build(
+                RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
+            )
+            if told := ctx.initialise(self.reranker):
+                say(told)
+            self._groups = trained(groups_for(self.reranker.variables, options))
+            self._optimizers = {group.name: options.optimizer.build(group.members) for group in self._groups}
+            self.scale = LossScale() if options.dtype == "float16" else None
+            hooks = build_hooks(options.hooks, self._groups, output_type(ctx.reranker))
+        self.rates = Rates(self._groups, options)
+        self.step = TrainingStep(
+            strategy,
+            self.reranker,
+            hooks.objective(options.losses()),
+            self._optimizers,
+            options.seed,
+            accumulate=options.accumulate,
+            scale=self.scale,
+            penalties=hooks.penalties,
+            hooks=hooks.gradients,
+        )
+
+    @property
+    def states(self) -> list[Any]:
+        """What a checkpoint holds beside the model: the optimizers' slots, and the loss scale if there is one."""
+        return [part.state for part in (*self._optimizers.values(), self.scale) if part is not None]
+
+    def trained_variables(self) -> Iterator[tuple[str, Any]]:
+        """The variables that steps change, with their paths."""
+        return (entry for group in self._groups for entry in group.variables.items())
