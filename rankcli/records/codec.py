@@ -7,7 +7,7 @@ manifest names), `labels`, `weights` and, where there are any, `teacher_scores` 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,9 @@ def encode(example: Example, dtype: npt.DTypeLike) -> bytes:
     tokens, teacher = _little_endian(np.dtype(dtype)), example.teacher_scores
     return encode_parts(
         qid=example.qid.encode(),
-        docids=[docid.encode() for docid in example.docids],
+        docids=[listed(docid.encode()) for docid in example.docids],
         query=_bytes(example.query, tokens),
-        docs=[_bytes(document, tokens) for document in example.docs],
+        docs=[listed(_bytes(document, tokens)) for document in example.docs],
         labels=_bytes(example.labels, _FLOATS),
         weights=_bytes(example.weights, _FLOATS),
         teacher_scores=None if teacher is None else _bytes(teacher, _FLOATS),
@@ -53,16 +53,27 @@ def encode_parts(
     weights: bytes,
     teacher_scores: bytes | None = None,
 ) -> bytes:
-    """`encode` of an example whose parts are bytes already, as they are stored."""
-    one = {"qid": qid, "query": query, "labels": labels, "weights": weights}
+    """`encode` of an example whose parts are bytes already, those of each document as `listed` made them.
+
+    It is what protobuf's deterministic serialisation writes: names in order.
+    """
+    features = [
+        ("docids", b"".join(docids)),
+        ("docs", b"".join(docs)),
+        ("labels", listed(labels)),
+        ("qid", listed(qid)),
+        ("query", listed(query)),
+        ("weights", listed(weights)),
+    ]
     if teacher_scores is not None:
-        one["teacher_scores"] = teacher_scores
-    return message({"docids": docids, "docs": docs, **{name: (value,) for name, value in one.items()}})
+        features.insert(-1, ("teacher_scores", listed(teacher_scores)))
+    parts = [part for name, values in features for part in (_before(name, len(values)), values)]
+    return b"".join([_head(_FIRST, sum(map(len, parts))), *parts])
 
 
-def message(features: Mapping[str, Sequence[bytes]]) -> bytes:
-    """A `tf.train.Example` of bytes lists, as protobuf's deterministic serialisation writes it: names in order."""
-    return _field(_FIRST, b"".join([_feature(name, features[name]) for name in sorted(features)]))
+def listed(value: bytes) -> bytes:
+    """One value of a list of bytes, as it stands in a message."""
+    return _head(_FIRST, len(value)) + value
 
 
 def decode(data: bytes, dtype: npt.DTypeLike, where: str = "") -> Example:
@@ -92,17 +103,19 @@ def _decode(features: Any, dtype: np.dtype[Any]) -> Example:
     return example
 
 
-def _feature(name: str, values: Sequence[bytes]) -> bytes:
-    """One entry of the map of features: its name, and a message that holds the list of `values`."""
-    listed = b"".join([_head(_FIRST, len(value)) + value for value in values])
-    return _field(_FIRST, _key(name) + _field(_SECOND, _field(_FIRST, listed)))
-
-
-def _field(tag: int, content: bytes) -> bytes:
-    return _head(tag, len(content)) + content
-
-
 @functools.lru_cache(maxsize=1 << 14)  # the same few lengths come again and again
+def _before(name: str, length: int) -> bytes:
+    """What stands before the values of a feature that take `length` bytes: an entry of the map of features has its
+    name, and a message that holds a message that holds the values.
+    """
+    values = _head(_FIRST, length)
+    feature = _head(_SECOND, len(values) + length) + values
+    key = name.encode()
+    entry = _head(_FIRST, len(key)) + key + feature
+    return _head(_FIRST, len(entry) + length) + entry
+
+
+@functools.lru_cache(maxsize=1 << 14)
 def _head(tag: int, length: int) -> bytes:
     """What stands before a field of `length` bytes: its tag, and the length as a varint."""
     head = bytearray([tag])
@@ -111,11 +124,6 @@ def _head(tag: int, length: int) -> bytes:
         length >>= 7
     head.append(length)
     return bytes(head)
-
-
-@functools.cache
-def _key(name: str) -> bytes:
-    return _field(_FIRST, name.encode())
 
 
 @functools.cache

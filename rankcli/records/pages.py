@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from rankcli.records.codec import listed
 from rankcli.records.flat import Flat, Pieces
 from rankcli.records.numbering import IDS_PER_FILE, ids_file
 
 NUMBERS, TOKENS = "numbers", "tokens"  # folders of the work folder
+DOCUMENTS_KEPT = 1 << 13  # in memory, since many samples have the same ones
+
+
+class Document(NamedTuple):
+    """A document: its id as records list it, the bytes of its tokens, and how many there were before the cut."""
+
+    docid: bytes
+    tokens: bytes
+    total: int
 
 
 class Pages:
@@ -22,9 +34,13 @@ class Pages:
     def __init__(self, work: Path, token_bytes: int) -> None:
         self._made_of = work, token_bytes
         numbers, tokens = work / NUMBERS, work / TOKENS
-        self.qids, self.docids = (_Paged(numbers, level, ids_file, 1) for level in ("query", "doc"))
-        self.queries, self.docs = (_Paged(tokens, level, tokens_file, token_bytes) for level in ("query", "doc"))
-        self.lengths = _Lengths(tokens)
+        self.qids, self._docids = (_Paged(numbers, level, ids_file, 1) for level in ("query", "doc"))
+        self.queries, self._docs = (_Paged(tokens, level, tokens_file, token_bytes) for level in ("query", "doc"))
+        self._lengths = _Lengths(tokens)
+        self.document = functools.lru_cache(maxsize=DOCUMENTS_KEPT)(self._document)
+
+    def _document(self, n: int) -> Document:
+        return Document(listed(self._docids[n]), self._docs[n], self._lengths[n])
 
     def __reduce__(self) -> tuple[type[Pages], tuple[Path, int]]:
         return Pages, self._made_of

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rankcli import log
-from rankcli.records.codec import encode_parts, token_dtype
+from rankcli.records.codec import encode_parts, listed, token_dtype
 from rankcli.records.flat import Flat
 from rankcli.records.manifest import PARTS, Manifest, Shard, sealed, unsealed
 from rankcli.records.numbering import groups_file, labels_file
@@ -104,16 +104,19 @@ class _Records:
             yield self._record(query, documents, labels[n].tobytes())
 
     def _record(self, number: int, documents: list[int], labels: bytes) -> bytes:
-        pages = self._pages
-        query = pages.queries[number]
+        query = self._pages.queries[number]
         most = self._tools.extractor.doc_budget(len(query) // self._token_bytes) * self._token_bytes
-        docs = [pages.docs[document][:most] for document in documents]
+        docids, docs = [], []
+        for document in map(self._pages.document, documents):
+            tokens = document.tokens if len(document.tokens) <= most else document.tokens[:most]
+            docids.append(document.docid)
+            docs.append(listed(tokens))
+            self.tokens_total += document.total
+            self.tokens_kept += len(tokens) // self._token_bytes
         self.documents += len(docs)
-        self.tokens_total += sum([pages.lengths[document] for document in documents])
-        self.tokens_kept += sum(map(len, docs)) // self._token_bytes
         return encode_parts(
-            qid=pages.qids[number],
-            docids=[pages.docids[document] for document in documents],
+            qid=self._pages.qids[number],
+            docids=docids,
             query=query,
             docs=docs,
             labels=labels,

@@ -7,6 +7,7 @@ find.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -39,8 +40,12 @@ def masked_crc(data: bytes) -> int:
 
 def frame(data: bytes) -> bytes:
     """`data` as one record."""
-    length = struct.pack("<Q", len(data))
-    return b"".join((length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data))))
+    return b"".join((_header(len(data)), data, _FOOTER.pack(masked_crc(data))))
+
+
+@functools.lru_cache(maxsize=1 << 14)  # the same few lengths come again and again
+def _header(length: int) -> bytes:
+    return _HEADER.pack(length, masked_crc(struct.pack("<Q", length)))
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> Written:

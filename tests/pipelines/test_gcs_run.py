@@ -223,7 +223,7 @@ def test_a_run_cut_off_at_any_upload_ends_with_the_same_bits(
         delete_uri(uri)
         new_machine(tmp_path)
         cut += 1
-    assert cut == len(done) > 50
+    assert cut == len(done) >= 40
 
 
 def test_a_finished_run_prints_its_result_anywhere(
