@@ -85,6 +85,24 @@ def sweep(root: Path, prefix: str = TEMPORARY) -> None:
             _sweep(path)
 
 
+def sweep_tree(directory: Path, spared: str) -> None:
+    """Remove what was being written anywhere in a directory that nobody else writes into, and say how many bytes that
+    freed; but for what lies in directories that hold a file called `spared`.
+
+    Directories that are being built go by their own locks, as with `sweep`.
+    """
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            if _OURS.fullmatch(path.name):
+                _sweep(path)
+            elif not (path / spared).exists():
+                sweep_tree(path, spared)
+        elif _OURS.fullmatch(path.name):
+            freed = path.lstat().st_size
+            path.unlink(missing_ok=True)
+            _say_removed(path, freed)
+
+
 def _sweep(path: Path) -> None:
     name = path / "lock" if path.is_dir() else path
     lock = _try_lock(name, os.O_RDWR) if name.is_file() else None
@@ -92,10 +110,14 @@ def _sweep(path: Path) -> None:
         freed = sum(file.lstat().st_size for file in (path, *path.rglob("*")) if file.is_file())
         _remove(path)
         os.close(lock)
-        log.say(f"removed what an interrupted run had left: {path.name}, {freed:,} bytes")
+        _say_removed(path, freed)
     elif path.is_dir() and _OURS.fullmatch(path.name):
         with suppress(OSError):  # it is not empty, or gone; a builder that has just made it makes another
             path.rmdir()
+
+
+def _say_removed(path: Path, freed: int) -> None:
+    log.say(f"removed what an interrupted run had left: {path.name}, {freed:,} bytes")
 
 
 def _remove(path: Path) -> None:

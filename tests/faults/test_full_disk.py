@@ -146,6 +146,8 @@ def test_a_training_goes_on_when_there_is_space_again(read: Project, tmp_path: P
         for line in process.stderr:
             if line.startswith("iteration 1:"):
                 break
+        while not (out / "checkpoints" / "iter-00001").exists():  # a thread writes it
+            assert process.poll() is None
         checkpoint = contents(out / "checkpoints" / "iter-00001")
         limit(process, draw.randrange(largest))
         _, stderr = process.communicate()

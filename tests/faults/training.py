@@ -144,7 +144,7 @@ class Run:
             "checkpoints": {path.name: tensors(path) for path in sorted((out / "checkpoints").iterdir())},
             "metrics": metrics(files["metrics.jsonl"]),
             "result": without_clock(result),
-            "names": sorted(name for name in files if not name.startswith("tensorboard/")),
+            "names": {name for name in files if not name.startswith("tensorboard/")},
         }
 
 
