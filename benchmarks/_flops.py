@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 TRAINING = 3  # forward, and two products of the same size backward: by what went in, and by the weights
 
+SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+
 
 @dataclass(frozen=True)
 class Size:
@@ -19,24 +21,25 @@ class Size:
     layers: int
     hidden: int
     intermediate: int
+    heads: int
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> Size:
         """The size by a `config.json`."""
-        return cls(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
+        return cls(*(config[name] for name in SIZES))
 
 
 def useful_flops(size: Size, lengths: npt.NDArray[np.int64]) -> float:
     """Of the forward pass over sequences of `lengths` tokens, to one score each: a product and its sum count as two.
 
     A layer over n tokens: 2n (4D^2 + 2DF) for its dense layers, 4 n^2 D for attention. The last layer is needed at the
-    first token alone: keys and values of all tokens, 4nD^2; one query with output and feed-forward, 2 (2D^2 + 2DF);
-    attention, 4nD. Then pooler, 2D^2, and classifier, 2D. Look-ups, norms, softmax, GELU, biases and padding do not
-    count.
+    first token alone, whose H heads look at the states themselves: 4nHD; one query, mapped to what it looks for, the
+    value of what it sees, and output, 8D^2; feed-forward, 4DF. Then pooler, 2D^2, and classifier, 2D. Look-ups, norms,
+    softmax, GELU, biases and padding do not count.
     """
     n, hidden, inner = lengths.astype(np.float64), size.hidden, size.intermediate
     layer = 2 * n * (4 * hidden**2 + 2 * hidden * inner) + 4 * n**2 * hidden
-    last = 4 * n * hidden**2 + 2 * (2 * hidden**2 + 2 * hidden * inner) + 4 * n * hidden
+    last = 4 * n * size.heads * hidden + 8 * hidden**2 + 4 * hidden * inner
     head = 2 * hidden**2 + 2 * hidden
     return float(((size.layers - 1) * layer + last + head).sum())
 

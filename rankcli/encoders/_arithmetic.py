@@ -1,10 +1,12 @@
-"""Functions whose gradients take fewer passes over memory written out than as TensorFlow derives them.
+"""What lies between an encoder's products, in as few passes over memory as TensorFlow can be brought to make.
 
-They compute in float32, whatever the dtype of `x`.
+For training, gradients are written out. For prediction there are forms that oneDNN has a kernel for. All compute in
+float32, whatever the dtype of `x`.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -32,8 +34,52 @@ def gelu(x: Any) -> Any:
     return compute(x)
 
 
-def norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+def softmax(x: Any, bias: Any, training: bool) -> Any:
+    """The softmax of `x` + `bias` (float32) over the last axis, in the dtype of `x`."""
+    if not training and _has_exact_softmax(x.dtype):
+        return tf.nn.softmax(x + tf.cast(bias, x.dtype))
+    return tf.cast(tf.nn.softmax(tf.cast(x, tf.float32) + bias), x.dtype)
+
+
+@functools.cache
+def _has_exact_softmax(dtype: Any) -> bool:
+    """Whether TensorFlow's softmax of this dtype computes in float32 and rounds at the end, as oneDNN's does and its
+    own on CPUs does not. It is tried out, since nothing says which one there is.
+    """
+    with tf.init_scope():
+        tried = tf.cast(tf.linspace(-8.0, 8.0, 1000), dtype)
+        exact = tf.cast(tf.nn.softmax(tf.cast(tried, tf.float32)), dtype)
+        return bool(tf.reduce_all(tf.nn.softmax(tried) == exact))
+
+
+def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
     """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016)."""
+    if not training and x.dtype == tf.bfloat16 and _on_cpu():
+        return _fused_norm(x, gamma, beta, epsilon)
+    return _trained_norm(x, gamma, beta, epsilon)
+
+
+def _on_cpu() -> bool:
+    return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
+
+
+def _fused_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Written in the operations that TensorFlow puts oneDNN's layer normalisation in the place of: a normalisation of
+    batches in which the tokens are the channels, and then an affine map in the dtype of `x`.
+    """
+    shape = tf.shape(x)
+    tokens = tf.reshape(x, [1, shape[0], shape[1], 1])
+    scale, offset = (tf.fill([shape[0]], tf.constant(value)) for value in (1.0, 0.0))
+    none = tf.constant([], tf.float32)
+    normed, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=tokens, scale=scale, offset=offset, mean=none, variance=none, epsilon=epsilon, data_format="NCHW"
+    )
+    normed = tf.reshape(normed, shape)
+    normed.set_shape(x.shape)
+    return normed * tf.cast(gamma, x.dtype) + tf.cast(beta, x.dtype)
+
+
+def _trained_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
     @tf.custom_gradient
     def compute(x: Any, gamma: Any, beta: Any) -> Any:

@@ -65,8 +65,8 @@ def by_sequence(x: Any, layout: Layout) -> Any:
 
 
 def attention_bias(layout: Layout) -> Any:
-    """For queries outside of the rows: what is added to the logits of a sequence's places, float32 [N, 1, 1, M]."""
-    return _bias(token_mask(layout)[:, None, :])
+    """For queries outside of the rows: what is added to the logits of a sequence's places, float32 [N, 1, M]."""
+    return _bias(token_mask(layout))
 
 
 def first_tokens(states: Any, layout: Layout) -> Any:

@@ -76,26 +76,35 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         for n in range(layers):
             rows = attention.apart(self._dense(f"layer_{n}/attention/qkv", states))
             contexts = [
-                self._attend(self._heads(piece, 3), bias, _part(dropout, 3 * n + 1, c))
+                self._attend(self._heads(piece), bias, _part(dropout, 3 * n + 1, c))
                 for c, (piece, bias) in enumerate(zip(rows, attention.biases, strict=True))
             ]
             states = self._after_attention(n, states, attention.together(contexts), dropout)
         return states
 
     def _first_states(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        """The first tokens' states [N, D]: the last layer has queries and a feed-forward net for these alone."""
+        """The first tokens' states [N, D]: the last layer has queries and a feed-forward net for these alone.
+
+        Nor has it keys and values of all tokens: q (W x) is (q W) x, and a sum of W x is W times the sum, so each head
+        maps its one query, and the one state that it sums up, in their place. The bias of keys adds the same to all
+        logits, which softmax takes away.
+        """
         last = self.config.layers - 1
         states = self._states(layout, dropout, max(last, 0))
         first = _layout.first_tokens(states, layout)
         if last < 0:
             return first
-        path, width = f"layer_{last}/attention/qkv", self.config.hidden_size
-        kernel, bias = self._weight(f"{path}/kernel"), self._weight(f"{path}/bias")
-        query = _affine(first, kernel[:, :width], bias[:width])[:, None]
-        others = _layout.by_sequence(_affine(states, kernel[:, width:], bias[width:]), layout)
-        heads = [*self._heads(query, 1), *self._heads(others, 2)]
-        context = self._attend(heads, _layout.attention_bias(layout), _part(dropout, 3 * last + 1, 0))
-        return self._after_attention(last, first, context[:, 0], dropout)
+        kernels, biases = self._by_head(f"layer_{last}/attention/qkv")
+        query = tf.matmul(first[None], kernels[0]) + biases[0]
+        wanted = tf.matmul(query * query.shape[-1] ** -0.5, kernels[1], transpose_b=True)
+        rows = _layout.by_sequence(states, layout)
+        logits = tf.matmul(tf.transpose(wanted, [1, 0, 2]), rows, transpose_b=True)
+        shares = self._shares(logits, _layout.attention_bias(layout), _part(dropout, 3 * last + 1, 0))
+        seen = tf.matmul(tf.transpose(tf.matmul(shares, rows), [1, 0, 2]), kernels[2])
+        total = tf.transpose(tf.reduce_sum(shares, axis=2, keepdims=True), [1, 0, 2])  # 1, but with dropout
+        context = tf.transpose(seen + total * biases[2], [1, 0, 2])
+        context = tf.reshape(context, [_shape(context)[0], self.config.hidden_size])
+        return self._after_attention(last, first, context, dropout)
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
@@ -105,7 +114,7 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         # Two rows or so: a product is as fast as a look-up, and its gradient is dense and small.
         segments = tf.one_hot(segments, self.config.type_vocab_size)
         segment = tf.matmul(segments, self.paths["encoder/embeddings/token_type_embeddings"])
-        states = tf.cast(self._norm("embeddings/layer_norm", word + position + segment), self._type)
+        states = tf.cast(self._norm("embeddings/layer_norm", word + position + segment, dropout), self._type)
         states = self._drop(states, self.config.dropout, dropout, 0)
         if self.config.embedding_size != self.config.hidden_size:
             states = self._dense("embeddings_project", states)
@@ -115,33 +124,44 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         """The rest of layer `n`, of each token by itself: [T, D]."""
         path, rate, key = f"layer_{n}", self.config.dropout, 3 * n + 1
         attended = self._drop(self._dense(f"{path}/attention/output", context), rate, dropout, key + 1)
-        hidden = self._norm(f"{path}/attention/layer_norm", states + attended)
+        hidden = self._norm(f"{path}/attention/layer_norm", states + attended, dropout)
         inner = self._activated(self._dense(f"{path}/intermediate", hidden), dropout is not None)
         output = self._drop(self._dense(f"{path}/output", inner), rate, dropout, key + 2)
-        return self._norm(f"{path}/layer_norm", hidden + output)
+        return self._norm(f"{path}/layer_norm", hidden + output, dropout)
 
     def _attend(self, heads: list[Tensor], bias: Tensor, dropout: Dropout | None) -> Tensor:
         """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, L, D/H]: [n, Q, D]."""
         query, keys, values = heads
         logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
-        shares = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32) + bias), self._type)
-        if dropout is not None:
-            shares = dropout.apply(shares, self.config.attention_dropout)
+        shares = self._shares(logits, bias, dropout)
         context = tf.transpose(tf.matmul(shares, values), [0, 2, 1, 3])
         return tf.reshape(context, [*_shape(context)[:2], self.config.hidden_size])
 
-    def _heads(self, x: Tensor, parts: int) -> list[Tensor]:
-        """[n, L, parts * D] to `parts` tensors [n, H, L, D/H]."""
-        heads, width = self.config.heads, self.config.hidden_size // self.config.heads
-        apart = tf.reshape(x, [*_shape(x)[:2], parts, heads, width])
+    def _shares(self, logits: Tensor, bias: Tensor, dropout: Dropout | None) -> Tensor:
+        shares = _arithmetic.softmax(logits, bias, dropout is not None)
+        return shares if dropout is None else dropout.apply(shares, self.config.attention_dropout)
+
+    def _heads(self, x: Tensor) -> list[Tensor]:
+        """[n, L, 3 D] to three tensors [n, H, L, D/H]."""
+        apart = tf.reshape(x, [*_shape(x)[:2], 3, *self._head_shape])
         return list(tf.unstack(tf.transpose(apart, [2, 0, 3, 1, 4])))
+
+    def _by_head(self, path: str) -> tuple[list[Tensor], list[Tensor]]:
+        """What maps states to queries, keys and values: kernels [H, D, D/H] and biases [H, 1, D/H]."""
+        kernel = tf.reshape(self._weight(f"{path}/kernel"), [self.config.hidden_size, 3, *self._head_shape])
+        bias = tf.reshape(self._weight(f"{path}/bias"), [3, *self._head_shape])
+        return tf.unstack(tf.transpose(kernel, [1, 2, 0, 3])), tf.unstack(bias[:, :, None])
+
+    @property
+    def _head_shape(self) -> tuple[int, int]:
+        return self.config.heads, self.config.hidden_size // self.config.heads
 
     def _dense(self, path: str, x: Tensor) -> Tensor:
         return _affine(x, self._weight(f"{path}/kernel"), self._weight(f"{path}/bias"))
 
-    def _norm(self, path: str, x: Tensor) -> Tensor:
+    def _norm(self, path: str, x: Tensor, dropout: Dropout | None) -> Tensor:
         gamma, beta = (self.paths[f"encoder/{path}/{part}"] for part in ("gamma", "beta"))
-        return _arithmetic.norm(x, gamma, beta, self.config.layer_norm_eps)
+        return _arithmetic.norm(x, gamma, beta, self.config.layer_norm_eps, dropout is not None)
 
     def _activated(self, x: Tensor, training: bool) -> Tensor:
         kind = self.config.hidden_act

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,6 +42,34 @@ def test_gelu_and_its_gradient(dtype, tolerance):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
 def test_norm_and_its_gradients(dtype, tolerance):
     expected = derived(plain_norm, X, GAMMA, BETA)
-    found = derived(lambda *inputs: _arithmetic.norm(*inputs, 1e-5), tf.cast(X, dtype), GAMMA, BETA)
+    found = derived(lambda *inputs: _arithmetic.norm(*inputs, 1e-5, training=True), tf.cast(X, dtype), GAMMA, BETA)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(tf.cast(one, tf.float32), other, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_norm_of_prediction(dtype, tolerance):
+    norm = tf.function(lambda *inputs: _arithmetic.norm(*inputs, 1e-5, training=False))
+    found = tf.cast(norm(tf.cast(X, dtype), GAMMA, BETA), tf.float32)
+    np.testing.assert_allclose(found, plain_norm(X, GAMMA, BETA), atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_softmax_rounds_once_whatever_the_kernel(dtype, exact, training, monkeypatch):
+    """Of dtypes whose own kernel does not, none is used."""
+    if not exact:
+        monkeypatch.setattr(_arithmetic, "_has_exact_softmax", lambda _: False)
+    bias = np.where(RANDOM.random((50, 8)) < 0.2, -1e9, 0.0).astype(np.float32)
+    found = _arithmetic.softmax(tf.cast(X, dtype), tf.constant(bias), training)
+    summed = tf.cast(tf.cast(X, dtype), tf.float32) + bias
+    np.testing.assert_array_equal(found, tf.cast(tf.nn.softmax(summed), dtype))
+    assert found.dtype == dtype and not np.any(tf.cast(found, tf.float32).numpy()[bias < 0])
+
+
+def test_tensorflow_s_own_softmax_is_found_to_round_on_the_way():
+    code = "from rankcli.encoders import _arithmetic as a; print(a._has_exact_softmax(a.tf.bfloat16))"
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
