@@ -21,7 +21,9 @@ KINDS = ("steps", "checkpoints", "validate", "any time", "restore", "best")
 
 
 class Moments:
-    """Moments uniform over the time that an undisturbed training takes, or soon after something has begun, in turn."""
+    """Moments uniform over the time that an undisturbed training takes, or soon after something has begun, in turn from
+    kind `number` on: some may never come in a training that has got so far.
+    """
 
     def __init__(self, run: Run, takes: float, number: int) -> None:
         self.run, self.takes, self.draw = run, takes, random.Random(number)
@@ -70,7 +72,7 @@ def test_killed_at_random_moments(trainings: Trainings, devices: str, kills: int
     phases, rounds = Counter[str](), 0
     while sum(phases.values()) < kills:
         run = trainings.new(devices, groups)
-        moments, saved = Moments(run, takes, sum(phases.values())), 0
+        moments, saved = Moments(run, takes, sum(phases.values()) + rounds), 0
         for _ in range(min(10, kills - sum(phases.values()))):
             if not interrupted(run, moments, killed, phases):
                 break
@@ -97,7 +99,7 @@ def test_stopped_at_random_moments(trainings: Trainings, stops: int, groups: int
     phases, rounds, longest = Counter[str](), 0, 0.0
     while sum(phases.values()) < stops:
         run = trainings.new("one device", groups)
-        moments = Moments(run, takes, sum(phases.values()))
+        moments = Moments(run, takes, sum(phases.values()) + rounds)
         for _ in range(min(10, stops - sum(phases.values()))):
             signum = (signal.SIGTERM, signal.SIGINT)[sum(phases.values()) % 2]
             waited = [0.0]
