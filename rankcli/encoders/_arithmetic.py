@@ -13,6 +13,28 @@ from typing import Any
 from rankcli.backend import tf
 
 
+def affine(x: Any, kernel: Any, bias: Any) -> Any:
+    """`x` [T, I] times `kernel` [I, O], plus `bias` [O], all of one dtype.
+
+    The gradient of the bias is a product, too: what TensorFlow derives sums up thousands of tokens in bfloat16, and is
+    wrong by half its size.
+    """
+
+    @tf.custom_gradient
+    def compute(x: Any, kernel: Any, bias: Any) -> Any:
+        def backward(gradient: Any) -> tuple[Any, Any, Any]:
+            ones = tf.ones([1, tf.shape(gradient)[0]], gradient.dtype)
+            return (
+                tf.matmul(gradient, kernel, transpose_b=True),
+                tf.matmul(x, gradient, transpose_a=True),
+                tf.matmul(ones, gradient)[0],
+            )
+
+        return tf.nn.bias_add(tf.matmul(x, kernel), bias), backward
+
+    return compute(x, kernel, bias)
+
+
 def gelu(x: Any) -> Any:
     """x Phi(x), for training.
 

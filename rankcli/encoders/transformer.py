@@ -157,7 +157,7 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         return self.config.heads, self.config.hidden_size // self.config.heads
 
     def _dense(self, path: str, x: Tensor) -> Tensor:
-        return _affine(x, self._weight(f"{path}/kernel"), self._weight(f"{path}/bias"))
+        return _arithmetic.affine(x, self._weight(f"{path}/kernel"), self._weight(f"{path}/bias"))
 
     def _norm(self, path: str, x: Tensor, dropout: Dropout | None) -> Tensor:
         gamma, beta = (self.paths[f"encoder/{path}/{part}"] for part in ("gamma", "beta"))
@@ -178,10 +178,6 @@ def _part(dropout: Dropout | None, *path: int) -> Dropout | None:
     for n in path:
         dropout = dropout and dropout.fold(n)
     return dropout
-
-
-def _affine(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
 def _shape(x: Tensor) -> list[Any]:
