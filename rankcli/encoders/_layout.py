@@ -56,12 +56,19 @@ def token_mask(layout: Layout) -> Any:
 
 def by_sequence(x: Any, layout: Layout) -> Any:
     """Tokens [T, W] to sequences [N, M, W]; what lies behind the end of a sequence is of some token."""
-    places = tf.reshape(layout.places, [-1])
-    there = tf.concat([tf.maximum(places, 0), [0]], 0)
+    places = tf.maximum(tf.reshape(layout.places, [-1]), 0)
     sequence, positions = tf.reshape(layout.sequence, [-1]), tf.reshape(layout.positions, [-1])
     back = tf.where(sequence >= 0, sequence * tf.shape(layout.places)[1] + positions, tf.size(places))
-    rows = moved(x, there, back)[:-1]
-    return tf.reshape(rows, [_size(layout.places, 0), _size(layout.places, 1), x.shape[-1]])
+    width = x.shape[-1]
+
+    @tf.custom_gradient
+    def rows(x: Any) -> Any:
+        def backward(gradient: Any) -> Any:  # looked up as in `moved`, with a place of zeros for padding
+            return tf.gather(tf.concat([gradient, tf.zeros([1, width], gradient.dtype)], 0), back)
+
+        return tf.gather(x, places), backward
+
+    return tf.reshape(rows(x), [_size(layout.places, 0), _size(layout.places, 1), width])
 
 
 def attention_bias(layout: Layout) -> Any:
