@@ -36,34 +36,33 @@ from rankcli.pipelines.train import train
 strategy = "mirrored" if cpus > 1 else "cpu"
 size = "{layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
 overrides = ["trainer.strategy=" + strategy, "reranker.dropout=0.0", "reranker.encoder=" + size, "trainer.niters=2"]
+overrides += ["trainer.batch=4", "trainer.itersize=8"]
 train(load_config([sys.argv[1]], overrides)[0], out=Path(sys.argv[2]))
 """
 
 
-def test_two_replicas_train_as_one_does(tiny, tmp_path: Path) -> None:
+def test_two_and_four_replicas_train_as_one_does(tiny, tmp_path: Path) -> None:
     """The same losses and weights to float tolerance, without dropout, which differs between replicas."""
     tiny()
     folders = []
-    for cpus in (1, 2):
+    for cpus in (1, 2, 4):
         folders.append(tmp_path / f"cpus-{cpus}")
         command = [sys.executable, "-c", TRAINING, str(tmp_path / "crossencoder.yaml"), str(folders[-1]), str(cpus)]
         subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env={**os.environ}, timeout=300)
-    one, two = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in folders
-    )
-    losses = [[entry["loss"] for entry in run if "loss" in entry] for run in (one, two)]
-    assert len(losses[0]) == 2
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    readers = [tf.train.load_checkpoint(str(folder / "checkpoints/iter-00002/ckpt")) for folder in folders]
+    runs = [[json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in folders]
+    one, *others = ([entry["loss"] for entry in run if "loss" in entry] for run in runs)
+    assert len(one) == 2
+    for losses in others:
+        np.testing.assert_allclose(losses, one, rtol=1e-5)
+    alone, *shared = (tf.train.load_checkpoint(str(folder / "checkpoints/iter-00002/ckpt")) for folder in folders)
     # A softmax over the group does not see the head's bias: its gradient is rounding, and Adam makes steps of that.
     keys = [
-        key
-        for key in readers[0].get_variable_to_shape_map()
-        if key.startswith("model/") and "classifier.Sbias" not in key
+        key for key in alone.get_variable_to_shape_map() if key.startswith("model/") and "classifier.Sbias" not in key
     ]
-    assert len(keys) > 10
-    for key in keys:
-        np.testing.assert_allclose(readers[0].get_tensor(key), readers[1].get_tensor(key), atol=2e-4)
+    assert len(keys) > 10 and len(shared) == 2
+    for reader in shared:
+        for key in keys:
+            np.testing.assert_allclose(reader.get_tensor(key), alone.get_tensor(key), atol=2e-4)
 
 
 @pytest.mark.parametrize("name", RERANKERS.names())
