@@ -33,8 +33,11 @@ def cross_encoder(folder: Path, dropout: float = 0.1) -> Path:
     """MiniLM as a sequence classifier of one label in `folder`, with a head drawn once: what all sides start from."""
     source, target = minilm(), folder / "model"
     target.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+    for name in ("tokenizer.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copy(source / name, target)
+    tokenizer = json.loads((source / "tokenizer_config.json").read_text())
+    # All that rankcli and the peer know of a directory's longest sequence
+    (target / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "model_max_length": MAXSEQLEN}))
     config = json.loads((source / "config.json").read_text())
     config |= {
         "architectures": ["BertForSequenceClassification"],

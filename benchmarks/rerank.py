@@ -7,7 +7,8 @@ holds them in bfloat16).
 
 Each side is a process with an open model that takes turns; while one computes the other waits. Opening the model, and a
 first turn over the same run, in which shapes are compiled and memory is taken, are not counted, for either. `ratio` is
-the median over the rounds on Vaswani.
+the median over the rounds on Vaswani. `largest_difference` between the two's scores is in standard deviations of them:
+sides that do not read the same tokens differ by much more than precision does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
             rounds += found
     checks = {name: check(ratio_of(rounds, name), WANTED[name]) for name in options.collections}
     largest = max(conditions[name]["largest_difference"] for name in options.collections)
-    checks["largest_difference"] = check(largest, "< 0.1" if options.precision == "bf16" else "< 0.0001")
+    checks["largest_difference"] = check(largest, "< 0.1" if options.precision == "bf16" else "< 0.001")
     print_report(ratio_of(rounds, options.collections[0]), rounds, checks, conditions)
 
 
@@ -69,11 +70,12 @@ def _measure(
     pairs = pairs_in(first)
     rounds = [speeds(each, len(pairs), name) for each in found]
     scores = [read_run(outputs[side]) for side in ("rankcli", "peer")]
-    differences = [abs(scores[0][qid][docid] - scores[1][qid][docid]) for qid, docid in pairs]
+    own, theirs = (np.array([found[qid][docid] for qid, docid in pairs]) for found in scores)
+    differences = np.abs(own - theirs) / theirs.std()
     about = {
         "pairs": len(pairs),
         "tokens_per_pair": rounded(collection.lengths(pairs).mean()),
-        "largest_difference": float(np.max(differences)),
+        "largest_difference": rounded(differences.max()),
         **versions,
     }
     return rounds, about
