@@ -76,12 +76,13 @@ def _has_exact_softmax(dtype: Any) -> bool:
 
 def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
     """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016)."""
-    if not training and x.dtype == tf.bfloat16 and _on_cpu():
+    if not training and x.dtype == tf.bfloat16 and on_cpu():
         return _fused_norm(x, gamma, beta, epsilon)
     return _trained_norm(x, gamma, beta, epsilon)
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether there are no devices but CPUs."""
     return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 

@@ -33,6 +33,9 @@ class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
         """The token at each place, int32 [N, M]; some token behind the end of a sequence."""
         return tf.gather(tf.reshape(layout.ids, [-1]), tf.maximum(layout.places, 0))
 
+    def freeze(self) -> None:
+        """Nothing: the table is looked up where it lies."""
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The table as `word_embeddings.weight`."""
         return {"word_embeddings.weight": self.paths["encoder/word_embeddings"].numpy()}

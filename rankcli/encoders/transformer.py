@@ -21,6 +21,8 @@ from rankcli.shapes import Layout
 Pooling: TypeAlias = Literal["cls", "mean", "pooler"]
 Tensor: TypeAlias = Any
 
+CONSTANT_BYTES = 1 << 28  # BERT-base has 170 MB in bfloat16; a graph may have 2 GB, and its optimiser copies it
+
 _ACTIVATIONS = {
     "gelu": lambda x: tf.nn.gelu(x, approximate=False),
     "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
@@ -44,6 +46,7 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         self.specs = weights_of(config, pooler)
         scale = config.initializer_range
         self.paths = {w.path: variable(w.path, w.shape, w.init, seed, scale) for w in self.specs}
+        self._constants: dict[str, np.ndarray] = {}
 
     def tokens(self, layout: Layout, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """The last layer's states [N, M, D] in the compute dtype, and which of them are tokens, bool [N, M]."""
@@ -58,6 +61,15 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         if pooling == "pooler":
             first = tf.tanh(self._dense("pooler", first))
         return tf.cast(first, tf.float32)
+
+    def freeze(self) -> None:
+        """Have what is traced from now on hold kernels and biases as constants, in the dtype that it computes in: on
+        CPUs oneDNN lays constant kernels out once, and products take an eighth less time.
+        """
+        used = {path: variable for path, variable in self.paths.items() if path.endswith(("/kernel", "/bias"))}
+        size = sum(variable.shape.num_elements() for variable in used.values()) * self._type.size
+        if _arithmetic.on_cpu() and size <= CONSTANT_BYTES:
+            self._constants = {path: tf.cast(variable, self._type).numpy() for path, variable in used.items()}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All weights under Hugging Face's names without model prefix, kernels [out, in]."""
@@ -171,7 +183,8 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         return x if dropout is None or rate == 0 else dropout.fold(key).apply(x, rate)
 
     def _weight(self, path: str) -> Tensor:
-        return tf.cast(self.paths[f"encoder/{path}"], self._type)
+        path = f"encoder/{path}"
+        return tf.constant(self._constants[path]) if self._constants else tf.cast(self.paths[path], self._type)
 
 
 def _part(dropout: Dropout | None, *path: int) -> Dropout | None:

@@ -92,6 +92,7 @@ class Reranking:
         devices = make_strategy(strategy)
         with devices.scope():
             reranker, self.extractor = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
+            reranker.freeze()
         self.hosts = Hosts(devices)
         self.predictor = Predictor(devices, reranker, self.extractor, evalbatch)
 

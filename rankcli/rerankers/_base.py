@@ -45,6 +45,7 @@ class Reranker(ABC):
     each of them, under which names and in which orientation Hugging Face (or the field) stores it.
     """
 
+    encoder: Any
     variables: dict[str, Any]
     weights: Sequence[Weight]
 
@@ -55,6 +56,10 @@ class Reranker(ABC):
     @abstractmethod
     def save_config(self, directory: Path) -> None:
         """Write the model files beside the weights (`config.json`, ...) that let other tools open the directory."""
+
+    def freeze(self) -> None:
+        """Say that the weights will not change any more: what is traced from now on may hold them as constants."""
+        self.encoder.freeze()
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All weights by the names that they are stored under."""

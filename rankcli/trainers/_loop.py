@@ -121,6 +121,7 @@ class Loop:
         best = self.ctx.out / self.team.best[self.ctx.dev[DEV].metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
+            reranker.freeze()
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch)
 
     def outcome(self, state: State) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
+from rankcli.encoders import transformer
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.transformer import TransformerEncoder
@@ -139,6 +140,31 @@ def test_bfloat16_is_close_to_float32(small, lay_out):
         pooled = rough.pooled(layout, pooling)
         assert pooled.dtype == tf.float32
         np.testing.assert_allclose(pooled, exact.pooled(layout, pooling), atol=0.1)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.02)])
+def test_frozen_weights_give_the_same_and_are_constants(small, lay_out, monkeypatch, dtype, tolerance):
+    layout = lay_out(SEQUENCES)
+
+    def pooled(encoder):
+        return tf.function(lambda: encoder.pooled(layout, "pooler"))
+
+    def constants(function):
+        nodes = function.get_concrete_function().graph.as_graph_def().node
+        return sum(node.op == "Const" and len(node.attr["value"].tensor.tensor_shape.dim) == 2 for node in nodes)
+
+    encoder = lively(small, dtype=dtype, pooler=True)
+    expected, free = pooled(encoder)(), constants(pooled(encoder))
+    encoder.freeze()
+    frozen = pooled(encoder)
+    np.testing.assert_allclose(frozen(), expected, atol=tolerance)
+    assert constants(frozen) >= free + 4 * small.layers + 1
+    encoder.paths["encoder/pooler/kernel"].assign_add(tf.ones_like(encoder.paths["encoder/pooler/kernel"]))
+    np.testing.assert_allclose(frozen(), expected, atol=tolerance)
+    large = lively(small, dtype=dtype, pooler=True)
+    monkeypatch.setattr(transformer, "CONSTANT_BYTES", 1000)
+    large.freeze()
+    assert constants(pooled(large)) == free
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
