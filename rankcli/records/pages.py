@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from rankcli.records.codec import listed
 from rankcli.records.flat import Flat, Pieces
-from rankcli.records.numbering import IDS_PER_FILE, ids_file
+from rankcli.records.numbering import IDS_PER_FILE, id_files, ids_file
 
 NUMBERS, TOKENS = "numbers", "tokens"  # folders of the work folder
-DOCUMENTS_KEPT = 1 << 13  # in memory, since many samples have the same ones
+DOCUMENTS_KEPT = 1 << 13  # at most, in memory
 
 
 class Document(NamedTuple):
@@ -37,9 +37,14 @@ class Pages:
         self.qids, self._docids = (_Paged(numbers, level, ids_file, 1) for level in ("query", "doc"))
         self.queries, self._docs = (_Paged(tokens, level, tokens_file, token_bytes) for level in ("query", "doc"))
         self._lengths = _Lengths(tokens)
-        self.document = functools.lru_cache(maxsize=DOCUMENTS_KEPT)(self._document)
 
-    def _document(self, n: int) -> Document:
+    @functools.cached_property
+    def document(self) -> Callable[[int], Document]:
+        """Document n. Few are kept once they are read; of many, keeping some would cost more than it saves."""
+        few = id_files(self._made_of[0] / NUMBERS, "doc") * IDS_PER_FILE <= DOCUMENTS_KEPT
+        return functools.cache(self._read) if few else self._read
+
+    def _read(self, n: int) -> Document:
         return Document(listed(self._docids[n]), self._docs[n], self._lengths[n])
 
     def __reduce__(self) -> tuple[type[Pages], tuple[Path, int]]:
