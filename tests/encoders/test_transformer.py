@@ -220,6 +220,17 @@ def test_dropout_is_the_key_s_alone_and_off_without_one(small, lay_out):
     np.testing.assert_array_equal(dry.tokens(layout, key)[0], dry.tokens(layout)[0])
 
 
+def test_the_last_layer_drops_what_the_others_would(small, lay_out, monkeypatch):
+    """Of a whole layer the first token's state is that of a layer for first tokens alone, also where shares do not add
+    up to 1."""
+    encoder, layout = lively(small), lay_out(SEQUENCES)
+    monkeypatch.setattr(Dropout, "apply", lambda self, x, rate: 1.5 * x)
+    key = Dropout.of(1, step=0)
+    states, _ = encoder.tokens(layout, key)
+    np.testing.assert_allclose(encoder.pooled(layout, "cls", key), states[:, 0], atol=1e-5)
+    assert np.abs(encoder.pooled(layout, "cls") - states[:, 0]).max() > 0.01
+
+
 def test_dropout_masks_differ_between_places_of_a_layer_and_between_layers(small, lay_out, monkeypatch):
     keys = []
     monkeypatch.setattr(Dropout, "apply", lambda self, x, rate: keys.append(tuple(self.seed.numpy())) or x)
