@@ -40,9 +40,10 @@ class Reranker(ABC):
     """Scores of a batch in float32, raw logits unless the options say another `output_type`: one code path for training
     and prediction.
 
-    `variables` maps a unique path such as `encoder/layer_0/attention/query/kernel` to each variable; optimizer groups
-    are regular expressions over these paths, and everything of the encoder starts with `encoder/`. `weights` says, for
-    each of them, under which names and in which orientation Hugging Face (or the field) stores it.
+    `encoder` is what reads tokens. `variables` maps a unique path such as `encoder/layer_0/attention/query/kernel` to
+    each variable; optimizer groups are regular expressions over these paths, and everything of the encoder starts with
+    `encoder/`. `weights` says, for each of them, under which names and in which orientation Hugging Face (or the field)
+    stores it.
     """
 
     encoder: Any

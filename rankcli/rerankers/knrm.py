@@ -60,18 +60,18 @@ class KNRMModel(Reranker):
     def __init__(self, options: KNRM, ctx: RerankerContext) -> None:
         from rankcli.encoders.embeddings import WordEmbeddings
 
-        self.embeddings = WordEmbeddings(ctx.extractor.vocab_size, options.dim, ctx.seed, options.dim**-0.5)
+        self.encoder = WordEmbeddings(ctx.extractor.vocab_size, options.dim, ctx.seed, options.dim**-0.5)
         if not options.finetune:
-            for path, trained in self.embeddings.paths.items():
-                self.embeddings.paths[path] = tf.Variable(trained, name=path, trainable=False)
+            for path, trained in self.encoder.paths.items():
+                self.encoder.paths[path] = tf.Variable(trained, name=path, trainable=False)
         self._own = {
             "kernels/mu": tf.Variable(MUS, name="kernels/mu", trainable=options.gradkernels),
             "kernels/sigma": tf.Variable(SIGMAS, name="kernels/sigma", trainable=options.gradkernels),
             "output/kernel": variable("output/kernel", (len(MUS), 1), "normal", ctx.seed, 0.01),
             "output/bias": variable("output/bias", (1,), "zeros", ctx.seed, 0.0),
         }
-        self.variables = {**self.embeddings.paths, **self._own}
-        self.weights = [*self.embeddings.specs, *_WEIGHTS]
+        self.variables = {**self.encoder.paths, **self._own}
+        self.weights = [*self.encoder.specs, *_WEIGHTS]
         self._floor = options.floor
         self._idf = _idf(ctx) if options.idf else None
 
@@ -85,7 +85,7 @@ class KNRMModel(Reranker):
         counts = self._soft_counts(cosine, tf.cast(doc_mask, tf.float32)[:, None, :])
         weight = tf.cast(query_mask, tf.float32)
         if self._idf is not None:
-            weight *= tf.gather(self._idf, self.embeddings.ids(query.layout))
+            weight *= tf.gather(self._idf, self.encoder.ids(query.layout))
         phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
         values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
         return per_document(values[:, 0], doc.owner, batch.doc_mask)
@@ -95,7 +95,7 @@ class KNRMModel(Reranker):
 
     def _directions(self, layout: Any) -> tuple[Tensor, Tensor]:
         """Embeddings of length 1, float32 [N, L, D], and the mask of the tokens [N, L]."""
-        states, mask = self.embeddings.tokens(layout)
+        states, mask = self.encoder.tokens(layout)
         return tf.math.l2_normalize(states, axis=-1), mask
 
     def _soft_counts(self, cosine: Tensor, doc_mask: Tensor) -> Tensor:
