@@ -19,6 +19,8 @@ from rankcli.shapes import Layout
 class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
     """A table [vocab_size, width], at first truncated normal with standard deviation `scale`."""
 
+    config = None  # no encoder of other sizes computes something else with the same table
+
     def __init__(self, vocab_size: int, width: int, seed: int = 42, scale: float = 0.02) -> None:
         super().__init__(name="encoder")
         path, shape = "encoder/word_embeddings", (vocab_size, width)

@@ -170,11 +170,10 @@ class Initial:
         return weight.joined({name: tensors[bare_name(name)] for name in weight.names})
 
     def _check_encoder(self, reranker: Reranker, wanted: list[Weight]) -> None:
-        encoder = getattr(reranker, "encoder", None)
-        described = (self.directory / "config.json").exists()
-        if encoder is None or not described or not any(weight.path.startswith("encoder/") for weight in wanted):
+        ours, described = reranker.encoder.config, (self.directory / "config.json").exists()
+        if ours is None or not described or not any(weight.path.startswith("encoder/") for weight in wanted):
             return
-        theirs, ours = Pretrained(self.directory).config, encoder.config
+        theirs = Pretrained(self.directory).config
         differing = [name for name in (*_SIZES, *_RULES) if getattr(theirs, name) != getattr(ours, name)]
         if differing:
             named = "; ".join(f"{name} {getattr(theirs, name)!r}, here {getattr(ours, name)!r}" for name in differing)
