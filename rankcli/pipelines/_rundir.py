@@ -21,8 +21,9 @@ from rankcli.errors import ConfigError, StorageError
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 from rankcli.storage.base import guard
-from rankcli.storage.claim import claimed
+from rankcli.storage.claim import LOCK, claimed
 from rankcli.storage.mirror import Mirror
+from rankcli.storage.scratch import sweep_tree
 
 TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
 NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
@@ -83,15 +84,24 @@ class RunDirectory:
             yield RunDirectory(out, name, self.sync)
 
     def open(self, run_id: str, identity: Mapping[str, Any], fastforward: bool) -> dict[str, Any] | None:
-        """Check that the directory is this run's, new or to be resumed; the result when the run is finished already."""
+        """Check that the directory is this run's, new or to be resumed; the result when the run is finished already.
+
+        What a killed run was writing is removed.
+        """
         if all(".tmp." in path.name for path in self.out.iterdir()):
+            self._sweep()
             return None
         if not fastforward:
             raise ConfigError(
                 "the run directory is not empty and fastforward is false", where=self.name, fix="use --overwrite"
             )
         self._check_same(run_id, identity)
+        self._sweep()
         return self._read("result.json")
+
+    def _sweep(self) -> None:
+        with guard(self.out):
+            sweep_tree(self.out, spared=LOCK)
 
     def _read(self, file: str) -> dict[str, Any] | None:
         path = self.out / file

@@ -29,8 +29,10 @@ from rankcli.pipelines._report import RUNS, history_of, report, report_folds
 from rankcli.pipelines._rundir import RunDirectory, versions, write_json
 from rankcli.records.interleave import Records
 from rankcli.report.history import added
+from rankcli.storage.base import guard
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
+from rankcli.storage.scratch import sweep_files
 from rankcli.trainers._base import TrainerContext, TrainingSet
 from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._meter import Meter
@@ -205,6 +207,8 @@ def _check_for_folds(directory: RunDirectory) -> None:
     if (directory.out / "run.json").exists():
         fix = "give another --out, or --overwrite to set a run aside"
         raise ConfigError("this is not a directory of all folds", where=directory.name, fix=fix)
+    with guard(directory.out):
+        sweep_files(directory.out)  # that a killed run was writing; each fold has its own
 
 
 def _all_folds(config: RunConfig, mirror: Mirror, overwrite: bool, dry_run: bool) -> dict[str, Any]:

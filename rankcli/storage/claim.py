@@ -7,19 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rankcli.errors import ConfigError
-from rankcli.storage.base import guard
 from rankcli.storage.locks import exclusive
-from rankcli.storage.scratch import sweep_tree
 
 LOCK = ".tmp.lock"  # temporary, like everything with `.tmp.` in its name, and no part of what the directory holds
 
 
 @contextmanager
 def claimed(directory: Path, name: str) -> Iterator[None]:
-    """Have a directory alone; ConfigError, where another process has it, that calls it `name`.
-
-    What a killed process was writing into it is removed.
-    """
+    """Have a directory alone; ConfigError, where another process has it, that calls it `name`."""
 
     def refuse(owner: str) -> None:
         raise ConfigError(f"{owner} is training there", where=name, fix="wait until it ends, or give another --out")
@@ -27,8 +22,6 @@ def claimed(directory: Path, name: str) -> Iterator[None]:
     path = directory / LOCK
     with exclusive(path, refuse):
         try:
-            with guard(directory):
-                sweep_tree(directory, spared=LOCK)
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -91,13 +91,19 @@ def sweep_tree(directory: Path, spared: str) -> None:
 
     Directories that are being built go by their own locks, as with `sweep`.
     """
+    sweep_files(directory)
     for path in sorted(directory.iterdir()):
         if path.is_dir() and not path.is_symlink():
             if _OURS.fullmatch(path.name):
                 _sweep(path)
             elif not (path / spared).exists():
                 sweep_tree(path, spared)
-        elif _OURS.fullmatch(path.name):
+
+
+def sweep_files(directory: Path) -> None:
+    """Remove the files that were being written in a directory that nobody else writes into, and say so."""
+    for path in sorted(directory.iterdir()):
+        if _OURS.fullmatch(path.name) and (path.is_symlink() or not path.is_dir()):
             freed = path.lstat().st_size
             path.unlink(missing_ok=True)
             _say_removed(path, freed)

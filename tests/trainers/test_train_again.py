@@ -70,6 +70,27 @@ def test_the_directory_of_one_run_is_refused_to_all_folds_and_overwrite_sets_it_
     assert sorted(path.name for path in (tmp_path / "all").glob("fold-*")) == ["fold-0", "fold-1", "fold-2"]
 
 
+HALF = "tmp.4711.0123456789abcdef0123456789abcdef"
+
+
+def test_what_a_killed_run_was_writing_is_gone_after_the_next(tiny, tmp_path: Path) -> None:
+    """In a finished run, one of all folds, and one that was killed before its first file; never in what is no run."""
+    one, every = tiny("TFKNRM", *QUICK), tiny("TFKNRM", *QUICK, "data.folds.fold=all")
+    train(one, out=tmp_path / "one")
+    train(every, out=tmp_path / "all")
+    places = ["one", "one/best", "all", "all/fold-1", "new", "home", "home/best"]
+    for place in places:
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / f"run.json.{HALF}").write_text("half")
+    (tmp_path / "home/letter").write_text("mine")
+    for config, out in ((one, "one"), (every, "all"), (one, "new")):
+        train(config, out=tmp_path / out)
+    with pytest.raises(ConfigError, match="not a run"):
+        train(one, out=tmp_path / "home")
+    left = [place for place in places if (tmp_path / place / f"run.json.{HALF}").exists()]
+    assert left == ["home", "home/best"]
+
+
 def test_a_directory_in_which_another_process_trains_is_refused_and_left_alone(tiny, tmp_path: Path) -> None:
     config = tiny("TFKNRM", *QUICK)
     (tmp_path / "run").mkdir()
