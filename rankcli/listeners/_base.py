@@ -12,6 +12,7 @@ and before its validation is complete hears all of that validation again.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -129,16 +130,8 @@ class Listener:
     def end_iteration(self, now: Moment, entry: Entry) -> None:
         """An iteration is complete, and `entry` is its line of metrics.jsonl."""
 
-    def due(self, iteration: int) -> bool:
-        """Whether to `validate` after an iteration: a pure function of it."""
-        return False
-
     def before_validation(self, now: Moment) -> None:
         """Somebody is about to validate."""
-
-    def validate(self, now: Moment) -> Measured:
-        """Measure the weights as they are; only those that are `due` are asked."""
-        raise NotImplementedError
 
     def after_validation(self, now: Moment, found: Sequence[Measured], entry: Entry) -> None:
         """All that were due have validated: what they found, and the line of metrics.jsonl about it."""
@@ -161,3 +154,15 @@ class Listener:
     def result(self) -> dict[str, Any]:
         """What it has to tell in result.json."""
         return {}
+
+
+class Measuring(Listener, ABC):
+    """A listener that measures the weights when it is its time."""
+
+    @abstractmethod
+    def due(self, iteration: int) -> bool:
+        """Whether to `validate` after an iteration: a pure function of it."""
+
+    @abstractmethod
+    def validate(self, now: Moment) -> Measured:
+        """Measure the weights as they are; only those that are `due` are asked."""

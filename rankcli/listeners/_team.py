@@ -17,6 +17,7 @@ from rankcli.listeners._base import (
     Listener,
     ListenerContext,
     Measured,
+    Measuring,
     Moment,
     Training,
     Validation,
@@ -166,7 +167,7 @@ class Team:
 
     def validate(self, now: Moment) -> list[Measured]:
         """What those found that are due; empty where none is."""
-        due = [listener for listener in self if listener.due(now.iteration)]
+        due = [each for each in self if isinstance(each, Measuring) and each.due(now.iteration)]
         if due:
             for listener in self:
                 listener.before_validation(now)

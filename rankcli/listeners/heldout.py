@@ -14,7 +14,7 @@ from rankcli.config.types import NonNegativeFloat, PositiveInt
 from rankcli.data.trec import ranking
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores
-from rankcli.listeners._base import DEV, Listener, ListenerContext, Measured, Moment, Training, Vote
+from rankcli.listeners._base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
 from rankcli.log import say
 from rankcli.samplers._base import SamplerContext
 from rankcli.shapes import Batch, Judged, Sample
@@ -42,14 +42,14 @@ class HeldOut:
         if self.min_delta and self.patience is None:
             raise ValueError("min_delta does nothing without patience")
 
-    def build(self, ctx: ListenerContext) -> Listener:
+    def build(self, ctx: ListenerContext) -> Measuring:
         """The listener; ConfigError where several tasks are trained, which have no one loss."""
         if ctx.sampler is None or ctx.loss is None:
             raise ConfigError("there is no one loss of several tasks", where=ctx.where, fix="leave `heldout` out")
         return HeldOutLoss(self, ctx)
 
 
-class HeldOutLoss(Listener):
+class HeldOutLoss(Measuring):
     """The dev set is scored once for this and its validation: no text is read, and no batch computed, beside it."""
 
     def __init__(self, options: HeldOut, ctx: ListenerContext) -> None:

@@ -15,7 +15,7 @@ from rankcli.data.trec import write_run
 from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import rerank
 from rankcli.evaluation.trec import PerQuery, evaluate
-from rankcli.listeners._base import DEV, Listener, ListenerContext, Measured, Moment, Training, Vote
+from rankcli.listeners._base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 
@@ -53,12 +53,12 @@ class Validating:
         if self.min_delta and self.patience is None:
             raise ValueError("min_delta does nothing without patience")
 
-    def build(self, ctx: ListenerContext) -> Listener:
+    def build(self, ctx: ListenerContext) -> Measuring:
         """The listener."""
         return Validator(self, ctx)
 
 
-class Validator(Listener):
+class Validator(Measuring):
     """A validation of one dev set; options that are None have been filled in."""
 
     def __init__(self, options: Validating, ctx: ListenerContext) -> None:

@@ -12,7 +12,7 @@ from rankcli.listeners._base import Listener, ListenerContext, Moment, Vote
 HEARD: list[str] = []
 EVENTS = (
     *("before_initialisation", "after_initialisation", "restore", "start_training", "start_iteration"),
-    *("end_iteration", "due", "before_validation", "validate", "after_validation", "vote", "end_training"),
+    *("end_iteration", "before_validation", "after_validation", "vote", "end_training"),
 )
 
 
@@ -29,13 +29,12 @@ class Recording:
 
 
 class Recorder(Listener):
-    """Notes every event but `due` with the iteration it is told."""
+    """Notes every event with the iteration it is told."""
 
     def __init__(self, options: Recording, ctx: ListenerContext) -> None:
         self.options, self.ctx, self.iteration = options, ctx, 0
         for event in EVENTS:
-            if event != "due":
-                setattr(self, event, self.noting(event, getattr(self, event)))
+            setattr(self, event, self.noting(event, getattr(self, event)))
 
     def noting(self, event: str, act: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any) -> Any:
