@@ -134,19 +134,61 @@ def read_run(path: str | Path) -> CompactRun:
     """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32."""
     notes, queries = Notes(path), _Queries()
     docids: dict[str, str] = {}  # an id is checked and kept once, however many queries have it
+    for number, qid, docid, score in _run_lines(path):
+        if qid != queries.last:
+            queries.turn_to(qid)
+        known = docids.setdefault(docid, docid)
+        if known is docid:
+            checked_id(docid, path, number, "document id")
+        _keep(queries.scores, qid, known, score, path, number, notes)
+    notes.warn()
+    return CompactRun(queries.packed())
+
+
+class RunFile:
+    """A run in a file, read query by query each time it is iterated over: (query id, scores by document id).
+
+    One query is in memory at a time, so the lines of each must stand together; where they do not, `Scattered` is raised
+    at the first that does not. Otherwise the same as `read_run`. What is odd but does no harm is told in the first pass.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self._told = False
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, float]]]:
+        notes, seen, last = Notes(self.path), set[str](), ""
+        scores: dict[str, float] = {}
+        for number, qid, docid, score in _run_lines(self.path):
+            if qid != last:
+                if scores:
+                    yield last, scores
+                if qid in seen:
+                    raise Scattered(f"the lines of query {qid!r} do not stand together", where=f"{self.path}:{number}")
+                last, scores = qid, {}
+                seen.add(qid)
+            _keep(scores, qid, checked_id(docid, self.path, number, "document id"), score, self.path, number, notes)
+        yield last, scores
+        if not self._told:
+            notes.warn()
+            self._told = True
+
+
+class Scattered(DataError):
+    """The lines of a query do not stand together, so that a run cannot be read query by query."""
+
+
+def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
+    """Line number, query id, document id (not checked) and score of every line of a run."""
+    last = ""
     for number, line in read_rows(path):
         fields = columns(line)
         if len(fields) != len(RUN_COLUMNS):
             _fail_columns(fields, RUN_COLUMNS, path, number)
         qid, _, docid, _, score, _ = fields
-        if qid != queries.last:
-            queries.turn_to(checked_id(qid, path, number, "query id"))
-        known = docids.setdefault(docid, docid)
-        if known is docid:
-            checked_id(docid, path, number, "document id")
-        _keep(queries.scores, qid, known, _score(score, path, number), path, number, notes)
-    notes.warn()
-    return CompactRun(queries.packed())
+        if qid != last:
+            last = checked_id(qid, path, number, "query id")
+        yield number, last, docid, _score(score, path, number)
 
 
 class _Queries:
@@ -188,13 +230,17 @@ def write_run(target: str | Path | TextIO, run: Mapping[str, Mapping[str, float]
         with replacing(target) as stream:
             write_run(stream, run, tag)
         return
-    checked_id(tag, "run", 1, "tag")
     for qid in sorted(run):
-        checked_id(qid, "run", 1, "query id")
-        scores = run[qid]
-        for rank, docid in enumerate(ranking(scores), 1):
-            checked_id(docid, "run", rank, "document id")
-            target.write(f"{qid} Q0 {docid} {rank} {np.float32(scores[docid])!s} {tag}\n")
+        write_query(target, qid, run[qid], tag)
+
+
+def write_query(target: TextIO, qid: str, scores: Mapping[str, float], tag: str) -> None:
+    """The lines of one query of a run, as `write_run` writes them."""
+    for value, kind in ((tag, "tag"), (qid, "query id")):
+        checked_id(value, "run", 1, kind)
+    for rank, docid in enumerate(ranking(scores), 1):
+        checked_id(docid, "run", rank, "document id")
+        target.write(f"{qid} Q0 {docid} {rank} {np.float32(scores[docid])!s} {tag}\n")
 
 
 def ranking(scores: Mapping[str, float]) -> tuple[str, ...]:

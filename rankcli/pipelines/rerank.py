@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
-from rankcli.data.joins import warn_of_training
-from rankcli.data.store import DocStore, open_store
-from rankcli.data.trec import Run, ranking, read_run, write_run
+from rankcli.data.files import replacing
+from rankcli.data.store import open_store
+from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
-from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import rerank as merge
-from rankcli.extractors._base import Extractor
-from rankcli.log import warn
+from rankcli.log import Progress
 from rankcli.pipelines._hosts import check_same
 from rankcli.pipelines._model import Model, find_model, open_model, trained_queries
 from rankcli.pipelines._rundir import versions
+from rankcli.pipelines._stream import Counts, Inputs, Ranked, blocks, run_in, survey
 from rankcli.pipelines.search import first_stage, read_topics
-from rankcli.records.convert import ConversionJob, convert
-from rankcli.records.interleave import Records
-from rankcli.samplers._candidates import Candidates
-from rankcli.shapes import Judged
-from rankcli.storage.base import open_storage
+from rankcli.records.direct import examples_of
+from rankcli.records.prefetch import prefetch
+from rankcli.shapes import Example
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch
 from rankcli.trainers._hosts import Hosts
@@ -34,17 +32,6 @@ from rankcli.trainers._predict import Predictor
 from rankcli.trainers._strategy import make_runtime_deterministic, make_strategy
 
 TAG = "rankcli-reranked"  # as in the run directory's own test.run
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Texts and candidates to rerank, how messages call the run, and the texts of queries that were trained on."""
-
-    store: DocStore
-    queries: Mapping[str, str]
-    run: Run
-    source: str
-    trained: Mapping[str, str]
 
 
 def rerank(
@@ -111,23 +98,43 @@ class Reranking:
             inputs = _given_inputs(self.model, docs, queries, run)
         else:
             inputs = _own_inputs(self.model, split)
-        with self.hosts.together():
-            given = {"candidates": digest_of_items(inputs.run.items()), "depth": depth, "versions": versions()}
-            check_same(self.hosts, given)
-            scores = _score(inputs, _candidates(inputs, depth), self.extractor, self.predictor)
-        if self.hosts.chief:
-            write_run(output, merge(inputs.run, scores), tag=TAG)
-        return _outcome(inputs.run, scores, output)
+        with self.hosts.together(), scratch(local_root(), "rerank") as folder:
+            inputs, counts = survey(inputs, depth)
+            if self.hosts.count > 1:
+                given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": versions()}
+                check_same(self.hosts, given)
+            with (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
+                self._rerank(inputs, depth, counts, file)
+            if self.hosts.chief:
+                with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
+                    shutil.copyfileobj(file, stream)
+        return _outcome(counts, output)
+
+    def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO) -> None:
+        """Write the queries in the run's order, each as soon as its block is scored."""
+        left = counts.lines
+        with (
+            Progress(counts.pairs, "reranking", "pairs") as bar,
+            closing(prefetch(self._extracted(inputs, depth), ahead=1)) as extracted,
+        ):
+            for block, examples in extracted:
+                scores = self.predictor.score(examples, bar)
+                for qid, found in merge({query.qid: query.scores for query in block}, scores).items():
+                    write_query(file, qid, found, TAG)
+                    left -= len(found)
+        if left:
+            raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+
+    def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[Ranked], list[Example]]]:
+        """Every block, with the examples of this host's part of it."""
+        for block in blocks(inputs, depth):
+            samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
+            yield block, examples_of(samples, self.extractor, inputs.queries, inputs.store)
 
 
-def _outcome(run: Run, scores: Scores, output: str | Path) -> dict[str, Any]:
-    done = {
-        "output": str(output),
-        "queries": len(run),
-        "lines": sum(map(len, run.values())),
-        "pairs": sum(map(len, scores.values())),
-    }
-    text = f"{output}: {done['lines']} lines for {len(run)} queries, {done['pairs']} pairs scored"
+def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:
+    done = {"output": str(output), **asdict(counts)}
+    text = f"{output}: {counts.lines} lines for {counts.queries} queries, {counts.pairs} pairs scored"
     return {"result": done, "text": text}
 
 
@@ -137,56 +144,10 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
     found = first_stage(dataset, config.data.run, root)
-    run = found.part(dataset.split[split])
-    return Inputs(dataset.docs, dataset.queries, run, f"{model.said}, {split}", dataset.topics("train"))
+    run = found.part(sorted(dataset.split[split]))
+    return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", dataset.topics("train"))
 
 
 def _given_inputs(model: Model, docs: str, queries: str, run: str) -> Inputs:
     store = open_store(docs, None, local_root())
-    return Inputs(store, read_topics(queries), read_run(run), run, trained_queries(model))
-
-
-def _candidates(inputs: Inputs, depth: int | None) -> Candidates:
-    """What is scored: documents with a text, of queries with a text. The rest keeps its place behind them."""
-    retrieved = {docid for scores in inputs.run.values() for docid in scores}
-    known = inputs.store.known(retrieved)
-    queries = [qid for qid in inputs.run if qid in inputs.queries]
-    _check_known(inputs, "queries", set(inputs.run), set(queries))
-    _check_known(inputs, "documents", retrieved, known)
-    warn_of_training(inputs.trained, {qid: inputs.queries[qid] for qid in queries}, inputs.source)
-    run = {qid: tuple(docid for docid in ranking(inputs.run[qid]) if docid in known) for qid in queries}
-    return Candidates(Judged(qids=tuple(sorted(run)), run=run), depth or max(map(len, run.values())))
-
-
-def _check_known(inputs: Inputs, kind: str, used: set[str], known: set[str]) -> None:
-    if not known:
-        example = f", for example {min(used)!r}" if used else ""
-        raise DataError(
-            f"none of the run's {len(used)} {kind} has a text{example}",
-            where=inputs.source,
-            fix="check that the files belong together",
-        )
-    if unknown := used - known:
-        warn(
-            f"{inputs.source}: {len(unknown)} of {len(used)} {kind} have no text, for example {min(unknown)!r}; "
-            "they are not scored and keep their order"
-        )
-
-
-def _score(inputs: Inputs, candidates: Candidates, extractor: Extractor, predictor: Predictor) -> Scores:
-    with scratch(local_root(), "rerank") as folder:
-        storage = open_storage(str(folder / "records"))
-        job = ConversionJob(
-            cache_id="rerank",
-            identity={},
-            sampler=candidates,
-            samples=len(candidates),
-            group_size=candidates.group_size,
-            extractor=extractor,
-            queries=inputs.queries,
-            docs=inputs.store,
-            storage=storage,
-            work=folder / "work",
-        )
-        manifest = convert(job, processes=os.cpu_count() or 1)
-        return predictor.scores(Records(manifest, storage), "reranking")
+    return Inputs(store, read_topics(queries), run_in(run), run, trained_queries(model))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _POLL_S = 0.1
 
 
-def prefetch(items: Iterable[Item], ahead: int = 3) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], ahead: int = 3) -> Generator[Item, None, None]:
     """`items`, of which up to `ahead` are made in advance in a thread; an error is raised where it would have come.
 
     The thread starts with the first item asked for and ends when this iterator is closed, garbage collected or used up.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rankcli.extractors._base import Extractor
 from rankcli.records.collate import Shape, collate
-from rankcli.records.interleave import ALL, Part, Records, read_examples
+from rankcli.records.interleave import Part, Records, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Batch, Example
 
@@ -52,22 +52,21 @@ def _training(
 
 
 def prediction_batches(
-    records: Records,
+    examples: Iterator[Example],
     extractor: Extractor,
     *,
     evalbatch: int,
     replicas: int = 1,
     static: bool = False,
-    part: Part = ALL,
 ) -> Iterator[tuple[list[Batch], Rows]]:
-    """Every query-document pair of (a part of) the cache once, as groups of one document, and which a batch holds.
+    """Every query-document pair of `examples` once, as groups of one document, and which a batch holds.
 
     `rows[r][b]` is the (qid, docid) of group b of replica r; groups behind those only pad. Pairs are sorted by length
     within a large window, longest first, so that batches hold sequences of like lengths. `evalbatch` counts the pairs
     of all replicas and is rounded up to a multiple of them; with `static` the last batch is as large as the others.
     """
     per_replica = -(-evalbatch // replicas)
-    return prefetch(_prediction(read_examples(records, part=part), extractor, per_replica, replicas, static))
+    return prefetch(_prediction(examples, extractor, per_replica, replicas, static))
 
 
 def _prediction(

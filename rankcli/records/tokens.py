@@ -92,7 +92,7 @@ def write_tokens(tools: Tools, task: Task) -> int:
     texts = task.texts
     if texts is None:
         texts = tools.docs.texts(read_ids(tools.numbers, task.level, task.number))
-    encoded = _encode(tools.extractor, task.level, texts)
+    encoded = encoded_texts(tools.extractor, task.level, texts)
     lengths = lengths_file(tools.tokens, task.level, task.number)
     with guard(lengths), replacing_file(lengths) as path:
         write_flat(path, [np.array(encoded.lengths, np.int64)], np.int64)
@@ -102,7 +102,8 @@ def write_tokens(tools: Tools, task: Task) -> int:
     return len(texts)
 
 
-def _encode(extractor: Extractor, level: Level, texts: Sequence[str]) -> Encoded:
+def encoded_texts(extractor: Extractor, level: Level, texts: Sequence[str]) -> Encoded:
+    """What the extractor makes of `texts`; ValueError where that is not what it says of itself."""
     encoded = extractor.encode(level, texts)
     if not len(encoded.tokens) == len(encoded.lengths) == len(texts):
         raise ValueError(f"the extractor made {len(encoded.tokens)} token lists of {len(texts)} texts")

@@ -1,18 +1,19 @@
-"""Scores of every pair of a TFRecord cache."""
+"""Scores of query-document pairs: of a TFRecord cache, or of examples at hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rankcli.backend import tf
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors._base import Extractor
 from rankcli.log import Progress
-from rankcli.records.interleave import Part, Records
+from rankcli.records.interleave import Part, Records, read_examples
 from rankcli.records.reader import prediction_batches
 from rankcli.rerankers._base import Reranker
+from rankcli.shapes import Example
 from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._step import Step, prediction_step
 from rankcli.trainers._strategy import is_static, per_replica
@@ -31,31 +32,36 @@ class Predictor:
         self._step: Step = prediction_step(strategy, reranker)
 
     def scores(self, records: Records, label: str, on_batch: Callable[[], None] = lambda: None) -> Scores:
-        """Scores by query and document, float32. `on_batch` is called after every step and may raise.
+        """Scores of all pairs of a cache by query and document, float32, on every host.
 
-        Each host scores some of the queries, and all get the scores of all; with several, they make the same number of
-        steps, the last ones perhaps with nothing to do.
+        `on_batch` is called after every step and may raise. Each host reads some of the queries.
+        """
+        part = Part(self.hosts.index, self.hosts.index + 1, self.hosts.count)
+        with Progress(records.manifest.documents, label, "pairs") as bar:
+            return self.score(read_examples(records, part=part), bar, on_batch)
+
+    def score(self, examples: Iterable[Example], bar: Progress, on_batch: Callable[[], None] = lambda: None) -> Scores:
+        """Scores of all pairs of the examples of all hosts, on every host.
+
+        With several, they make the same number of steps, the last ones perhaps with nothing to do.
         """
         found: Scores = {}
-        with Progress(records.manifest.documents, label, "pairs") as bar:
-            for done in self._in_step(self._scored(records, found)):
-                bar.advance(done)
-                on_batch()
+        for done in self._in_step(self._scored(iter(examples), found)):
+            bar.advance(done)
+            on_batch()
         told = self.hosts.each(json.dumps(found).encode()) if self.hosts.count > 1 else ()
         for content in told:
             found.update(json.loads(content))
         return found
 
-    def _scored(self, records: Records, found: Scores) -> Iterator[int]:
-        """Scores this host's part, batch by batch; yields how many pairs there were in it."""
-        hosts = self.hosts
+    def _scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
+        """Scores this host's examples, batch by batch; yields how many pairs there were in it."""
         batches = prediction_batches(
-            records,
+            examples,
             self.extractor,
-            evalbatch=self.evalbatch // hosts.count,
-            replicas=hosts.replicas,
+            evalbatch=self.evalbatch // self.hosts.count,
+            replicas=self.hosts.replicas,
             static=is_static(self.strategy),
-            part=Part(hosts.index, hosts.index + 1, hosts.count),
         )
         for batch, ids in batches:
             for scores, pairs in zip(self._step(per_replica(self.strategy, batch)), ids, strict=True):

@@ -4,6 +4,7 @@ import gzip
 import io
 import random
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rankcli.data.trec import CompactRun, ranking, read_qrels, read_run, write_run
+from rankcli.data.trec import CompactRun, RunFile, Scattered, ranking, read_qrels, read_run, write_run
 from rankcli.errors import ConfigError, DataError
 
 QRELS = b"q1 0 d1 2\nq1 0 d2 0\nq2 0 d3 1\n"
@@ -109,14 +110,23 @@ BAD_RUNS = [
     ),
     (b"q1 Q0 d1 1 1e39 t\n", 1, "range of float32"),
     (b"q1 Q0 d1 1 2.5 t\nq1 Q0 d1 2 2.4 t\n", 2, "twice"),
+    (b"q1 Q0 d1 1 2 t\nq2 Q0 d1 1 2 t\nq2 Q0 d\x1b2 2 1 t\n", 3, "contains"),
+    (b"q1 Q0 d1 1 2 t\nq\x1b2 Q0 d1 1 2 t\n", 2, "contains"),
 ]
 
 
+def one_by_one(path: Path) -> list[tuple[str, dict[str, float]]]:
+    return list(RunFile(path))
+
+
+@pytest.mark.parametrize("read", [read_run, one_by_one])
 @pytest.mark.parametrize(("content", "line", "said"), BAD_RUNS, ids=range(len(BAD_RUNS)))
-def test_malformed_runs_are_refused_with_file_and_line(tmp_path: Path, content: bytes, line: int, said: str) -> None:
+def test_malformed_runs_are_refused_with_file_and_line(
+    tmp_path: Path, content: bytes, line: int, said: str, read: Callable[[Path], object]
+) -> None:
     path = put(tmp_path, content)
     with pytest.raises(DataError, match=said) as caught:
-        read_run(path)
+        read(path)
     assert caught.value.where == f"{path}:{line}"
 
 
@@ -136,6 +146,20 @@ def test_a_run_keeps_the_order_of_the_file_and_gives_dicts(tmp_path: Path) -> No
     assert run["q2"]["a"] == 1.0
     with pytest.raises(KeyError):
         run["q3"]
+
+
+def test_a_file_is_read_query_by_query_as_often_as_it_is_asked_for(tmp_path: Path, capsys) -> None:
+    lines = [b"q2 Q0 b 1 .1 t", b"q2 Q0 b 1 .1 t", b"q2 Q0 a 2 1 t", b"q10 Q0 b 1 3 t", b"q3 Q0 b 1 3 t"]
+    path = put(tmp_path, b"\n".join(lines))
+    run = RunFile(path)
+    assert list(run) == list(read_run(path).items())
+    capsys.readouterr()
+    fresh = RunFile(path)
+    assert list(fresh) == list(fresh) == list(run)
+    assert capsys.readouterr().err == f"warning: {path}: 1 repeated lines ignored (the first in line 2)\n"
+    with pytest.raises(Scattered, match="lines of query 'q2' do not stand together") as caught:
+        list(RunFile(put(tmp_path, b"\n".join([*lines, b"q2 Q0 c 1 2 t", b"nonsense"]))))
+    assert caught.value.where == f"{path}:6"
 
 
 def test_a_part_of_a_run_has_the_queries_asked_for_in_their_order() -> None:

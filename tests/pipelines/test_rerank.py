@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,12 @@ import pytest
 
 from rankcli.cli import run
 from rankcli.config.schema import RunConfig
-from rankcli.data.trec import ranking, read_run
+from rankcli.data.trec import RunFile, ranking, read_run, write_query
 from rankcli.errors import ConfigError, DataError, MissingError
+from rankcli.pipelines import _stream
 from rankcli.pipelines.rerank import rerank
 from rankcli.pipelines.train import train
+from rankcli.trainers._predict import Predictor
 
 SETTINGS = ("trainer.niters=2", "metrics.report=[map]")
 
@@ -77,16 +82,83 @@ def test_what_has_no_text_is_kept_in_its_place_and_counted(
     assert set(ranking(found["q0"])[:2]) == {"d0", "d1"} and ranking(found["q0"])[2] == "gone"
     assert found["nobody"] == {"d0": 2.5, "d9": 1.5}
     err = capsys.readouterr().err
-    assert "1 of 2 queries have no text, for example 'nobody'" in err
-    assert "1 of 4 documents have no text, for example 'gone'" in err
+    assert "some.run: 1 of 2 queries have no text, for example query 'nobody'; they are not scored" in err
+    assert "some.run: 1 of 5 lines name a document without a text, for example document 'gone'" in err
 
 
 def test_a_run_of_which_nothing_is_known_is_refused(trained: RunConfig, tmp_path: Path) -> None:
-    for line, what in (("nobody Q0 d0 1 2 x\n", "1 queries"), ("q0 Q0 gone 1 2 x\n", "1 documents")):
+    for line, what in (
+        ("nobody Q0 d0 1 2 x\n", "1 queries have no"),
+        ("q0 Q0 gone 1 2 x\n", "1 lines name a document without a"),
+    ):
         (tmp_path / "none.run").write_text(line)
-        with pytest.raises(DataError, match=f"none of the run's {what} has a text"):
+        with pytest.raises(DataError, match=f"all of the run's {what} text"):
             rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run", **given(tmp_path, "none.run"))
     assert not (tmp_path / "out.run").exists()
+
+
+def test_a_run_is_reranked_in_its_order_and_blocks_change_nothing(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_run(tmp_path / "bm25.run")
+    order = sorted(first, key=lambda qid: qid[::-1], reverse=True)
+    with (tmp_path / "turned.run").open("w") as file:
+        for qid in order:
+            write_query(file, qid, first[qid], "x")
+    model = str(tmp_path / "run")
+    rerank(model=model, output=tmp_path / "whole.run", **given(tmp_path, "turned.run"))
+    whole = read_run(tmp_path / "whole.run")
+    assert list(whole) == order != sorted(order)
+    done, taken = [], []
+    score = Predictor.score
+
+    def noted(self: Predictor, examples: Any, bar: Any, *rest: Any) -> Any:
+        done.append((len(taken), [example.qid for example in examples]))
+        return score(self, examples, bar, *rest)
+
+    def taking(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
+        for qid in order:
+            taken.append(qid)
+            yield qid, first[qid]
+
+    monkeypatch.setattr(Predictor, "score", noted)
+    monkeypatch.setattr(RunFile, "__iter__", taking)
+    monkeypatch.setattr(_stream, "BLOCK", 1 + max(map(len, first.values())))  # two queries, or the last one
+    rerank(model=model, output=tmp_path / "blocks.run", **given(tmp_path, "turned.run"))
+    assert [qids for _, qids in done] == [order[n : n + 2] for n in range(0, 12, 2)]
+    surveyed, ahead = len(order), 4  # one block waits, and one is being made
+    assert all(read - surveyed <= 2 * n + 2 + ahead for n, (read, _) in enumerate(done))
+    found = read_run(tmp_path / "blocks.run")
+    assert list(found) == order
+    for qid in order:  # in batches of another shape
+        assert found[qid] == pytest.approx(whole[qid], rel=1e-5)
+
+
+def test_a_run_whose_queries_are_scattered_or_that_is_a_pipe_is_held_in_memory(
+    trained: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, lines = str(tmp_path / "run"), (tmp_path / "bm25.run").read_text().splitlines(keepends=True)
+    rerank(model=model, output=tmp_path / "out.run", **given(tmp_path))
+    assert "held in memory" not in capsys.readouterr().err
+    (tmp_path / "mixed.run").write_text("".join(lines[1:] + lines[:1]))
+    rerank(model=model, output=tmp_path / "mixed.out", **given(tmp_path, "mixed.run"))
+    assert f"mixed.run:{len(lines)}: the lines of query 'q0' do not stand together" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("".join(lines),))
+    writer.start()
+    rerank(model=model, output=tmp_path / "pipe.out", **given(tmp_path, "pipe"))
+    writer.join()
+    for name in ("mixed.out", "pipe.out"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "out.run").read_bytes()
+
+
+def test_a_bad_line_at_the_end_of_a_run_is_found_before_anything_is_scored(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.run").write_text((tmp_path / "bm25.run").read_text() + "q0 Q0 d1 1\n")
+    monkeypatch.setattr(Predictor, "score", lambda *_: pytest.fail("it was scored"))
+    with pytest.raises(DataError, match="4 columns"):
+        rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run", **given(tmp_path, "bad.run"))
 
 
 @pytest.mark.parametrize("model", ["run", "run/best/map"])

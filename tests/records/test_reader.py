@@ -272,7 +272,7 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
             wanted.setdefault(key, (example.labels[sequence.doc], []))[1].append(sequence.ids.tolist())
     found: list[tuple[tuple[str, str], Any]] = []
     for batches, rows in prediction_batches(
-        candidates, extractor, evalbatch=evalbatch, replicas=replicas, static=static
+        read_examples(candidates), extractor, evalbatch=evalbatch, replicas=replicas, static=static
     ):
         assert len(batches) == len(rows) == replicas
         assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
@@ -301,7 +301,7 @@ def check_queries(batch: Batch, ids: list[tuple[str, str]], extractor: WordExtra
 def test_prediction_sorts_by_length_so_that_padding_is_small(tmp_path: Path) -> None:
     records = converted(tmp_path, sampler=Groups(size=40), samples=10)
     lengths, area, tokens = [], 0, 0
-    for (batch,), _ in prediction_batches(records, EXTRACTOR, evalbatch=16):
+    for (batch,), _ in prediction_batches(read_examples(records), EXTRACTOR, evalbatch=16):
         layout = batch.fields["pair"].layout
         lengths.append(layout.places.shape[1])
         area += sum(int(np.prod(shape)) for shape in layout.chunks.shapes)

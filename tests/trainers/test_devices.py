@@ -17,6 +17,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.errors import MissingError
 from rankcli.hooks._base import ScoreLoss
 from rankcli.pipelines._prepare import prepare
+from rankcli.records.interleave import read_examples
 from rankcli.records.reader import prediction_batches, training_batches
 from rankcli.rerankers._base import RerankerContext
 from rankcli.trainers._base import TRAIN
@@ -86,7 +87,7 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     for one, other in zip(plain, xla, strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=2e-4)
     dev = prepared.records("dev")
-    (pairs,), _ = next(prediction_batches(dev, prepared.extractor, evalbatch=8, static=True))
+    (pairs,), _ = next(prediction_batches(read_examples(dev), prepared.extractor, evalbatch=8, static=True))
     pairs = tf.nest.map_structure(tf.convert_to_tensor, pairs)
     scores = tf.function(model.scores, jit_compile=True)(pairs)
     np.testing.assert_allclose(scores, model.scores(pairs), atol=1e-4)

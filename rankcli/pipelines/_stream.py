@@ -1,0 +1,130 @@
+"""A run, looked through once as a whole and then scored block by block, so that memory does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rankcli.data.joins import warn_of_training
+from rankcli.data.store import DocStore
+from rankcli.data.trec import RunFile, Scattered, ranking, read_run
+from rankcli.errors import DataError
+from rankcli.log import warn
+from rankcli.shapes import Sample
+from rankcli.storage.inputs import local_copy
+
+BLOCK = 20_000  # pairs that are tokenised, and sorted by length, at once; more would save hardly any more padding
+LINES = 10 * BLOCK  # of the run, at most, in a block of which little is scored
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Texts and candidates to rerank, how messages call the run, and the texts of queries that were trained on.
+
+    `run` has each query once, with its scores by document; it is iterated over several times.
+    """
+
+    store: DocStore
+    queries: Mapping[str, str]
+    run: Iterable[tuple[str, Mapping[str, float]]]
+    source: str
+    trained: Mapping[str, str]
+
+
+class Ranked(NamedTuple):
+    """A query of a run: its first-stage scores, and which of its documents are to be scored, best first."""
+
+    qid: str
+    scores: Mapping[str, float]
+    top: tuple[str, ...]
+
+    @property
+    def sample(self) -> Sample:
+        """The group to predict."""
+        return Sample(self.qid, self.top, (0.0,) * len(self.top))
+
+
+@dataclass
+class Counts:
+    """What there is in a run: `pairs` are the lines to be scored."""
+
+    queries: int = 0
+    lines: int = 0
+    pairs: int = 0
+
+
+def run_in(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
+    """The run of a file as `Inputs` has it; a pipe can be read only once, so it is held in memory."""
+    return RunFile(path) if Path(local_copy(path)).is_file() else read_run(path).items()
+
+
+def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:
+    """Look through the whole run before anything is scored: the inputs as they are to be read, and their counts.
+
+    DataError for what is wrong anywhere in it, and where nothing has a text. Queries and documents without one are
+    warned of, and so are queries that were trained on. A run whose queries cannot be read one by one is read whole.
+    """
+    try:
+        return inputs, _survey(inputs, depth)
+    except Scattered as error:
+        warn(f"{error.where}: {error.what}; the whole run is held in memory (to sort it by query would avoid that)")
+        whole = replace(inputs, run=read_run(inputs.source).items())
+        return whole, _survey(whole, depth)
+
+
+def blocks(inputs: Inputs, depth: int | None) -> Iterator[list[Ranked]]:
+    """The queries of a run in its order, in lists of about `BLOCK` pairs to score."""
+    block: list[Ranked] = []
+    pairs = lines = 0
+    for qid, scores in inputs.run:
+        known = scores.keys() - inputs.store.absent(scores) if qid in inputs.queries else ()
+        block.append(Ranked(qid, scores, tuple(docid for docid in ranking(scores) if docid in known)[:depth]))
+        pairs, lines = pairs + len(block[-1].top), lines + len(scores)
+        if pairs >= BLOCK or lines >= LINES:
+            yield block
+            block, pairs, lines = [], 0, 0
+    if block:
+        yield block
+
+
+@dataclass
+class _Unknown:
+    """How many there were without a text, and the smallest id of them."""
+
+    count: int = 0
+    example: str = ""
+
+    def add(self, ids: set[str], count: int) -> None:
+        if ids:
+            self.count += count
+            self.example = min(filter(None, (self.example, *ids)))
+
+
+def _survey(inputs: Inputs, depth: int | None) -> Counts:
+    counts, queries, documents = Counts(), _Unknown(), _Unknown()
+    scored = {}
+    for qid, scores in inputs.run:
+        absent = inputs.store.absent(scores)
+        counts.queries += 1
+        counts.lines += len(scores)
+        documents.add(absent, len(absent))
+        if qid in inputs.queries:
+            scored[qid] = inputs.queries[qid]
+            counts.pairs += min(len(scores) - len(absent), depth or len(scores))
+        else:
+            queries.add({qid}, 1)
+    _check(inputs, queries, counts.queries, "queries have no text", "query")
+    _check(inputs, documents, counts.lines, "lines name a document without a text", "document")
+    warn_of_training(inputs.trained, scored, inputs.source)
+    return counts
+
+
+def _check(inputs: Inputs, unknown: _Unknown, total: int, what: str, kind: str) -> None:
+    example = f", for example {kind} {unknown.example!r}"
+    if unknown.count == total:
+        fix = "check that the files belong together"
+        raise DataError(f"all of the run's {total} {what}{example}", where=inputs.source, fix=fix)
+    if unknown.count:
+        warn(f"{inputs.source}: {unknown.count} of {total} {what}{example}; they are not scored and keep their order")
