@@ -76,7 +76,7 @@ def _has_exact_softmax(dtype: Any) -> bool:
 
 def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
     """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016)."""
-    if not training and x.dtype == tf.bfloat16 and on_cpu():
+    if not training and x.dtype in (tf.bfloat16, tf.float32) and on_cpu():
         return _fused_norm(x, gamma, beta, epsilon)
     return _trained_norm(x, gamma, beta, epsilon)
 

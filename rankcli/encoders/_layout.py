@@ -15,38 +15,74 @@ BLOCKED = -1e9  # added to attention logits of other sequences and of padding; f
 
 
 class Attention:
-    """The tokens in rows [n, L] of which each attends to the tokens of its own sequence in its row."""
+    """The tokens in rows [n, L] of which each attends to the tokens of its own sequence in its row.
 
-    def __init__(self, layout: Layout) -> None:
-        self._chunks = layout.chunks
+    A token's queries, keys and values lie in one vector, which is cut into *pieces* of one head each. All pieces are
+    looked up where they are needed, in one step: to gather tokens and then to transpose heads would take twice as long.
+    """
+
+    def __init__(self, layout: Layout, heads: int) -> None:
+        self._heads, self._chunks = heads, layout.chunks
         if not self._chunks:
             owner = layout.sequence
             self._shape = [-1 if owner.shape[0] is None else owner.shape[0], _size(owner, 1)]
             self.biases = [_bias(owner[:, :, None] == owner[:, None, :])]
             return
-        self._there, self._back, shapes = self._chunks
+        there, self._back, shapes = self._chunks
         self._shapes = [(shape[0], shape[1]) for shape in shapes]
-        self._sizes = tf.stack([*(rows * length for rows, length in self._shapes), 1])
-        tokens = self._cut(tf.gather(layout.sequence, self._there)[:, None] >= 0)
-        self.biases = [_bias(rows[:, None, :, 0]) for rows in tokens]
+        sizes = tf.stack([*(rows * length for rows, length in self._shapes), 1])
+        *places, self._nowhere = tf.split(there, sizes, num=len(self._shapes) + 1)
+        self._places = [tf.reshape(place, shape) for place, shape in zip(places, self._shapes, strict=True)]
+        self.biases = [_bias((tf.gather(layout.sequence, tokens) >= 0)[:, None, :]) for tokens in self._places]
+        self._moves = {parts: self._move(parts) for parts in (1, 3)}
 
-    def apart(self, x: Any) -> list[Any]:
-        """Tokens [T, W] to rows [n, L, W], which have the shapes of `biases`."""
+    def apart(self, x: Any) -> list[list[Any]]:
+        """Tokens [T, 3 D] to queries, keys and values [n, H, L, D/H] of all rows, which have the shapes of `biases`."""
+        size = x.shape[-1] // (3 * self._heads)
         if not self._chunks:
-            return [tf.reshape(x, [*self._shape, x.shape[-1]])]
-        return self._cut(moved(x, self._there, self._back))
+            rows = tf.reshape(x, [*self._shape, 3, self._heads, size])
+            return [tf.unstack(tf.transpose(rows, [2, 0, 3, 1, 4]))]
+        there, back = self._moves[3]
+        pieces = moved(tf.reshape(x, [-1, size]), there, back)
+        sizes = tf.stack([*(3 * self._heads * rows * length for rows, length in self._shapes), 1])
+        *chunks, _ = tf.split(pieces, sizes, num=len(self._shapes) + 1)
+        return [
+            tf.unstack(tf.reshape(chunk, [3, rows, self._heads, length, size]))
+            for chunk, (rows, length) in zip(chunks, self._shapes, strict=True)
+        ]
 
     def together(self, rows: Sequence[Any]) -> Any:
-        """The way back."""
-        width = rows[0].shape[-1]
-        flat = [tf.reshape(piece, [-1, width]) for piece in rows]
+        """What each head found, [n, H, L, D/H], to tokens [T, D]."""
+        size = rows[0].shape[-1]
+        width = self._heads * size
         if not self._chunks:
-            return flat[0]
-        return moved(tf.concat([*flat, tf.zeros([1, width], flat[0].dtype)], 0), self._back, self._there)
+            return tf.reshape(tf.transpose(rows[0], [0, 2, 1, 3]), [-1, width])
+        there, back = self._moves[1]
+        pieces = [tf.reshape(piece, [-1, size]) for piece in rows]
+        found = moved(tf.concat([*pieces, tf.zeros([1, size], pieces[0].dtype)], 0), back, there)
+        return tf.reshape(found, [-1, width])
 
-    def _cut(self, x: Any) -> list[Any]:
-        *pieces, _ = tf.split(x, self._sizes, num=len(self._shapes) + 1)
-        return [tf.reshape(piece, [*shape, x.shape[-1]]) for piece, shape in zip(pieces, self._shapes, strict=True)]
+    def _move(self, parts: int) -> tuple[Any, Any]:
+        """Where the pieces of all chunks, [parts, n, H, L] of each, lie in tokens of `parts` times H pieces, one more
+        for no piece; and where those of all tokens, [T * parts * H], lie in the chunks.
+        """
+        there, first, by_part, by_head, taken = [], [], [], [], tf.constant(0)
+        part, head = tf.range(parts)[:, None, None, None], tf.range(self._heads)[:, None]
+        for tokens, (rows, length) in zip(self._places, self._shapes, strict=True):
+            there.append(tf.reshape((tokens[:, None] * parts + part) * self._heads + head, [-1]))
+            row = tf.range(rows)[:, None] * (self._heads * length) + tf.range(length)
+            first.append(tf.reshape(taken + row, [-1]))
+            by_part.append(tf.fill([rows * length], rows * self._heads * length))
+            by_head.append(tf.fill([rows * length], length))
+            taken += parts * self._heads * rows * length
+        nothing = tf.zeros([1], tf.int32)
+        steps = (
+            tf.concat([*found, last], 0)
+            for found, last in ((first, taken[None]), (by_part, nothing), (by_head, nothing))
+        )
+        start, part_step, head_step = (tf.gather(step, self._back)[:, None, None] for step in steps)
+        back = start + part_step * tf.range(parts)[:, None] + head_step * tf.range(self._heads)
+        return tf.concat([*there, self._nowhere * (parts * self._heads)], 0), tf.reshape(back, [-1])
 
 
 def token_mask(layout: Layout) -> Any:

@@ -84,12 +84,12 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def _states(self, layout: Layout, dropout: Dropout | None, layers: int) -> Tensor:
         """The states of all tokens [T, D] after so many layers."""
-        states, attention = self._embed(layout, dropout), _layout.Attention(layout)
+        states, attention = self._embed(layout, dropout), _layout.Attention(layout, self.config.heads)
         for n in range(layers):
             rows = attention.apart(self._dense(f"layer_{n}/attention/qkv", states))
             contexts = [
-                self._attend(self._heads(piece), bias, _part(dropout, 3 * n + 1, c))
-                for c, (piece, bias) in enumerate(zip(rows, attention.biases, strict=True))
+                self._attend(heads, bias, _part(dropout, 3 * n + 1, c))
+                for c, (heads, bias) in enumerate(zip(rows, attention.biases, strict=True))
             ]
             states = self._after_attention(n, states, attention.together(contexts), dropout)
         return states
@@ -122,15 +122,23 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
         # Looked up in float32: a cast of the table would touch all its rows, and make its gradient dense.
         word = tf.gather(self.paths["encoder/embeddings/word_embeddings"], ids)
-        position = tf.gather(self.paths["encoder/embeddings/position_embeddings"], positions)
-        # Two rows or so: a product is as fast as a look-up, and its gradient is dense and small.
-        segments = tf.one_hot(segments, self.config.type_vocab_size)
-        segment = tf.matmul(segments, self.paths["encoder/embeddings/token_type_embeddings"])
-        states = tf.cast(self._norm("embeddings/layer_norm", word + position + segment, dropout), self._type)
+        rest = self._places(positions, segments, dropout is not None)
+        states = tf.cast(self._norm("embeddings/layer_norm", word + rest, dropout), self._type)
         states = self._drop(states, self.config.dropout, dropout, 0)
         if self.config.embedding_size != self.config.hidden_size:
             states = self._dense("embeddings_project", states)
         return states
+
+    def _places(self, positions: Tensor, segments: Tensor, training: bool) -> Tensor:
+        """The embeddings of positions and segments, float32 [T, D]."""
+        of_positions = self.paths["encoder/embeddings/position_embeddings"]
+        of_segments = self.paths["encoder/embeddings/token_type_embeddings"]
+        if training:
+            # Two segments or so: a product is as fast as a look-up, and its gradient is dense and small.
+            chosen = tf.one_hot(segments, self.config.type_vocab_size)
+            return tf.gather(of_positions, positions) + tf.matmul(chosen, of_segments)
+        sums = of_segments[:, None] + of_positions[None]
+        return tf.gather(tf.reshape(sums, [-1, sums.shape[-1]]), segments * sums.shape[1] + positions)
 
     def _after_attention(self, n: int, states: Tensor, context: Tensor, dropout: Dropout | None) -> Tensor:
         """The rest of layer `n`, of each token by itself: [T, D]."""
@@ -142,21 +150,14 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         return self._norm(f"{path}/layer_norm", hidden + output, dropout)
 
     def _attend(self, heads: list[Tensor], bias: Tensor, dropout: Dropout | None) -> Tensor:
-        """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, L, D/H]: [n, Q, D]."""
+        """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, L, D/H]."""
         query, keys, values = heads
         logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
-        shares = self._shares(logits, bias, dropout)
-        context = tf.transpose(tf.matmul(shares, values), [0, 2, 1, 3])
-        return tf.reshape(context, [*_shape(context)[:2], self.config.hidden_size])
+        return tf.matmul(self._shares(logits, bias, dropout), values)
 
     def _shares(self, logits: Tensor, bias: Tensor, dropout: Dropout | None) -> Tensor:
         shares = _arithmetic.softmax(logits, bias, dropout is not None)
         return shares if dropout is None else dropout.apply(shares, self.config.attention_dropout)
-
-    def _heads(self, x: Tensor) -> list[Tensor]:
-        """[n, L, 3 D] to three tensors [n, H, L, D/H]."""
-        apart = tf.reshape(x, [*_shape(x)[:2], 3, *self._head_shape])
-        return list(tf.unstack(tf.transpose(apart, [2, 0, 3, 1, 4])))
 
     def _by_head(self, path: str) -> tuple[list[Tensor], list[Tensor]]:
         """What maps states to queries, keys and values: kernels [H, D, D/H] and biases [H, 1, D/H]."""

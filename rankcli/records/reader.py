@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from rankcli.extractors._base import Extractor
 from rankcli.records.collate import Shape, collate
@@ -58,7 +58,7 @@ def prediction_batches(
     evalbatch: int,
     replicas: int = 1,
     static: bool = False,
-) -> Iterator[tuple[list[Batch], Rows]]:
+) -> Generator[tuple[list[Batch], Rows], None, None]:
     """Every query-document pair of `examples` once, as groups of one document, and which a batch holds.
 
     `rows[r][b]` is the (qid, docid) of group b of replica r; groups behind those only pad. Pairs are sorted by length

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from rankcli.backend import tf
@@ -11,13 +14,14 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors._base import Extractor
 from rankcli.log import Progress
 from rankcli.records.interleave import Part, Records, read_examples
-from rankcli.records.reader import prediction_batches
+from rankcli.records.reader import Rows, prediction_batches
 from rankcli.rerankers._base import Reranker
-from rankcli.shapes import Example
+from rankcli.shapes import Batch, Example, Floats
 from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._step import Step, prediction_step
 from rankcli.trainers._strategy import is_static, per_replica
 
+IN_FLIGHT = 2
 EVALBATCH = 64  # pairs per step when evalbatch is 0: larger batches gained nothing on a CPU
 
 
@@ -63,12 +67,34 @@ class Predictor:
             replicas=self.hosts.replicas,
             static=is_static(self.strategy),
         )
-        for batch, ids in batches:
-            for scores, pairs in zip(self._step(per_replica(self.strategy, batch)), ids, strict=True):
-                values = tf.reshape(scores, [-1]).numpy()[: len(pairs)].tolist()
-                for (qid, docid), score in zip(pairs, values, strict=True):
-                    found.setdefault(qid, {})[docid] = score
-            yield sum(map(len, ids))
+        with closing(batches), closing(self._overlapped(batches)) as computed:
+            for scores, ids in computed:
+                for values, pairs in zip(scores, ids, strict=True):
+                    for (qid, docid), score in zip(pairs, values[: len(pairs)].tolist(), strict=True):
+                        found.setdefault(qid, {})[docid] = score
+                yield sum(map(len, ids))
+
+    def _overlapped(
+        self, batches: Iterator[tuple[list[Batch], Rows]]
+    ) -> Generator[tuple[list[Floats], Rows], None, None]:
+        """What `batches` score per replica, in their order. A single replica computes several at once: what one of them
+        leaves idle, between its operations and at their ends, the others use.
+        """
+        if self.strategy.num_replicas_in_sync > 1:
+            yield from ((self._compute(batch), ids) for batch, ids in batches)
+            return
+        pending: deque[tuple[Future[list[Floats]], Rows]] = deque()
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            for batch, ids in batches:
+                pending.append((pool.submit(self._compute, batch), ids))
+                if len(pending) > IN_FLIGHT:  # the last one waits for its turn
+                    future, done = pending.popleft()
+                    yield future.result(), done
+            for future, done in pending:
+                yield future.result(), done
+
+    def _compute(self, batch: list[Batch]) -> list[Floats]:
+        return [tf.reshape(scores, [-1]).numpy() for scores in self._step(per_replica(self.strategy, batch))]
 
     def _in_step(self, counts: Iterator[int]) -> Iterator[int]:
         """`counts`, and then 0 for as long as another host has more."""

@@ -217,7 +217,8 @@ def test_dropout_is_the_key_s_alone_and_off_without_one(small, lay_out):
     assert not np.array_equal(states(key), states(Dropout.of(1, step=6)))
     assert not np.array_equal(states(key), states(None))
     dry = TransformerEncoder(dataclasses.replace(small, dropout=0.0, attention_dropout=0.0))
-    np.testing.assert_array_equal(dry.tokens(layout, key)[0], dry.tokens(layout)[0])
+    # not the same bits: without one, the norms are those of prediction
+    np.testing.assert_allclose(dry.tokens(layout, key)[0], dry.tokens(layout)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_the_last_layer_drops_what_the_others_would(small, lay_out, monkeypatch):
