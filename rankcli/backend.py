@@ -7,12 +7,16 @@ lines on stderr are switched off there too.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import tempfile
 import types
 import warnings
 from typing import Any
+
+_SAID_BY_XLA = (b"absl::InitializeLog", b"Compiled cluster using XLA", b"XLA service", b"StreamExecutor device")
 
 
 class _Lazy:
@@ -56,6 +60,27 @@ def _load_eager() -> types.ModuleType:
     """How long hosts wait for each other can be said only there."""
     _load_tensorflow()
     return importlib.import_module("tensorflow.python.eager.context")
+
+
+@functools.cache
+def compiled_in_silence() -> None:
+    """Have XLA compile something now: the first time in a process it says so on stderr, and no setting stops that.
+
+    What else comes in these milliseconds is passed on.
+    """
+    tensorflow, stderr = _load_tensorflow(), os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            with tensorflow.init_scope():
+                tensorflow.function(lambda x: x + 1, jit_compile=True)(tensorflow.constant(0))
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            for line in file:
+                if not any(said in line for said in _SAID_BY_XLA):
+                    os.write(2, line)
 
 
 tf: Any = _Lazy(_load_tensorflow)

@@ -31,12 +31,35 @@ def plain_norm(x, gamma, beta):
     return (x - mean) / tf.sqrt(variance + 1e-5) * gamma + beta
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
-def test_gelu_and_its_gradient(dtype, tolerance):
+def test_gelu_and_its_gradient(dtype, tolerance, compiled, monkeypatch):
+    monkeypatch.setattr(_arithmetic, "COMPILED_FROM", 8 if compiled else 9)
+    made = []
+    monkeypatch.setattr(
+        _arithmetic, "_compiled_gelu", lambda made_of=_arithmetic._compiled_gelu: made.append(1) or made_of()
+    )
     expected = derived(lambda x: tf.nn.gelu(x, approximate=False), X)
     found = derived(_arithmetic.gelu, tf.cast(X, dtype))
+    assert bool(made) == compiled
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(tf.cast(one, tf.float32), other, atol=tolerance, rtol=tolerance)
+
+
+def test_xla_says_nothing_of_itself_and_what_others_say_meanwhile_is_passed_on():
+    program = """
+import os
+from rankcli.backend import compiled_in_silence, tf
+plain = tf.function
+tf.constant(0)
+import tensorflow
+tensorflow.function = lambda *a, **k: os.write(2, b"a word of others\\n") and plain(*a, **k)
+compiled_in_silence()
+os.write(2, b"later\\n")
+tensorflow.function(lambda x: x * 2, jit_compile=True)(tf.constant(1.0))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["a word of others", "later", "a word of others"]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
