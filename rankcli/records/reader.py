@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from rankcli.extractors._base import Extractor
 from rankcli.records.collate import Shape, collate
@@ -26,11 +26,13 @@ def training_batches(
     steps: int,
     static: bool = False,
     here: range | None = None,
+    at_once: Iterable[int] = itertools.repeat(1),
 ) -> Iterator[list[Batch]]:
-    """Per step from `start_step` to `steps` - 1 one batch of `batch` / `replicas` groups for each replica.
+    """Per step from `start_step` to `steps` - 1 one batch of `batch` / `replicas` groups for each replica; `at_once`
+    says how many steps come together, one behind the other.
 
     Step s uses the samples s * `batch` up to (s + 1) * `batch`, whatever the number of replicas; these have them in
-    turn. Only what the replicas `here` need is decoded and laid out; by default all are here. Batches of a step have
+    turn. Only what the replicas `here` need is decoded and laid out; by default all are here. What comes together has
     equal shapes; with `static` the number of sequences is one of few too, as compilation for accelerators wants.
     """
     if batch % replicas:
@@ -40,15 +42,25 @@ def training_batches(
     here = here or range(replicas)
     part = Part(here.start, here.stop, replicas)
     examples = read_examples(records, start_step * batch, steps * batch, part)
-    return prefetch(_training(examples, extractor, batch // replicas, len(here), static))
+    return prefetch(_training(examples, extractor, batch // replicas, len(here), static, at_once))
 
 
 def _training(
-    examples: Iterator[Example], extractor: Extractor, groups: int, replicas: int, static: bool
+    examples: Iterator[Example],
+    extractor: Extractor,
+    groups: int,
+    replicas: int,
+    static: bool,
+    at_once: Iterable[int],
 ) -> Iterator[list[Batch]]:
-    for chunk in _chunks(examples, groups * replicas):
-        docs = max(len(example.docids) for example in chunk)
-        yield collate(_split(chunk, replicas), extractor, Shape(groups, docs, static))
+    chunks = _chunks(examples, groups * replicas)
+    for count in at_once:
+        steps = list(itertools.islice(chunks, count))
+        if not steps:
+            return
+        docs = max(len(example.docids) for chunk in steps for example in chunk)
+        parts = [part for chunk in steps for part in _split(chunk, replicas)]
+        yield collate(parts, extractor, Shape(groups, docs, static))
 
 
 def prediction_batches(

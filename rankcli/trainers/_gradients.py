@@ -86,5 +86,10 @@ def stacked(batches: Sequence[Batches], count: int) -> list[Batches]:
     """Every `count` batches as one with a new first axis; as they are when `count` is 1."""
     if count == 1:
         return list(batches)
-    starts = range(0, len(batches), count)
-    return [tf.nest.map_structure(lambda *leaves: np.stack(leaves), *batches[n : n + count]) for n in starts]
+    return [stack(batches[n : n + count]) for n in range(0, len(batches), count)]
+
+
+def stack(batches: Sequence[Batches]) -> Batches:
+    """Batches of equal shapes as one, with a new first axis."""
+    found: Batches = tf.nest.map_structure(lambda *leaves: np.stack(leaves), *batches)
+    return found

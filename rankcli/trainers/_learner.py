@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from rankcli.backend import tf
 from rankcli.config.schema import output_type
 from rankcli.log import say
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.trainers._base import TrainerContext
+from rankcli.trainers._gradients import Batches, stack, stacked
 from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._loss_scale import LossScale
 from rankcli.trainers._rates import Rates
 from rankcli.trainers._step import TrainingStep
+from rankcli.trainers._strategy import per_replica
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
 
@@ -24,6 +29,7 @@ class Learner:
     """
 
     def __init__(self, options: TensorflowTrainer, ctx: TrainerContext, strategy: Any) -> None:
+        self._options, self._strategy = options, strategy
         with strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
                 RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
@@ -46,6 +52,25 @@ class Learner:
             penalties=hooks.penalties,
             hooks=hooks.gradients,
         )
+
+    def train(self, batches: Sequence[Batches], first: int, replicas: int) -> list[dict[str, Any]]:
+        """What the optimizer steps from `first` on give: on a batch per step, replica of this host and micro-batch."""
+        batches = stacked(batches, self._options.accumulate)
+        steps = range(first, first + len(batches) // replicas)
+        given = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._given, steps))
+        if self._options.steps_per_execution == 1:
+            given = tf.nest.map_structure(lambda value: tf.constant(value[0]), given)
+            return [self.step(per_replica(self._strategy, batches), *given)]
+        by_replica = [stack(batches[replica::replicas]) for replica in range(replicas)]
+        return self.step.several(per_replica(self._strategy, by_replica), *tf.nest.map_structure(tf.constant, given))
+
+    def _given(self, step: int) -> Any:
+        """What a step is given beside its batch: its number, the shares of the tasks, and of every group its learning
+        rate and whether it is trained.
+        """
+        shares = tf.nest.map_structure(np.float32, self._options.shares(step))
+        rates, active = self.rates(step), self.rates.active(step)
+        return np.int32(step), shares, np.array(list(rates.values()), np.float32), np.array(active)
 
     @property
     def states(self) -> list[Any]:

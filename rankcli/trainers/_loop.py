@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rankcli.backend import tf
 from rankcli.config.schema import output_type
 from rankcli.errors import Interrupted, TrainingError
 from rankcli.listeners._base import DEV, Moment
@@ -22,14 +21,15 @@ from rankcli.trainers._access import Access, equal_losses
 from rankcli.trainers._base import State, TrainerContext
 from rankcli.trainers._checkpoint import Checkpoints, checkpoint_name
 from rankcli.trainers._divergence import check_weights, leave_out
-from rankcli.trainers._gradients import Batches, stacked
+from rankcli.trainers._executions import Executions
+from rankcli.trainers._gradients import Batches
 from rankcli.trainers._history import History
 from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._learner import Learner
 from rankcli.trainers._meter import Meter
 from rankcli.trainers._predict import Predictor
 from rankcli.trainers._signals import Stop, stopped_by
-from rankcli.trainers._strategy import is_static, open_devices, per_replica
+from rankcli.trainers._strategy import is_static, open_devices
 from rankcli.trainers._tasks import task_batches
 from rankcli.trainers.tensorflow import TensorflowTrainer
 
@@ -95,13 +95,15 @@ class Loop:
             if state.step % self.options.steps_per_iter == 0:
                 self.team.start_iteration(self._now(state))
             self.meter.lap("waiting")
+            before = state.step
             fields = self._train_on(batches, state)
             self.meter.count(batches)
             self.meter.lap("steps")
-            bar.advance(1, **fields, **self.meter.fields())
+            bar.advance(state.step - before, **fields, **self.meter.fields())
+            interval = self.options.checkpointsteps
             if state.step % self.options.steps_per_iter == 0:
                 over = self._end_of_iteration(state)
-            elif self.options.checkpointsteps and state.step % self.options.checkpointsteps == 0:
+            elif interval and state.step // interval > before // interval:
                 self._save(state)
             if asked := self.stop.asked():
                 self._save(state)
@@ -134,30 +136,27 @@ class Loop:
         return {"best": self.team.best, "last": last, "stopped": stopped, "listeners": self.team.results()}
 
     def _batches(self, start: int) -> Any:
+        """What every execution trains on: for each of its steps, the batches of this host's parts."""
+        options = self.options
         return task_batches(
             self.ctx.train,
-            self.options.batches,
+            options.batches,
             parts=self.parts,
             start=start,
-            steps=self.options.steps,
+            steps=options.steps,
             static=is_static(self.strategy),
             here=self.hosts.part(self.parts),
+            at_once=Executions(start, options.steps, options.steps_per_iter, options.steps_per_execution),
         )
 
     def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:
-        """One optimizer step; what the progress line shows of it."""
+        """The optimizer steps of one execution; what the progress line shows of the last."""
         started = time.monotonic()
-        rates = self.learner.rates(state.step)
-        done = self.learner.step(
-            per_replica(self.strategy, stacked(batches, self.options.accumulate)),
-            tf.constant(state.step),
-            tf.nest.map_structure(lambda number: tf.constant(float(number)), self.options.shares(state.step)),
-            tf.constant(list(rates.values())),
-            tf.constant(self.learner.rates.active(state.step)),
-        )
-        self._note(done, state)
+        for done in self.learner.train(batches, state.step, self.hosts.replicas):
+            self._note(done, state)
+        rates = self.learner.rates(state.step - 1).values()
         state.seconds += time.monotonic() - started
-        return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates.values())}
+        return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates)}
 
     def _note(self, done: Mapping[str, Any], state: State) -> None:
         """Count a step; one that was not finite is left out where a lower loss scale may still help."""

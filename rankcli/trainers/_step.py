@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class TrainingStep:
         self._variables = {path: member.variable for path, member in members.items()}
         self.terms = numbered([*objective.names, *(penalty.name for penalty in penalties)])
         self.measures = numbered([name for hook in hooks for name in hook.measures])
-        self._compiled = Traced(strategy, self._on_all)
+        self._compiled, self._loop = Traced(strategy, self._on_all), Traced(strategy, self._in_turn)
 
     def __call__(
         self, batches: Any, number: Any, shares: Mapping[str, Share], rates: Any, active: Any
@@ -62,6 +63,13 @@ class TrainingStep:
         """
         return self._compiled(batches, number, shares, rates, active)  # type: ignore[no-any-return]
 
+    def several(
+        self, batches: Any, numbers: Any, shares: Mapping[str, Share], rates: Any, active: Any
+    ) -> list[dict[str, Any]]:
+        """Steps one after the other in one call: everything as in `__call__`, with a new first axis."""
+        done = self._loop(batches, numbers, shares, rates, active)
+        return [{name: value[n] for name, value in done.items()} for n in range(len(numbers))]
+
     def told(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         """What there is to log of a step beside its loss: its terms, if there are several, and what hooks measured."""
         names = {"losses": self.terms if len(self.terms) > 1 else (), "measures": self.measures}
@@ -69,8 +77,28 @@ class TrainingStep:
             kind: dict(zip(found, done[kind].numpy().tolist(), strict=True)) for kind, found in names.items() if found
         }
 
-    def _on_all(self, batches: Any, *given: Any) -> dict[str, Any]:
-        results = self._strategy.run(self._on_replica, args=(batches, *given))
+    def _in_turn(self, batches: Any, *given: Any) -> dict[str, Any]:
+        """A loop of the graph over steps, one iteration at a time."""
+
+        def one(n: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            at = functools.partial(tf.nest.map_structure, lambda leaf: leaf[n])
+
+            def on_replica(batches: Any, *given: Any) -> dict[str, Any]:
+                return self._on_replica(at(batches), *given)
+
+            done = self._on_all(batches, *at(given), on_replica=on_replica)
+            return n + 1, {name: array.write(n, done[name]) for name, array in found.items()}
+
+        count = tf.shape(given[0])[0]
+        kinds = {"loss": tf.float32, "losses": tf.float32, "grad_norm": tf.float32, "finite": tf.bool}
+        kinds |= {"scale": tf.float32} if self._scale else {}
+        kinds |= {"measures": tf.float32} if self._hooks else {}
+        start = (tf.constant(0), {name: tf.TensorArray(kind, count) for name, kind in kinds.items()})
+        loop = tf.while_loop(lambda n, *_: n < count, one, start, parallel_iterations=1)
+        return {name: array.stack() for name, array in loop[1].items()}
+
+    def _on_all(self, batches: Any, *given: Any, on_replica: Any = None) -> dict[str, Any]:
+        results = self._strategy.run(on_replica or self._on_replica, args=(batches, *given))
         return {name: self._strategy.experimental_local_results(value)[0] for name, value in results.items()}
 
     def _on_replica(self, batches: Batches, number: Any, shares: Any, rates: Any, active: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 
 from rankcli.records.reader import training_batches
 from rankcli.shapes import Batch
@@ -18,11 +19,13 @@ def task_batches(
     steps: int,
     static: bool,
     here: range | None = None,
+    at_once: Iterable[int] = (),
 ) -> Iterator[list[dict[str, Batch]]]:
     """Per step from `start` on, for each of `parts` (replicas and micro-batches), one batch of every task.
 
     Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only what the
-    parts `here` need is read, by default all.
+    parts `here` need is read, by default all. `at_once`, gone through once for each task, says how many steps come
+    together; by default each comes alone.
     """
     readers = [
         training_batches(
@@ -34,6 +37,7 @@ def task_batches(
             steps=steps,
             static=static,
             here=here,
+            at_once=at_once or itertools.repeat(1),
         )
         for task, count in groups.items()
     ]

@@ -40,6 +40,9 @@ class TensorflowTrainer:
     steps_per_epoch: PositiveInt | None = option(
         None, "steps per iteration, in place of `itersize`: that is steps_per_epoch x batch", alias="itersize"
     )
+    steps_per_execution: PositiveInt = option(
+        1, "steps that the devices make before the host looks at them: more save time on a TPU"
+    )
     accumulate: PositiveInt = option(1, "micro-batches that a batch is computed in, to need less memory")
     optimizer: Any = component(OPTIMIZERS, "adam", "how gradients change variables: `adam`, `adamw` or `sgd`")
     bertlr: NonNegativeFloat = option(BERTLR, "learning rate of the encoder")
