@@ -107,6 +107,8 @@ def main() -> None:
             return lambda *args: stopping(parts, parts.timed(make(*args), "first score"))
 
         wrap("rankcli.trainers._predict", "prediction_step", first_score)
+        # of two batches at once it could not be told which is the first
+        wrap("rankcli.trainers._predict", "IN_FLIGHT", lambda _: 1)
     parts.turn_to("other")
     from rankcli.cli import main as rankcli
 

@@ -12,7 +12,7 @@ from rankcli.shapes import Chunks, Layout, TokenSequence
 
 SIZES = 32  # of each doubling: about 1.5 % is padding
 CHUNKS = 4  # more of them save little padding of attention, and small products are slow
-ROW = 2  # packed rows are so many times as long as the longest sequence may be: rows of its length waste a tenth
+ROWS = (1, 2)  # how many times as long as the longest sequence may be packed rows are, whichever have fewer places
 _EIGHT = 8  # lengths of attention are multiples
 
 Indices = npt.NDArray[np.int64]
@@ -52,18 +52,25 @@ def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
 
 
 def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> list[Layout]:
-    """Each part's sequences side by side in rows of a fixed length, all in the same shapes; room for `rows` sequences.
+    """Each part's sequences side by side in rows of one of two lengths, all in the same shapes; room for `rows`
+    sequences.
 
-    The longest sequences are placed first, each in the first row that has room.
+    The longest sequences are placed first, each in the first row that has room. Many sequences of nearly the greatest
+    length need long rows; short ones fill short rows as well, and leave less of the last one empty.
     """
-    length = ROW * max_length
     counts = [_counts(part, rows) for part in parts]
-    starts = [_first_fit(count, length) for count in counts]
-    height = bucket(1 + max(int(start.max(initial=0)) // length for start in starts), 1)
+    tried = [_packed(counts, times * max_length) for times in ROWS]
+    starts, (height, length) = min(tried, key=lambda found: found[1][0] * found[1][1])
     return [
         _laid_out(part, start, count, max_length, (height, length), pad_id)
         for part, start, count in zip(parts, starts, counts, strict=True)
     ]
+
+
+def _packed(counts: Sequence[Indices], length: int) -> tuple[list[Indices], tuple[int, int]]:
+    """The place of the first token of each part's sequences, and the shape that holds all parts in rows of `length`."""
+    starts = [_first_fit(count, length) for count in counts]
+    return starts, (bucket(1 + max(int(start.max(initial=0)) // length for start in starts), 1), length)
 
 
 def chunk_shapes(tops: Indices) -> npt.NDArray[np.int32]:

@@ -53,13 +53,19 @@ def test_the_flat_layout_is_this() -> None:
 
 
 def test_the_packed_layout_is_this() -> None:
-    """The longest comes first, the others where there is room in rows of four places."""
-    (layout,) = packed([[sequence(8), sequence(5, 6), sequence(3, 4)]], 4, 2, 9)
-    assert layout.ids.tolist() == [[5, 6, 3, 4], [8, 9, 9, 9]]
-    assert layout.positions.tolist() == [[0, 1, 0, 1], [0, 0, 0, 0]]
-    assert layout.sequence.tolist() == [[1, 1, 2, 2], [0, -1, -1, -1]]
-    assert layout.places.tolist() == [[4, -1], [0, 1], [2, 3], [-1, -1]]
+    """The longest comes first, the others where there is room: here rows of eight would be more places."""
+    parts = [sequence(8), sequence(5, 6, 7), sequence(3, 4), sequence(1, 2), sequence(9, 9)]
+    (layout,) = packed([parts], 6, 4, 0)
+    assert layout.ids.tolist() == [[5, 6, 7, 8], [3, 4, 1, 2], [9, 9, 0, 0]]
+    assert layout.positions.tolist() == [[0, 1, 2, 0], [0, 1, 0, 1], [0, 1, 0, 0]]
+    assert layout.sequence.tolist() == [[1, 1, 1, 0], [2, 2, 3, 3], [4, 4, -1, -1]]
+    assert layout.places[:3].tolist() == [[3, -1, -1, -1], [0, 1, 2, -1], [4, 5, -1, -1]]
     assert layout.chunks == ()
+
+
+def test_rows_are_longer_where_that_takes_fewer_places() -> None:
+    (layout,) = packed([[sequence(1, 2, 3), sequence(4, 5, 6), sequence(7, 8)]], 3, 4, 0)
+    assert layout.ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
 
 
 @pytest.mark.parametrize("lengths", [ABSTRACTS[0], MIXED[0], np.array([1]), np.array([256, 1, 2]), np.zeros(0, int)])

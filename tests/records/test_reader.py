@@ -240,8 +240,8 @@ def test_static_training_batches_come_in_few_shapes(cache: Records) -> None:
     extractor = WordExtractor(passage=5)
     batches = [b for (b,) in training_batches(cache, extractor, batch=2, steps=11, static=True)]
     shapes = {name: {arrays(batch.fields[name])[0].shape for batch in batches} for name in ("pair", "query")}
-    assert shapes["pair"] <= {(rows, 60) for rows in range(1, 7)}
-    assert shapes["query"] == {(1, 8)}
+    assert shapes["pair"] <= {(rows, 60) for rows in range(1, 7)} | {(rows, 30) for rows in range(1, 12)}
+    assert shapes["query"] <= {(1, 8), (1, 4), (2, 4)}
     slots = {len(batch.fields["pair"].owner) for batch in batches}
     assert {count % 6 for count in slots} == {0}
 
