@@ -82,11 +82,15 @@ def wrap(module: str, path: str, wrapper: Callable[[Any], Any]) -> None:
 
 def stopping(parts: Parts, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, after whose first call what was found is told and the process is asked to end: training saves."""
+    told = False
 
     def called(*args: Any, **kwargs: Any) -> Any:
+        nonlocal told
         result = function(*args, **kwargs)
-        parts.tell()
-        signal.raise_signal(signal.SIGTERM)
+        if not told:  # a thread may call again until the main one hears the signal
+            told = True
+            parts.tell()
+            signal.raise_signal(signal.SIGTERM)
         return result
 
     return called

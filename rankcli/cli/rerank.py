@@ -37,7 +37,8 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     """Rerank a TREC run with a trained model.
 
-    Without --docs, --queries and --run, a run directory reranks the candidates of its own --split.
+    Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Queries come in the
+    order of the run; one of any length takes the same memory.
 
     \b
     Example:
