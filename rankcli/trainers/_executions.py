@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Executions:
     """How many steps come together, from step `start` on: `most`, but fewer at the end of an iteration of `per_iter`.
 
-    Cuts depend on the step alone, and so do the shapes of batches: a training that is resumed at one makes the same.
+    Batches are shaped together, too. So a training that is resumed where two executions meet, which is where
+    checkpoints are written, makes the same as one that was not.
     """
 
     start: int
@@ -21,7 +22,6 @@ class Executions:
     def __iter__(self) -> Iterator[int]:
         step = self.start
         while step < self.steps:
-            within = step % self.per_iter
-            count = min(self.most - within % self.most, self.per_iter - within)
+            count = min(self.most, self.per_iter - step % self.per_iter)
             yield count
             step += count
