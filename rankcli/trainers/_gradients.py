@@ -89,6 +89,11 @@ def stacked(batches: Sequence[Batches], count: int) -> list[Batches]:
     return [stack(batches[n : n + count]) for n in range(0, len(batches), count)]
 
 
+def by_replica(batches: Sequence[Batches], replicas: int) -> list[Batches]:
+    """For each replica its batches of several steps, stacked; `batches` has step after step, in each its replicas."""
+    return [stack(batches[replica::replicas]) for replica in range(replicas)]
+
+
 def stack(batches: Sequence[Batches]) -> Batches:
     """Batches of equal shapes as one, with a new first axis."""
     found: Batches = tf.nest.map_structure(lambda *leaves: np.stack(leaves), *batches)

@@ -12,7 +12,7 @@ from rankcli.config.schema import output_type
 from rankcli.log import say
 from rankcli.rerankers._base import Reranker, RerankerContext
 from rankcli.trainers._base import TrainerContext
-from rankcli.trainers._gradients import Batches, stack, stacked
+from rankcli.trainers._gradients import Batches, by_replica, stacked
 from rankcli.trainers._groups import groups_for, trained
 from rankcli.trainers._hooks import build_hooks
 from rankcli.trainers._loss_scale import LossScale
@@ -61,8 +61,8 @@ class Learner:
         if self._options.steps_per_execution == 1:
             given = tf.nest.map_structure(lambda value: tf.constant(value[0]), given)
             return [self.step(per_replica(self._strategy, batches), *given)]
-        by_replica = [stack(batches[replica::replicas]) for replica in range(replicas)]
-        return self.step.several(per_replica(self._strategy, by_replica), *tf.nest.map_structure(tf.constant, given))
+        stacks = per_replica(self._strategy, by_replica(batches, replicas))
+        return self.step.several(stacks, *tf.nest.map_structure(tf.constant, given))
 
     def _given(self, step: int) -> Any:
         """What a step is given beside its batch: its number, the shares of the tasks, and of every group its learning

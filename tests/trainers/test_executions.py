@@ -18,6 +18,7 @@ from rankcli.errors import Interrupted
 from rankcli.pipelines.train import train
 from rankcli.trainers._checkpoint import Checkpoints
 from rankcli.trainers._executions import Executions
+from rankcli.trainers._gradients import by_replica
 from rankcli.trainers._loop import Loop
 from rankcli.trainers._step import TrainingStep
 from tests.trainers.test_devices import TRAINING
@@ -97,6 +98,11 @@ def test_a_run_stopped_between_two_executions_goes_on_to_the_same_bits(
         train(tiny("crossencoder", *options), out=tmp_path / "parts")
     train(tiny("crossencoder", *options), out=tmp_path / "parts")
     assert (tensors(tmp_path / "parts"), lines(tmp_path / "parts")) == whole
+
+
+def test_replicas_have_their_own_batches_step_after_step() -> None:
+    parts: list[Any] = [{"train": np.array([10 * step + replica])} for step in range(3) for replica in range(2)]
+    assert [found["train"].tolist() for found in by_replica(parts, 2)] == [[[0], [10], [20]], [[1], [11], [21]]]
 
 
 NOTING = """
