@@ -60,8 +60,9 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
                 yield stream
             upload_uri(folder / "output", str(path))
         return
-    target = Path(os.path.realpath(path))
-    direct = target.exists() and not target.is_file()
+    named = Path(path)
+    direct = named.exists() and not named.is_file()
+    target = named if direct else Path(os.path.realpath(named))  # what stands for a pipe has no real path
     try:
         with (
             nullcontext(target) if direct else replacing_file(target) as place,

@@ -12,10 +12,11 @@ from rankcli.data.store import DocStore
 from rankcli.data.trec import RunFile, Scattered, ranking, read_run
 from rankcli.errors import DataError
 from rankcli.log import warn
+from rankcli.records.reader import SORT_PAIRS
 from rankcli.shapes import Sample
 from rankcli.storage.inputs import local_copy
 
-BLOCK = 20_000  # pairs that are tokenised, and sorted by length, at once; more would save hardly any more padding
+BLOCK = SORT_PAIRS  # that are tokenised at once, and sorted by length
 LINES = 10 * BLOCK  # of the run, at most, in a block of which little is scored
 
 

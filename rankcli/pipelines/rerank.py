@@ -25,6 +25,7 @@ from rankcli.pipelines.search import first_stage, read_topics
 from rankcli.records.direct import examples_of
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Example
+from rankcli.storage.base import guard
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch
 from rankcli.trainers._hosts import Hosts
@@ -103,7 +104,7 @@ class Reranking:
             if self.hosts.count > 1:
                 given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": versions()}
                 check_same(self.hosts, given)
-            with (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
+            with guard(folder), (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
                 self._rerank(inputs, depth, counts, file)
             if self.hosts.chief:
                 with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:

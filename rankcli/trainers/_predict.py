@@ -21,7 +21,7 @@ from rankcli.trainers._hosts import Hosts
 from rankcli.trainers._step import Step, prediction_step
 from rankcli.trainers._strategy import is_static, per_replica
 
-IN_FLIGHT = 2
+IN_FLIGHT = 2  # batches that a replica computes at once; a third gained nothing
 EVALBATCH = 64  # pairs per step when evalbatch is 0: larger batches gained nothing on a CPU
 
 

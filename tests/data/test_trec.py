@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -374,3 +376,9 @@ def test_what_is_written_parses_back_often(run) -> None:
 @given(st.binary(max_size=400) | NASTY.map(b"".join) | NASTY.map(b" ".join))
 def test_no_bytes_crash_a_reader_often(tmp_path: Path, content: bytes) -> None:
     check_fuzz(tmp_path, content)
+
+
+def test_a_run_can_be_written_to_a_pipe_by_the_name_of_stdout() -> None:
+    program = "from rankcli.data.trec import write_run; write_run('/dev/stdout', {'q': {'d': 1.0}})"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "q Q0 d 1 1.0 rankcli\n"

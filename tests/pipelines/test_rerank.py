@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from rankcli.cli import run
 from rankcli.config.schema import RunConfig
 from rankcli.data.trec import RunFile, ranking, read_run, write_query
-from rankcli.errors import ConfigError, DataError, MissingError
+from rankcli.errors import ConfigError, DataError, MissingError, StorageError
 from rankcli.pipelines import _stream
 from rankcli.pipelines.rerank import rerank
 from rankcli.pipelines.train import train
@@ -190,6 +191,19 @@ def test_that_leakage_cannot_be_told_is_said(
     (tmp_path / "qrels.txt").unlink()
     rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run", **given(tmp_path))
     assert "was trained on cannot be told" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_one_error_and_leaves_nothing(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted((tmp_path / "cache").iterdir())
+    monkeypatch.setattr("rankcli.pipelines.rerank.write_query", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run")
+    assert not (tmp_path / "out.run").exists() and sorted((tmp_path / "cache").iterdir()) == before
 
 
 def test_nothing_is_left_in_the_cache_folder(trained: RunConfig, tmp_path: Path) -> None:
