@@ -14,13 +14,13 @@ from benchmarks._work import amp
 from rankcli.backend import tf
 from rankcli.config.load import load_config
 from rankcli.log import say
-from rankcli.pipelines.rerank import Reranking
-from rankcli.pipelines.train import train as run_training
 from rankcli.rerankers.crossencoder import CrossEncoderModel
-from rankcli.trainers import _predict
-from rankcli.trainers._history import History
-from rankcli.trainers._loop import Loop
-from rankcli.trainers._meter import Meter
+from rankcli.training import predict
+from rankcli.training.history import History
+from rankcli.training.loop import Loop
+from rankcli.training.meter import Meter
+from rankcli.verbs.rerank import Reranking
+from rankcli.verbs.train import train as run_training
 
 
 class Enough(Exception):
@@ -77,7 +77,7 @@ def train(turns: Turns) -> None:
 def rerank(turns: Turns) -> None:
     """Rerank a run in every turn, as `rankcli rerank` does, with a model that is open."""
     task, counted, meter = turns.task, count_traces(), Meter()
-    reranking, plain = Reranking(task["model"], amp=amp(task["precision"])), _predict.per_replica  # type: ignore[attr-defined]
+    reranking, plain = Reranking(task["model"], amp=amp(task["precision"])), predict.per_replica  # type: ignore[attr-defined]
 
     def counting(strategy: Any, batches: Any) -> Any:
         meter.count([{"rerank": batch} for batch in batches])
@@ -87,7 +87,7 @@ def rerank(turns: Turns) -> None:
     turns.answer({})
     while (turn := turns.wait()) is not None:
         count = turn.pop("count", False)  # on the clock nothing is counted
-        _predict.per_replica = counting if count else plain  # type: ignore[attr-defined]
+        predict.per_replica = counting if count else plain  # type: ignore[attr-defined]
         start = time.perf_counter()
         files: dict[str, Any] = {name: task[name] for name in ("docs", "queries", "run") if name in task}
         done = reranking(**{**files, **turn})["result"]

@@ -21,15 +21,15 @@ PARTS = (  # what is called by whom, and what it is a part of
     ("rankcli.backend", "tf._load", "tensorflow"),
     ("rankcli.backend", "tfr._load", "tensorflow_ranking"),
     ("rankcli.config.load", "load_config", "config"),
-    ("rankcli.pipelines.train", "prepare", "inputs"),
-    ("rankcli.pipelines._prepare", "hash_of_files", "inputs"),
-    ("rankcli.pipelines._prepare", "Prepared.use", "records"),
-    ("rankcli.trainers._loop", "Loop.__init__", "build"),
-    ("rankcli.trainers._checkpoint", "Checkpoints.restore", "restore"),
-    ("rankcli.trainers._loop", "Loop._validate", "validation"),
-    ("rankcli.trainers._step", "TrainingStep.__call__", "first step"),
-    ("rankcli.pipelines.rerank", "Reranking.__init__", "build"),
-    ("rankcli.pipelines.rerank", "Reranking.__call__", "records"),
+    ("rankcli.verbs.train", "prepare", "inputs"),
+    ("rankcli.runs.prepare", "hash_of_files", "inputs"),
+    ("rankcli.runs.prepare", "Prepared.use", "records"),
+    ("rankcli.training.loop", "Loop.__init__", "build"),
+    ("rankcli.training.checkpoint", "Checkpoints.restore", "restore"),
+    ("rankcli.training.loop", "Loop._validate", "validation"),
+    ("rankcli.training.step", "TrainingStep.__call__", "first step"),
+    ("rankcli.verbs.rerank", "Reranking.__init__", "build"),
+    ("rankcli.verbs.rerank", "Reranking.__call__", "records"),
 )
 
 
@@ -104,15 +104,15 @@ def main() -> None:
     for module, path, part in PARTS:
         wrap(module, path, functools.partial(parts.timed, part=part))
     if command == "train":
-        wrap("rankcli.trainers._step", "TrainingStep.__call__", functools.partial(stopping, parts))
+        wrap("rankcli.training.step", "TrainingStep.__call__", functools.partial(stopping, parts))
     else:
 
         def first_score(make: Callable[..., Any]) -> Callable[..., Any]:
             return lambda *args: stopping(parts, parts.timed(make(*args), "first score"))
 
-        wrap("rankcli.trainers._predict", "prediction_step", first_score)
+        wrap("rankcli.training.predict", "prediction_step", first_score)
         # of two batches at once it could not be told which is the first
-        wrap("rankcli.trainers._predict", "IN_FLIGHT", lambda _: 1)
+        wrap("rankcli.training.predict", "IN_FLIGHT", lambda _: 1)
     parts.turn_to("other")
     from rankcli.cli import main as rankcli
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from benchmarks._tokenizer import minilm
 from rankcli.config.load import load_config
 from rankcli.data.trec import Run, ranking
-from rankcli.pipelines._prepare import Prepared, prepare
 from rankcli.records.workers import available_cpus
+from rankcli.runs.prepare import Prepared, prepare
 from rankcli.shapes import Sample
 from rankcli.text.weights import read_tensors, write_tensors
 

@@ -20,9 +20,9 @@ from benchmarks._report import check, median, print_report, rounded, run
 from benchmarks._tokenizer import minilm
 from rankcli.config.load import load_config
 from rankcli.log import say
-from rankcli.pipelines.train import train
-from rankcli.trainers._base import State
-from rankcli.trainers._loop import Loop
+from rankcli.training.base import State
+from rankcli.training.loop import Loop
+from rankcli.verbs.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RANKCLI_DATA") or ROOT / "data")

@@ -38,16 +38,16 @@ from benchmarks._tokenizer import bare_tokenizer, minilm, open_backend
 from rankcli.backend import tf
 from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import Dataset, load_dataset
-from rankcli.extractors._base import Extractor, ExtractorContext
+from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.extractors.passage import Passage
 from rankcli.log import Progress
-from rankcli.pipelines.search import first_stage
 from rankcli.records.convert import ConversionJob, convert
 from rankcli.records.workers import available_cpus
-from rankcli.samplers._base import Sampler, SamplerContext
+from rankcli.runs.candidates import first_stage
+from rankcli.samplers.base import Sampler, SamplerContext
 from rankcli.samplers.lce import LCE
 from rankcli.searchers.bm25 import BM25
-from rankcli.storage.base import open_storage
+from rankcli.storage.open import open_storage
 
 NEGATIVES = 7
 PASSAGE = Passage(maxseqlen=256, maxqlen=32)

@@ -61,13 +61,13 @@ class TokenSequence:
 class Chunks(NamedTuple):
     """Flat tokens in rows of one sequence each, for attention: chunks of sequences of like length.
 
-    Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `there` [P + 1] names, for the places of all chunks in
-    turn, the token that lies there, and the last token, which is padding, where none does; its last entry stands for no
-    place. `back` [T] is the other way: the place of each token, the last one for padding.
+    Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `token_at` [P + 1]: for each place of all chunks in turn,
+    the index of its token, or of the last token, which is padding, if the place is empty; its last entry is a dummy.
+    `place_of` [T]: the place of each token; the dummy for padding.
     """
 
-    there: Any
-    back: Any
+    token_at: Any
+    place_of: Any
     shapes: Any
 
 

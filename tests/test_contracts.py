@@ -13,9 +13,9 @@ from rankcli.config.registry import KINDS, LOSSES, SAMPLERS, SCHEDULES, SEARCHER
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.data.store import store_of
-from rankcli.samplers._base import SamplerContext
-from rankcli.schedules._base import ScheduleContext
-from rankcli.searchers._base import SearcherContext
+from rankcli.samplers.base import SamplerContext
+from rankcli.schedules.base import ScheduleContext
+from rankcli.searchers.base import SearcherContext
 from rankcli.shapes import Batch, Judged
 
 NEEDED = {

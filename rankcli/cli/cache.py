@@ -66,7 +66,7 @@ def ls(storage: str | None, as_json: bool) -> None:
       rankcli cache ls
       rankcli cache ls --storage gs://bucket/caches --json
     """
-    from rankcli.pipelines import cache
+    from rankcli.caches import maintain as cache
 
     print_result(cache.ls(storage), as_json)
 
@@ -84,7 +84,7 @@ def verify(repair: bool, storage: str | None, as_json: bool) -> None:
       rankcli cache verify
       rankcli cache verify --repair --storage gs://bucket/caches
     """
-    from rankcli.pipelines import cache
+    from rankcli.caches import maintain as cache
 
     done = cache.verify(storage, repair=repair)
     print_result(done, as_json)
@@ -127,8 +127,8 @@ def prune(
     """
     if older_than is None and max_bytes is None and not unused:
         raise click.UsageError("say what to remove: give --older-than, --max-bytes or --unused.")
-    from rankcli.pipelines import cache
-    from rankcli.pipelines._cache_prune import Criteria
+    from rankcli.caches import maintain as cache
+    from rankcli.caches.prune import Criteria
 
     done = cache.prune(storage, Criteria(older_than, max_bytes, unused), dry_run=dry_run)
     print_result(done, as_json)

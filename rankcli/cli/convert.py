@@ -59,7 +59,7 @@ def command(
     from rankcli.storage.inputs import local_copy
 
     config, _ = load_config(files, overrides, local_copy)
-    from rankcli.pipelines.convert import convert
     from rankcli.records.convert import Part
+    from rankcli.verbs.convert import convert
 
     print_result(convert(config, split=split, part=Part(*part) if part else None, finalize=finalize), as_json)

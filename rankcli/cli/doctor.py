@@ -15,7 +15,7 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option, json_option, to_json
-from rankcli.pipelines._rundir import TENSORFLOW, installed
+from rankcli.runs.directory import TENSORFLOW, installed
 
 NEEDED = (
     "tf-keras",

@@ -27,7 +27,7 @@ def command(metrics: tuple[str, ...], as_json: bool, **options: Any) -> None:
     Example:
       rankcli evaluate --qrels qrels.txt --run reranked.run --baseline bm25.run --metric ndcg_cut_10 --metric RR@10
     """
-    from rankcli.pipelines.evaluate import METRICS, evaluate
+    from rankcli.verbs.evaluate import METRICS, evaluate
 
     found = evaluate(metrics=metrics or METRICS, **options)
     click.echo(to_json(found.to_json()) if as_json else found.table())

@@ -25,6 +25,6 @@ def command(
     Example:
       rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt --output config.yaml
     """
-    from rankcli.pipelines.init import init
+    from rankcli.verbs.init import init
 
     click.echo(init(docs=docs, queries=queries, qrels=qrels, run=run, output=output))

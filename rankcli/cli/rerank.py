@@ -45,6 +45,6 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
       rankcli rerank --model runs/config --output test.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
     """
-    from rankcli.pipelines.rerank import rerank
+    from rankcli.verbs.rerank import rerank
 
     print_result(rerank(run=str(run) if run else None, **options), as_json)

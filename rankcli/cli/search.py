@@ -39,8 +39,8 @@ def command(
 
     said = {name: value for name, value in options.items() if value is not None}
     searcher = component_from(SEARCHERS, {"name": "bm25", **said}, source="command line")
-    from rankcli.pipelines.search import search
     from rankcli.storage.places import local_root
+    from rankcli.verbs.search import search
 
     done = search(
         docs, queries, str(output), searcher, local_root(), tune_qrels=str(tune) if tune else None, metric=metric

@@ -55,7 +55,7 @@ def command(
     from rankcli.evaluation.trec import check_metrics
 
     check_metrics(config.metrics.all, where="metrics")
-    from rankcli.pipelines.train import train
+    from rankcli.verbs.train import train
 
     directory = out or Path("runs") / Path(files[-1]).stem
     print_result(train(config, out=directory, overwrite=overwrite, dry_run=dry_run), as_json)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rankcli.config.paths import REMOTE, joined
-from rankcli.config.strict_yaml import Node, Place, Problem, plain, planted, read_file, read_text
+from rankcli.config.problems import Place, Problem, fail_on
+from rankcli.config.schema import RunConfig
+from rankcli.config.strict_yaml import Node, plain, planted, read_file, read_text
+from rankcli.config.validate import run_config
 from rankcli.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rankcli.config.schema import RunConfig
 
 MAX_FILES = 100
 COMMAND_LINE = "command line"
@@ -37,8 +36,6 @@ def load_config(
 
     Everything wrong with it is reported in one ConfigError, a line each.
     """
-    from rankcli.config.validate import run_config
-
     tree, problems = read_layers(files, overrides, fetch)
     config, more = run_config(tree)
     fail_on([*problems, *more])
@@ -48,25 +45,11 @@ def load_config(
 
 def load_saved(path: Path) -> RunConfig:
     """The resolved configuration that a run left at `path`; its paths are taken as they are, for they may be gone."""
-    from rankcli.config.validate import run_config
-
     tree, problems = read_file(path, str(path))
     config, more = run_config(planted(plain(tree), Place(str(path))))
     fail_on([*problems, *more])
     assert config is not None  # without a problem there is a configuration
     return config
-
-
-def fail_on(problems: Iterable[Problem]) -> None:
-    """Raise one ConfigError that lists all `problems` by line; of several at one place and key, the first."""
-    first: dict[tuple[Place, tuple[str, ...]], Problem] = {}
-    for problem in problems:
-        first.setdefault((problem.place, problem.keys), problem)
-    lines = [str(problem) for problem in sorted(first.values(), key=lambda p: (p.place.source, p.place.line))]
-    if len(lines) == 1:
-        raise ConfigError(lines[0])
-    if lines:
-        raise ConfigError("\n  ".join([f"{len(lines)} errors in the configuration:", *lines]))
 
 
 def read_layers(

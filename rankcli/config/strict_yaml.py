@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
+from rankcli.config.problems import Keys, Place, Problem
 from rankcli.errors import ConfigError
 
 MAX_BYTES = 256 * 1024
@@ -26,21 +27,6 @@ MAX_NODES = 10_000
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*|(?=[eE]))|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-
-Keys = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a value stands: a file and line, or the command line (line 0). Relative paths there start at `base`."""
-
-    source: str
-    line: int = 0
-    base: Path | None = None
-
-    def __str__(self) -> str:
-        """`file:line`, or the source alone."""
-        return f"{self.source}:{self.line}" if self.line else self.source
 
 
 @dataclass(frozen=True)
@@ -54,18 +40,6 @@ class Node:
     value: Any
     place: Place
     over: str | None = None
-
-
-class Problem(NamedTuple):
-    """One thing wrong with a configuration: where, at which key and what."""
-
-    place: Place
-    keys: Keys
-    what: str
-
-    def __str__(self) -> str:
-        """`file:line: key: what`."""
-        return ": ".join(part for part in (str(self.place), ".".join(self.keys), self.what) if part)
 
 
 def plain(node: Node) -> Any:

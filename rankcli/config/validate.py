@@ -18,9 +18,10 @@ from typing import Any, get_type_hints
 
 from rankcli.config.hints import dataclass_in, expected, taken
 from rankcli.config.paths import REMOTE, joined
+from rankcli.config.problems import Keys, Place, Problem, fail_on
 from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
 from rankcli.config.schema import RunConfig, conflicts
-from rankcli.config.strict_yaml import Keys, Node, Place, Problem, plain, planted
+from rankcli.config.strict_yaml import Node, plain, planted
 from rankcli.errors import RankcliError
 
 INVALID: Any = object()  # stands for a value that has been complained about
@@ -43,8 +44,6 @@ def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
 
 def component_from(registry: Registry, section: Mapping[str, Any] | str, source: str = "saved options") -> Any:
     """The options object of a saved section `{name: ..., option: ...}`, or ConfigError; paths are taken as they are."""
-    from rankcli.config.load import fail_on
-
     check = _Check()
     options = check.component(registry, planted(section, Place(source)), (), None)
     fail_on(check.problems)

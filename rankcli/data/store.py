@@ -23,7 +23,7 @@ from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
 from rankcli.storage.atomic import publish
-from rankcli.storage.base import free_bytes, guard
+from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
 
 VERSION = 1

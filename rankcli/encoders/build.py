@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rankcli.encoders._weights import values_from, weights_of
 from rankcli.encoders.config import KINDS, EncoderConfig, EncoderSize
+from rankcli.encoders.weights import values_from, weights_of
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import say
 from rankcli.text.weights import Tensors, open_tensors, small_file
@@ -39,7 +39,7 @@ class Pretrained:
     @cached_property
     def tensors(self) -> Tensors:
         """The encoder's without model prefix, and all others (heads: `classifier.weight`, ...), by today's names."""
-        return bare(self.stored, str(self.directory))
+        return canonical_names(self.stored, str(self.directory))
 
     @cached_property
     def encoder(self) -> Tensors:
@@ -47,16 +47,16 @@ class Pretrained:
         return self.tensors.renamed({name: name for name in self.tensors if name.startswith(PARTS)})
 
 
-def bare(stored: Tensors, where: str) -> Tensors:
+def canonical_names(stored: Tensors, where: str) -> Tensors:
     """Tensors by bare names; StorageError where two have the same."""
     old: dict[str, str] = {}
     for name in stored:
-        if old.setdefault(bare_name(name), name) != name:
-            raise StorageError(f"{bare_name(name)} is there twice, once as {name}", where=where)
+        if old.setdefault(canonical_name(name), name) != name:
+            raise StorageError(f"{canonical_name(name)} is there twice, once as {name}", where=where)
     return stored.renamed(old)
 
 
-def bare_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     """What a weight of an encoder is called without model prefix, with today's names of layer normalisation; other
     names keep their prefix.
     """

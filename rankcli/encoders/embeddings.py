@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.encoders import _layout
-from rankcli.encoders._initial import variable
-from rankcli.encoders._weights import Weight, values_from
+from rankcli.encoders import layouts
+from rankcli.encoders.initial import variable
+from rankcli.encoders.weights import Weight, values_from
 from rankcli.shapes import Layout
 
 
@@ -29,7 +29,7 @@ class WordEmbeddings(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def tokens(self, layout: Layout) -> tuple[Any, Any]:
         """The vector of each token, float32 [N, M, D], and which places are tokens, bool [N, M]."""
-        return tf.gather(self.paths["encoder/word_embeddings"], self.ids(layout)), _layout.token_mask(layout)
+        return tf.gather(self.paths["encoder/word_embeddings"], self.ids(layout)), layouts.token_mask(layout)
 
     def ids(self, layout: Layout) -> Any:
         """The token at each place, int32 [N, M]; some token behind the end of a sequence."""

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.encoders import _arithmetic, _layout
-from rankcli.encoders._initial import variable
-from rankcli.encoders._weights import values_from, weights_of
+from rankcli.encoders import _arithmetic, layouts
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.dropout import Dropout
+from rankcli.encoders.initial import variable
+from rankcli.encoders.weights import values_from, weights_of
 from rankcli.errors import ConfigError
 from rankcli.shapes import Layout
 
@@ -51,12 +51,12 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
     def tokens(self, layout: Layout, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """The last layer's states [N, M, D] in the compute dtype, and which of them are tokens, bool [N, M]."""
         states = self._states(layout, dropout, self.config.layers)
-        return _layout.by_sequence(states, layout), _layout.token_mask(layout)
+        return layouts.by_sequence(states, layout), layouts.token_mask(layout)
 
     def pooled(self, layout: Layout, pooling: Pooling, dropout: Dropout | None = None) -> Tensor:
         """Float32 [N, D]: the first token's state, or that through the pooler (dense and tanh), or the tokens' mean."""
         if pooling == "mean":
-            return _layout.token_means(self._states(layout, dropout, self.config.layers), layout)
+            return layouts.token_means(self._states(layout, dropout, self.config.layers), layout)
         first = self._first_states(layout, dropout)
         if pooling == "pooler":
             first = tf.tanh(self._dense("pooler", first))
@@ -84,7 +84,7 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def _states(self, layout: Layout, dropout: Dropout | None, layers: int) -> Tensor:
         """The states of all tokens [T, D] after so many layers."""
-        states, attention = self._embed(layout, dropout), _layout.Attention(layout, self.config.heads)
+        states, attention = self._embed(layout, dropout), layouts.Attention(layout, self.config.heads)
         for n in range(layers):
             rows = attention.apart(self._dense(f"layer_{n}/attention/qkv", states))
             contexts = [
@@ -103,15 +103,15 @@ class TransformerEncoder(tf.keras.layers.Layer):  # type: ignore[misc]
         """
         last = self.config.layers - 1
         states = self._states(layout, dropout, max(last, 0))
-        first = _layout.first_tokens(states, layout)
+        first = layouts.first_tokens(states, layout)
         if last < 0:
             return first
         kernels, biases = self._by_head(f"layer_{last}/attention/qkv")
         query = tf.matmul(first[None], kernels[0]) + biases[0]
         wanted = tf.matmul(query * query.shape[-1] ** -0.5, kernels[1], transpose_b=True)
-        rows = _layout.by_sequence(states, layout)
+        rows = layouts.by_sequence(states, layout)
         logits = tf.matmul(tf.transpose(wanted, [1, 0, 2]), rows, transpose_b=True)
-        shares = self._shares(logits, _layout.attention_bias(layout), _part(dropout, 3 * last + 1, 0))
+        shares = self._shares(logits, layouts.attention_bias(layout), _part(dropout, 3 * last + 1, 0))
         seen = tf.matmul(tf.transpose(tf.matmul(shares, rows), [1, 0, 2]), kernels[2])
         total = tf.transpose(tf.reduce_sum(shares, axis=2, keepdims=True), [1, 0, 2])  # 1, but with dropout
         context = tf.transpose(seen + total * biases[2], [1, 0, 2])

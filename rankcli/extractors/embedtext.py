@@ -12,7 +12,7 @@ import numpy as np
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.errors import MissingError
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 from rankcli.shapes import Encoded, Example, FieldSpec, Ints, Level, TokenSequence
 from rankcli.text.stemming import Stemmer
 from rankcli.text.vocabulary import PAD_ID, Rules, Vocabulary

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
-from rankcli.extractors._base import ExtractorContext
-from rankcli.extractors._subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.extractors.base import ExtractorContext
+from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
 from rankcli.shapes import Example, FieldSpec, Ints, Level, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import HOOKS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks._base import Gradients, HookContext, PartOptions
+from rankcli.hooks.base import Gradients, HookContext, PartOptions
 
 
 @dataclass(frozen=True)

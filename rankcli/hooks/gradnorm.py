@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rankcli.config.registry import HOOKS
-from rankcli.hooks._base import Gradients, HookContext
+from rankcli.hooks.base import Gradients, HookContext
 
 
 @dataclass(frozen=True)

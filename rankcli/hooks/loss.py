@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rankcli.config.registry import HOOKS, LOSSES, component, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks._base import HookContext, ScoreLoss
+from rankcli.hooks.base import HookContext, ScoreLoss
 
 
 @HOOKS.register("loss")

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import HOOKS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks._base import HookContext, PartOptions, Penalty
+from rankcli.hooks.base import HookContext, PartOptions, Penalty
 
 
 @HOOKS.register("l2")

@@ -14,9 +14,9 @@ from rankcli.config.types import NonNegativeFloat, PositiveInt
 from rankcli.data.trec import ranking
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores
-from rankcli.listeners._base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
+from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
 from rankcli.log import say
-from rankcli.samplers._base import SamplerContext
+from rankcli.samplers.base import SamplerContext
 from rankcli.shapes import Batch, Judged, Sample
 
 

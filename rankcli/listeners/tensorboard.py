@@ -13,8 +13,8 @@ from rankcli.config.load import load_saved
 from rankcli.config.registry import LISTENERS, option
 from rankcli.config.render import resolved
 from rankcli.errors import MissingError
-from rankcli.listeners._base import DEV, Entry, Listener, ListenerContext, Measured, Moment
-from rankcli.storage.base import guard
+from rankcli.listeners.base import DEV, Entry, Listener, ListenerContext, Measured, Moment
+from rankcli.storage.disk import guard
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 NOT_DRAWN = ("iter", "step", "time")

@@ -15,7 +15,7 @@ from rankcli.data.trec import write_run
 from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import rerank
 from rankcli.evaluation.trec import PerQuery, evaluate
-from rankcli.listeners._base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
+from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 

@@ -11,7 +11,7 @@ import numpy as np
 from rankcli.config.registry import LISTENERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.evaluation.interpolate import Scores
-from rankcli.listeners._base import DEV, Entry, Listener, ListenerContext, Measured, Moment, Training
+from rankcli.listeners.base import DEV, Entry, Listener, ListenerContext, Measured, Moment, Training
 from rankcli.log import warn
 
 NEAR = 0.01  # of the loss of equal scores

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.losses._base import FLOOR, Loss, masked
+from rankcli.losses.base import FLOOR, Loss, masked
 from rankcli.shapes import Batch, OutputType
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.losses._base import Loss, mean_over_documents
+from rankcli.losses.base import Loss, mean_over_documents
 from rankcli.shapes import Batch, OutputType
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses._base import Loss
+from rankcli.losses.base import Loss
 from rankcli.shapes import Batch, OutputType
 
 

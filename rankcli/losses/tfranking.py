@@ -9,7 +9,7 @@ from rankcli.backend import tf, tfr
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
 from rankcli.log import warn
-from rankcli.losses._base import Loss, masked
+from rankcli.losses.base import Loss, masked
 from rankcli.shapes import Batch, OutputType
 
 # The temperature of each key (None: it has none). Said here because TensorFlow Ranking's own defaults changed between

@@ -12,7 +12,7 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS, option
 from rankcli.config.types import PositiveFloat, Rate
-from rankcli.optimizers._base import Member, Optimizer, Tensor
+from rankcli.optimizers.base import Member, Optimizer, Tensor
 
 # With beta 1 the kernel adds (g - m) * 0 to m and (g * g - v) * 0 to v. For this g these are -0 and 0, which change
 # neither of them; a gradient of 0 would turn an m of -0 into 0, and one that is not finite would spoil both.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS, option
 from rankcli.config.types import Rate
-from rankcli.optimizers._base import Member, Optimizer, Tensor
+from rankcli.optimizers.base import Member, Optimizer, Tensor
 
 
 @OPTIMIZERS.register("sgd")

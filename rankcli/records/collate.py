@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rankcli.extractors._base import Extractor
+from rankcli.extractors.base import Extractor
 from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.shapes import Batch, Example, Field, FieldSpec, TokenSequence
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from rankcli import log
 from rankcli.config.identity import digest
 from rankcli.errors import DataError, MissingError, StorageError
-from rankcli.extractors._base import Extractor
+from rankcli.extractors.base import Extractor
 from rankcli.records import manifest as manifests
 from rankcli.records.codec import token_dtype
 from rankcli.records.manifest import Manifest, Shard

@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 
 _INT = np.dtype("<i8")
 _BOUNDS = struct.Struct("<qq")

@@ -16,7 +16,7 @@ from rankcli import log
 from rankcli.records.flat import Flat, intact, write_flat
 from rankcli.records.stripes import Range
 from rankcli.shapes import Sample
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 from rankcli.storage.scratch import replacing_directory
 
 IDS_PER_FILE = 1024

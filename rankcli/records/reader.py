@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-from rankcli.extractors._base import Extractor
+from rankcli.extractors.base import Extractor
 from rankcli.records.collate import Shape, collate
 from rankcli.records.interleave import Part, Records, read_examples
 from rankcli.records.prefetch import prefetch

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from rankcli.records.damage import damaged
-from rankcli.storage.base import guard, measured
+from rankcli.storage.disk import guard, measured
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from rankcli import log
 from rankcli.errors import DataError
-from rankcli.extractors._base import Extractor
+from rankcli.extractors.base import Extractor
 from rankcli.records.codec import token_dtype
 from rankcli.records.flat import intact, write_flat
 from rankcli.records.numbering import id_files, read_ids
@@ -22,7 +22,8 @@ from rankcli.records.pages import NUMBERS, TOKENS, Pages, lengths_file, tokens_f
 from rankcli.records.workers import Workers
 from rankcli.shapes import Encoded, Level
 from rankcli.storage.atomic import replacing_file
-from rankcli.storage.base import Storage, guard
+from rankcli.storage.base import Storage
+from rankcli.storage.disk import guard
 
 LEVELS: tuple[Level, ...] = ("query", "doc")
 

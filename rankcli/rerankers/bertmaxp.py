@@ -9,9 +9,9 @@ from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers._base import RerankerContext
-from rankcli.rerankers._classifier import SequenceClassifier
-from rankcli.rerankers._ops import Aggregation, Tensor, per_document
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.ops import Aggregation, Tensor, per_document
 from rankcli.shapes import Batch
 
 

@@ -13,8 +13,8 @@ from rankcli.config.types import PositiveFloat
 from rankcli.encoders.build import build_encoder
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._ops import Tensor, per_document, query_of
+from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout
 
 _ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}

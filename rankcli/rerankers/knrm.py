@@ -11,12 +11,12 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveFloat, PositiveInt
-from rankcli.encoders._initial import variable
-from rankcli.encoders._weights import Weight
 from rankcli.encoders.dropout import Dropout
+from rankcli.encoders.initial import variable
+from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
-from rankcli.rerankers._base import Reranker, RerankerContext
-from rankcli.rerankers._ops import Tensor, per_document, query_of
+from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch
 
 MUS = np.array([-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0], np.float32)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS, option
 from rankcli.config.types import PositiveInt
-from rankcli.samplers._base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.samplers.base import Draw, GroupOptions, Sampler, SamplerContext, draw
 from rankcli.shapes import Sample
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS
-from rankcli.samplers._base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.samplers.base import Draw, GroupOptions, Sampler, SamplerContext, draw
 from rankcli.shapes import Sample
 
 

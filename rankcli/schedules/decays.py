@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rankcli.config.registry import SCHEDULES, option
 from rankcli.config.types import PositiveFloat, PositiveInt, Rate
-from rankcli.schedules._base import Schedule, ScheduleContext, warmed_up
+from rankcli.schedules.base import Schedule, ScheduleContext, warmed_up
 
 
 @SCHEDULES.register("constant")

@@ -15,7 +15,7 @@ from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
 from rankcli.data.store import DocStore
 from rankcli.data.trec import CompactRun, Run, ranking
-from rankcli.searchers._base import Searcher, SearcherContext
+from rankcli.searchers.base import Searcher, SearcherContext
 from rankcli.text import stemming
 
 _WORD = re.compile(r"\b\w\w+\b")

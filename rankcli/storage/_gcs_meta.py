@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, BinaryIO, NamedTuple
 
-from rankcli.storage.base import measured
+from rankcli.storage.disk import measured
 
 ABSENT = 0  # the generation of what does not exist
 

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rankcli.storage import _gcs_client as client
 from rankcli.storage._gcs_client import Missing, Refused
 from rankcli.storage._gcs_meta import Content, Meta, meta_of
 from rankcli.storage._retry import Failure
 
-if TYPE_CHECKING:
-    from rankcli.storage._gcs_objects import Bucket
-
 ONE_REQUEST = 8 << 20  # bytes; what is larger is uploaded in pieces
 PIECE = 8 << 20  # bytes, a multiple of 256 KiB; one has to be sent in the time for an answer
 _STORED, _UNFINISHED = (200, 201), 308
+
+
+class Target(Protocol):
+    """The bucket to write to."""
+
+    @property
+    def name(self) -> str:
+        """The name of the bucket."""
+
+    def blob(self, name: str) -> Any:
+        """The client's handle of an object."""
+
+    def uri(self, name: str) -> str:
+        """The object as the user would write it."""
+
+    def attempted(self, call: Callable[[float], Any], task: str, name: str) -> Any:
+        """The result of `call`, tried again while it fails for a moment."""
 
 
 @dataclass
 class Upload:
     """The object `name`, to be written where the generation that is there is `expected`."""
 
-    bucket: Bucket
+    bucket: Target
     name: str
     content: Content
     expected: int

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 
 TEMPORARY = "tmp."  # what is still being built is called NAME.tmp.PID.UUID
 

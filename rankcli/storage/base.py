@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import google_crc32c
-
-from rankcli.errors import ConfigError, StorageError
-
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-_BLOCK = 1 << 20
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -87,28 +78,6 @@ class Storage(Protocol):
         """Whether anybody has the lock `name` or holds the directory `name` now."""
 
 
-def open_storage(uri: str) -> Storage:
-    """The storage at `uri`: a local path or `gs://BUCKET/PREFIX`. Nothing is created before something is written."""
-    from rankcli.storage.local import LocalStorage
-
-    scheme, separator, _ = uri.partition("://")
-    if not separator:
-        return LocalStorage(Path(uri).expanduser())
-    if scheme == "gs":
-        from rankcli.storage.gcs import GcsStorage
-
-        return GcsStorage(uri)
-    raise ConfigError(f"unknown kind of storage {scheme}://", where=uri, fix="give a local path or gs://BUCKET/PREFIX")
-
-
-def measured(file: BinaryIO) -> tuple[int, int]:
-    """Size and CRC32C of what there is to read of a file."""
-    size = crc = 0
-    while block := file.read(_BLOCK):
-        size, crc = size + len(block), google_crc32c.extend(crc, block)
-    return size, crc
-
-
 def is_remote(uri: str | Path) -> bool:
     """Whether `uri` names something that is not on a local disk."""
     return "://" in str(uri)
@@ -124,29 +93,3 @@ def check_name(name: str) -> str:
     if not is_name(name):
         raise ValueError(f"{name!r} is not a name in storage")
     return name
-
-
-@contextlib.contextmanager
-def guard(path: Path | str, needed: int | None = None) -> Iterator[None]:
-    """Turn an OSError of what is done to `path` into a StorageError that says where and what to do.
-
-    `needed` is how many bytes are written, if that is known, for the message of a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        what, where, fix = (
-            error.strerror or str(error),
-            str(error.filename or path),
-            "check the path and its permissions",
-        )
-        if error.errno in _FULL:
-            wanted = "" if needed is None else f"{needed:,} bytes were to be written, "
-            what = f"{what}: {wanted}{free_bytes(Path(where)):,} bytes are free"
-            fix = "free some space (or raise the limit: `ulimit -f`), or use another place, and run again"
-        raise StorageError(what, where=where, fix=fix) from error
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes free on the file system that `path` is on, or would be."""
-    return shutil.disk_usage(next(place for place in (path, *path.absolute().parents) if place.exists())).free

@@ -16,7 +16,8 @@ from rankcli.errors import ConfigError, StorageError
 from rankcli.storage import _gcs_lease as leases
 from rankcli.storage._gcs_client import Changed, Missing
 from rankcli.storage._gcs_objects import ABSENT, Bucket, Meta, content_of
-from rankcli.storage.base import Stat, check_name, guard, is_name
+from rankcli.storage.base import Stat, check_name, is_name
+from rankcli.storage.disk import guard
 from rankcli.storage.places import local_root
 from rankcli.storage.stage import Stage
 

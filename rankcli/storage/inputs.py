@@ -16,7 +16,8 @@ from rankcli.storage import locks
 from rankcli.storage._gcs_client import Changed, Missing
 from rankcli.storage._gcs_meta import Meta, content_of
 from rankcli.storage._gcs_objects import Bucket
-from rankcli.storage.base import guard, is_remote
+from rankcli.storage.base import is_remote
+from rankcli.storage.disk import guard
 from rankcli.storage.gcs import GcsStorage, fetch_uri
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import replacing_directory

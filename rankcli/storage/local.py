@@ -14,7 +14,8 @@ from pathlib import Path
 from rankcli.errors import StorageError
 from rankcli.storage import locks
 from rankcli.storage.atomic import TEMPORARY, make_directory, publish
-from rankcli.storage.base import Stat, check_name, guard, is_name, measured
+from rankcli.storage.base import Stat, check_name, is_name
+from rankcli.storage.disk import guard, measured
 from rankcli.storage.scratch import scratch_file
 
 LOCK, HOLD = "lock", "hold"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rankcli.log import say
 from rankcli.storage.atomic import make_directory
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 
 Busy = Callable[[str], None]
 

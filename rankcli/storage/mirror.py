@@ -19,8 +19,9 @@ from rankcli.errors import ConfigError, StorageError
 from rankcli.storage._gcs_lease import lease
 from rankcli.storage._gcs_meta import ABSENT, Meta, content_of
 from rankcli.storage.atomic import TEMPORARY, replacing_file
-from rankcli.storage.base import guard, is_remote
+from rankcli.storage.base import is_remote
 from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.disk import guard
 from rankcli.storage.inputs import below, download, is_copy, located, tree
 
 FOLDER = "runs"

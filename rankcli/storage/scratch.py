@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rankcli import log
 from rankcli.storage.atomic import TEMPORARY, sync, sync_tree, unique
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 
 _OURS = re.compile(rf".*{TEMPORARY}[0-9]+\.[0-9a-f]{{32}}")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from rankcli.storage.atomic import TEMPORARY, sync, unique
-from rankcli.storage.base import guard, measured
+from rankcli.storage.disk import guard, measured
 
 LIMIT_BYTES = 20 * 10**9
 LIMIT_OF_FREE = 4  # at most 1 / LIMIT_OF_FREE of the disk that is free or taken by copies

@@ -10,7 +10,7 @@ import numpy as np
 
 from rankcli.errors import MissingError, StorageError
 from rankcli.storage.atomic import replacing_file
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 from rankcli.text import _h5, _safetensors
 from rankcli.text._files import small_file
 from rankcli.text._tensors import Tensors, shapes_of

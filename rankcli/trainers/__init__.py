@@ -1,1 +1,1 @@
-"""Trainers: strategy, step, checkpoints, validation."""
+"""Trainers: the options of a training."""

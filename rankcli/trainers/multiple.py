@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 from rankcli.config.registry import EXTRACTORS, LOSSES, SAMPLERS, TRAINERS, component, option
 from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from rankcli.trainers._base import TRAIN
-from rankcli.trainers._objective import Share
 from rankcli.trainers.tensorflow import TensorflowTrainer
+from rankcli.training.base import TRAIN, Share
 
 
 @dataclass(frozen=True, kw_only=True)

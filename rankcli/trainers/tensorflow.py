@@ -17,10 +17,9 @@ from rankcli.config.registry import (
     option,
 )
 from rankcli.config.types import Factor, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from rankcli.schedules._base import Schedule, ScheduleContext
-from rankcli.trainers._base import TRAIN, TrainerContext
-from rankcli.trainers._groups import GroupOptions
-from rankcli.trainers._objective import Share
+from rankcli.schedules.base import Schedule, ScheduleContext
+from rankcli.training.base import TRAIN, Share, TrainerContext
+from rankcli.training.groups import GroupOptions
 
 BERTLR, LR = 2e-5, 1e-3
 
@@ -215,6 +214,6 @@ class TensorflowTrainer:
 
     def build(self, ctx: TrainerContext) -> Any:
         """The training loop, ready to `fit()`."""
-        from rankcli.trainers._loop import Loop
+        from rankcli.training.loop import Loop
 
         return Loop(self, ctx)

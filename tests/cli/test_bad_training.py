@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
-from rankcli.pipelines import _prepare
+from rankcli.runs import prepare
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
 TASK = "{sampler: {name: LCE, nneg: 3}}"
@@ -85,7 +85,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AssertionError("converted before the options were checked")
 
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_prepare, "convert", convert)
+    monkeypatch.setattr(prepare, "convert", convert)
     write_collection(tmp_path)
     for name, reranker in (("config", "crossencoder"), ("knrm", "TFKNRM")):
         (tmp_path / f"{name}.yaml").write_text(

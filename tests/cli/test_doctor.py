@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rankcli.cli import doctor, run
-from rankcli.pipelines import _rundir
+from rankcli.runs import directory
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +52,8 @@ def test_each_distribution_of_tensorflow_is_tensorflow(distribution: str, monkey
     monkeypatch.setattr(doctor, "installed", lambda package: None if package in others else "2.20.0")
     assert doctor.Finding("ok", distribution, "2.20.0") == next(doctor._packages())
     assert all(each.state != "missing" for each in doctor._packages())
-    monkeypatch.setattr(_rundir, "installed", lambda package: None if package in others else "2.20.0")
-    assert _rundir.versions()[distribution] == "2.20.0" and not others & _rundir.versions().keys()
+    monkeypatch.setattr(directory, "installed", lambda package: None if package in others else "2.20.0")
+    assert directory.versions()[distribution] == "2.20.0" and not others & directory.versions().keys()
 
 
 def test_no_tensorflow_at_all_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

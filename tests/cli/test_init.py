@@ -10,7 +10,7 @@ import pytest
 from rankcli.cli import run
 from rankcli.config.load import load_config
 from rankcli.config.registry import EXTRACTORS
-from rankcli.pipelines.init import READ, look
+from rankcli.verbs.init import READ, look
 
 
 def collection(folder: Path, *, queries: int = 6, words: int = 4, grades: tuple[int, ...] = (0, 1)) -> None:

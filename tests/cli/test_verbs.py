@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
-from rankcli.pipelines import convert, rerank, train
+from rankcli.verbs import convert, rerank, train
 
 
 @pytest.fixture

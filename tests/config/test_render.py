@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rankcli.config.load import load_config
+from rankcli.config.problems import Place
 from rankcli.config.registry import RERANKERS, TRAINERS
 from rankcli.config.render import marked, resolved, section, to_yaml
-from rankcli.config.strict_yaml import Place, plain, read_text
+from rankcli.config.strict_yaml import plain, read_text
 from rankcli.config.validate import component_from
 
 BASE = ["data.builtin=stdlib-docs"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankcli.config.strict_yaml import MAX_NODES, Place, plain, read_file, read_text
+from rankcli.config.problems import Place
+from rankcli.config.strict_yaml import MAX_NODES, plain, read_file, read_text
 from rankcli.errors import ConfigError
 
 START = Place("f.yaml", 1)

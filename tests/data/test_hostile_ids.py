@@ -12,7 +12,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import load_dataset
 from rankcli.data.trec import read_run, write_run
 from rankcli.errors import DataError
-from rankcli.pipelines.search import first_stage
+from rankcli.runs.candidates import first_stage
 from rankcli.searchers.bm25 import BM25
 
 HARMLESS = [

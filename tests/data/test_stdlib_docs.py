@@ -36,7 +36,7 @@ class Decoder:
             """Release the buffers that decoding needs. After close nothing can be decoded, and every call raises."""
 
 def short():
-    """Too short. Gone, this one here, since its question has two words only."""
+    """Too short. CachePruned, this one here, since its question has two words only."""
 '''
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rankcli.errors import ConfigError, DataError
-from rankcli.pipelines.evaluate import evaluate
+from rankcli.verbs.evaluate import evaluate
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import tiny_tokenizers as tiny
 
 from rankcli.errors import ConfigError
-from rankcli.extractors._base import ExtractorContext
 from rankcli.extractors.apart import Apart
+from rankcli.extractors.base import ExtractorContext
 
 
 def built(directory, **options):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rankcli.config.registry import EXTRACTORS
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 
 TEXTS = ("a b c d", "b c d e f", "g h i j k l m n o", "a a a")
 TINY = {

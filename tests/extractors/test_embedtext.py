@@ -9,7 +9,7 @@ import pytest
 import tiny_tokenizers as tiny
 
 from rankcli.errors import MissingError, StorageError
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.embedtext import EmbedText
 
 TEXTS = ["The cat, the mat.", "a cat", "a dog-1 and a CAT", "zebra"]

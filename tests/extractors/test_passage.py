@@ -6,7 +6,7 @@ import pytest
 import tiny_tokenizers as tiny
 
 from rankcli.errors import ConfigError
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.passage import Passage
 
 

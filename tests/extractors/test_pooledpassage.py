@@ -9,7 +9,7 @@ import tiny_tokenizers as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.pooledpassage import PooledPassage
 
 

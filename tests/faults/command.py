@@ -11,8 +11,8 @@ from typing import Any
 
 from rankcli.cli import main
 from rankcli.log import say
-from rankcli.pipelines import _prepare
 from rankcli.records import convert
+from rankcli.runs import prepare
 
 write_numbers = convert.write_numbers
 
@@ -27,5 +27,5 @@ if __name__ == "__main__":
     convert.SHARD_BYTES = 8000
     convert.TEXTS_PER_PROCESS = 1
     convert.write_numbers = noting
-    _prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
+    prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
     main(sys.argv[1:])

@@ -26,9 +26,9 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.config.load import load_config
-from rankcli.pipelines._prepare import prepare
-from rankcli.rerankers._base import RerankerContext
-from rankcli.rerankers._saved import save_reranker, sections_of
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.saved import save_reranker, sections_of
+from rankcli.runs.prepare import prepare
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
 pytestmark = pytest.mark.faults

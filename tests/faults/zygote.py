@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rankcli.pipelines.train  # noqa: F401
 import rankcli.rerankers.crossencoder  # noqa: F401
-import rankcli.trainers._loop
+import rankcli.training.loop
+import rankcli.verbs.train  # noqa: F401
 from rankcli import cli
 from rankcli.backend import tf
-from rankcli.trainers._checkpoint import Checkpoints
+from rankcli.training.checkpoint import Checkpoints
 
-LOOP = rankcli.trainers._loop.Loop
+LOOP = rankcli.training.loop.Loop
 
 
 def noting(path: str) -> None:

@@ -17,14 +17,14 @@ from rankcli.backend import tf
 from rankcli.config.registry import HOOKS
 from rankcli.config.validate import component_from
 from rankcli.errors import ConfigError
-from rankcli.hooks._base import HookContext
-from rankcli.pipelines._prepare import prepare
-from rankcli.pipelines.train import train
-from rankcli.trainers._gradients import stacked
-from rankcli.trainers._loss_scale import LossScale
-from rankcli.trainers._step import TrainingStep
-from rankcli.trainers._strategy import make_strategy
-from tests.trainers.linear import Linear, batch, hooked, optimizers, shares
+from rankcli.hooks.base import HookContext
+from rankcli.runs.prepare import prepare
+from rankcli.training.gradients import stacked
+from rankcli.training.loss_scale import LossScale
+from rankcli.training.step import TrainingStep
+from rankcli.training.strategy import make_strategy
+from rankcli.verbs.train import train
+from tests.training.linear import Linear, batch, hooked, optimizers, shares
 
 ROOT = Path(__file__).parents[2]
 # Scores -2.5, 5.5, 0, -3.5 with weights [1, -2] and bias 0.5; errors as in the test of the step itself.
@@ -138,12 +138,13 @@ import numpy as np
 from rankcli.backend import tf
 device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
-from rankcli.trainers._gradients import stacked
-from rankcli.trainers._strategy import make_strategy, per_replica
-from rankcli.hooks._base import ScoreLoss
-from rankcli.trainers._objective import Objective, Share
-from rankcli.trainers._step import TrainingStep
-from tests.trainers.linear import Linear, batch, hooked, optimizers, shares, squares
+from rankcli.training.gradients import stacked
+from rankcli.training.strategy import make_strategy, per_replica
+from rankcli.hooks.base import ScoreLoss
+from rankcli.training.objective import Objective
+from rankcli.training.base import Share
+from rankcli.training.step import TrainingStep
+from tests.training.linear import Linear, batch, hooked, optimizers, shares, squares
 two = Objective({task: [ScoreLoss("loss", 1.0, squares)] for task in "ab"})
 x, labels = np.random.default_rng(1).normal(size=(8, 1, 2)), np.zeros((8, 1))
 hooks = [{"name": "l2", "weight": 0.1}, {"name": "loss", "loss": "crossentropy"}, {"name": "gradnorm"},

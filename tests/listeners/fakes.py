@@ -8,7 +8,7 @@ from typing import Any
 
 from rankcli.config.schema import Metrics
 from rankcli.evaluation.interpolate import Scores
-from rankcli.listeners._base import DEV, ListenerContext, Validation
+from rankcli.listeners.base import DEV, ListenerContext, Validation
 
 QRELS = {"q1": {"a": 1}, "q2": {"d": 1}}
 FIRST = {"q1": {"a": 1.0, "b": 2.0, "c": 3.0}, "q2": {"d": 3.0, "e": 2.0, "f": 1.0}}  # RR@10 1/3 and 1

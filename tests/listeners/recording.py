@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rankcli.config.registry import LISTENERS
-from rankcli.listeners._base import Listener, ListenerContext, Moment, Vote
+from rankcli.listeners.base import Listener, ListenerContext, Moment, Vote
 
 HEARD: list[str] = []
 EVENTS = (

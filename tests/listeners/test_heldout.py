@@ -10,7 +10,7 @@ import pytest
 
 from rankcli.config.registry import LOSSES, SAMPLERS
 from rankcli.errors import ConfigError, DataError
-from rankcli.listeners._base import Moment, Vote
+from rankcli.listeners.base import Moment, Vote
 from rankcli.listeners.heldout import HeldOut, HeldOutLoss
 from tests.listeners.fakes import BAD, GOOD, MIDDLE, Faked, context
 

@@ -13,12 +13,12 @@ import pytest
 
 from rankcli.config.schema import RunConfig
 from rankcli.errors import Interrupted
-from rankcli.pipelines import train as pipeline
-from rankcli.pipelines.train import train
-from rankcli.trainers import _learner, _strategy
-from rankcli.trainers._checkpoint import Checkpoints
-from rankcli.trainers._history import History
-from rankcli.trainers._loop import Loop
+from rankcli.training import learner, strategy
+from rankcli.training.checkpoint import Checkpoints
+from rankcli.training.history import History
+from rankcli.training.loop import Loop
+from rankcli.verbs import train as pipeline
+from rankcli.verbs.train import train
 from tests.listeners.recording import HEARD, Recording, registered
 
 SMALL = ("trainer.itersize=4", "trainer.lr=1e-2", "trainer.bertlr=1e-3")  # two steps an iteration
@@ -35,9 +35,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         real = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *args, **named: (HEARD.append(said), real(*args, **named))[1])
 
-    note(_strategy, "make_runtime_deterministic", "seed")
-    note(_strategy, "make_strategy", "strategy")
-    note(_learner, "groups_for", "groups")
+    note(strategy, "make_runtime_deterministic", "seed")
+    note(strategy, "make_strategy", "strategy")
+    note(learner, "groups_for", "groups")
     note(Checkpoints, "restore", "resume")
     note(Checkpoints, "save", "checkpoint")
     note(History, "append", "metrics")

@@ -12,8 +12,8 @@ import pytest
 from rankcli.backend import tf
 from rankcli.errors import Interrupted
 from rankcli.listeners.tensorboard import scalars
-from rankcli.pipelines.train import train
-from rankcli.trainers._loop import Loop
+from rankcli.training.loop import Loop
+from rankcli.verbs.train import train
 
 WATCHED = (
     "trainer.listeners=[{name: validation, metrics: [ndcg_cut_10, map], patience: 1, min_delta: 2.0},"

@@ -12,8 +12,8 @@ from rankcli.cli import run
 from rankcli.config.identity import component_identity
 from rankcli.config.registry import TRAINERS
 from rankcli.errors import ConfigError
-from rankcli.listeners._base import Measured, Moment
-from rankcli.listeners._team import chosen, entry_of
+from rankcli.listeners.base import Measured, Moment
+from rankcli.listeners.team import chosen, entry_of
 from rankcli.listeners.tensorboard import TensorBoard
 from rankcli.listeners.validation import Validating
 from rankcli.listeners.watch import Watching

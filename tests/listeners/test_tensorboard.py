@@ -10,7 +10,7 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.config.render import resolved, to_yaml
-from rankcli.listeners._base import Moment
+from rankcli.listeners.base import Moment
 from rankcli.listeners.tensorboard import Board, TensorBoard
 from tests.listeners.fakes import context
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rankcli.data.trec import read_run
-from rankcli.listeners._base import Moment, Vote
+from rankcli.listeners.base import Moment, Vote
 from rankcli.listeners.validation import Validating, Validator
 from tests.listeners.fakes import BAD, FIRST, GOOD, MIDDLE, Faked, context
 

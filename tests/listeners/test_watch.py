@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rankcli.listeners._base import Measured, Moment
+from rankcli.listeners.base import Measured, Moment
 from rankcli.listeners.watch import Watch, Watching, flat
 from tests.listeners.fakes import Faked, context
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.optimizers._base import Optimizer
+from rankcli.optimizers.base import Optimizer
 
 Update = Callable[..., None]
 

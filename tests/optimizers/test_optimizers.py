@@ -11,7 +11,7 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS
-from rankcli.optimizers._base import Member, Optimizer
+from rankcli.optimizers.base import Member, Optimizer
 from tests.optimizers.stepping import bits, updating
 
 STEPS = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from record_fakes import QUERIES, Groups, WordExtractor, converted, job, same
 
-from rankcli.records.direct import examples_of
+from rankcli.records.extract import examples_of
 from rankcli.records.interleave import read_examples
 
 

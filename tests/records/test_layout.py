@@ -47,8 +47,8 @@ def test_the_flat_layout_is_this() -> None:
     assert layout.sequence.tolist() == [0, 0, 0, 1, -1, -1, -1, -1]
     assert layout.places.tolist() == [[0, 1, 2, *[-1] * 5], [3, *[-1] * 7], [-1] * 8]
     assert [shape.tolist() for shape in layout.chunks.shapes] == [[1, 8]] * 4
-    assert layout.chunks.there.tolist() == [0, 1, 2, *[7] * 5, 3, *[7] * 24]
-    assert layout.chunks.back.tolist() == [0, 1, 2, 8, 32, 32, 32, 32]
+    assert layout.chunks.token_at.tolist() == [0, 1, 2, *[7] * 5, 3, *[7] * 24]
+    assert layout.chunks.place_of.tolist() == [0, 1, 2, 8, 32, 32, 32, 32]
     assert {array.dtype for array in (*layout[:5], *layout.chunks[:2])} == {np.dtype(np.int32)}
 
 
@@ -85,7 +85,7 @@ def test_every_token_lies_where_the_layout_says(lengths: np.ndarray) -> None:
 
 def test_a_row_of_attention_holds_one_sequence_from_its_first_token_on() -> None:
     (layout,) = flat([of_lengths(MIXED[1])], 64, 0)
-    rest, seen = layout.chunks.there, []
+    rest, seen = layout.chunks.token_at, []
     for rows, length in layout.chunks.shapes:
         piece, rest = rest[: rows * length].reshape(rows, length), rest[rows * length :]
         owners, positions = layout.sequence[piece], layout.positions[piece]
@@ -102,7 +102,7 @@ def test_parts_of_a_step_have_equal_shapes() -> None:
         shapes = [[array.shape for array in layout[:5]] for layout in layouts]
         assert shapes[0] == shapes[1] == shapes[2]
     chunks = [layout.chunks for layout in flat(parts, 64, 0)]
-    assert len({(c.there.shape, c.back.shape, str(c.shapes)) for c in chunks}) == 1
+    assert len({(c.token_at.shape, c.place_of.shape, str(c.shapes)) for c in chunks}) == 1
 
 
 def test_a_sequence_too_long_for_the_layout_is_refused() -> None:

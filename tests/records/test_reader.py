@@ -14,7 +14,7 @@ import pytest
 from record_fakes import Groups, WordExtractor, converted, expected, same
 
 from rankcli.errors import StorageError
-from rankcli.extractors._base import Extractor
+from rankcli.extractors.base import Extractor
 from rankcli.records import interleave, reader
 from rankcli.records.interleave import Records, read_examples
 from rankcli.records.prefetch import prefetch

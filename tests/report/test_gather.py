@@ -12,11 +12,11 @@ import pytest
 
 from rankcli.data.trec import read_qrels, read_run
 from rankcli.evaluation.trec import evaluate
-from rankcli.pipelines import train as pipeline
-from rankcli.pipelines._report import excerpt
-from rankcli.pipelines._rundir import write_json
-from rankcli.pipelines.train import train
 from rankcli.report.numbers import change, measure
+from rankcli.runs.directory import write_json
+from rankcli.runs.report import excerpt
+from rankcli.verbs import train as pipeline
+from rankcli.verbs.train import train
 
 
 def cells(page: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.backend import tf
-from rankcli.rerankers._ops import per_document, query_of
+from rankcli.rerankers.ops import per_document, query_of
 
 # Passages of places 0 (two), 1 (one), 3 (three) of a 2 x 2 batch; two sequences that only pad; place 2 has none.
 OWNER = [0, 0, 1, 3, 3, 3, -1, -1]

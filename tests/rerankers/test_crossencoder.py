@@ -14,7 +14,7 @@ import tiny_models as tiny
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError
-from rankcli.rerankers._base import RerankerContext
+from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.crossencoder import CrossEncoder
 from rankcli.shapes import Batch, Field, FieldSpec, Layout
 from rankcli.text.weights import read_tensors, write_tensors

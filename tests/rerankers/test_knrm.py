@@ -10,9 +10,9 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.errors import ConfigError
-from rankcli.extractors._base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.passage import Passage
-from rankcli.rerankers._base import RerankerContext
+from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.knrm import KNRM
 
 

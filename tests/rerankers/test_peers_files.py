@@ -10,7 +10,7 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.errors import MissingError
-from rankcli.rerankers._saved import load_reranker, save_reranker, sections_of
+from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 
 MODULES = "sentence_transformers.base.modules.transformer.Transformer"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 
-from rankcli.rerankers._saved import load_reranker
+from rankcli.rerankers.saved import load_reranker
 
 QUERIES = ("how do transistors amplify a signal", "neural ranking of documents")
 DOCS = (

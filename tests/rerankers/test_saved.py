@@ -13,7 +13,7 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.errors import ConfigError, MissingError, StorageError
-from rankcli.rerankers._saved import load_reranker, save_reranker, sections_of
+from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.text import _safetensors
 
 every = pytest.mark.parametrize("name", sorted(tiny.TINY))

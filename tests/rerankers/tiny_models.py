@@ -11,9 +11,9 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.encoders.config import EncoderSize
-from rankcli.extractors._base import Extractor, ExtractorContext
+from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.records.collate import Shape, collate
-from rankcli.rerankers._base import Reranker, RerankerContext
+from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.shapes import Batch, Example
 
 TEXTS = (

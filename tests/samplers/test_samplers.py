@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import chisquare
 
 from rankcli.errors import DataError
-from rankcli.samplers._base import SamplerContext
-from rankcli.samplers._candidates import Candidates
 from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
+from rankcli.samplers.base import SamplerContext
+from rankcli.samplers.candidates import Candidates
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.pair import Pair
 from rankcli.samplers.triplet import Triplet

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rankcli.config.registry import SCHEDULES
-from rankcli.schedules._base import ScheduleContext
+from rankcli.schedules.base import ScheduleContext
 
 CONTEXT = ScheduleContext(steps=20, warmup=4, steps_per_iter=5)
 

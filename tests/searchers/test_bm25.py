@@ -12,9 +12,9 @@ from rankcli.config.registry import SEARCHERS
 from rankcli.data.formats import read_queries
 from rankcli.data.store import open_store, store_of
 from rankcli.data.trec import Qrels, Run, read_qrels
-from rankcli.searchers._base import SearcherContext
-from rankcli.searchers._tune import tune
+from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25, splitter
+from rankcli.searchers.tune import tune
 
 DOCS = {"a": "Cats chase mice", "b": "the cat, the cat sat", "c": "dogs bark at night loudly", "e": ""}
 

@@ -11,8 +11,9 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.trec import Run, read_run, write_run
 from rankcli.errors import ConfigError, DataError, StorageError
-from rankcli.pipelines.search import first_stage, search
+from rankcli.runs.candidates import first_stage
 from rankcli.searchers.bm25 import BM25
+from rankcli.verbs.search import search
 
 WORDS = ("apple", "pear", "plum", "fig", "lime", "kiwi")
 

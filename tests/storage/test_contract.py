@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rankcli.errors import StorageError
-from rankcli.storage.base import Stat, Storage, open_storage
+from rankcli.storage.base import Stat, Storage
+from rankcli.storage.open import open_storage
 from tests.storage.children import child_in, kill
 
 CRC = 0xE3069283  # CRC32C of b"123456789", the check value of the catalogues

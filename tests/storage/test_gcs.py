@@ -18,15 +18,15 @@ from rankcli.storage import _gcs_client, _gcs_objects
 from rankcli.storage._gcs_objects import Bucket as Objects
 from rankcli.storage._gcs_objects import Meta
 from rankcli.storage._retry import Policy
-from rankcli.storage.base import open_storage
 from rankcli.storage.gcs import GcsStorage, delete_uri, fetch_uri, list_uri, upload_uri
+from rankcli.storage.open import open_storage
 from tests.gcs.fixtures import Bucket
 
 TOKEN = "ya29.planted-token-that-nobody-may-see"
 ASK = """
 import sys
 from rankcli.errors import RankcliError
-from rankcli.storage.base import open_storage
+from rankcli.storage.open import open_storage
 try:
     open_storage("gs://some-bucket").write_bytes("a", b"x")
 except RankcliError as error:
@@ -300,7 +300,7 @@ def test_the_client_is_made_once_per_process(gcs: Bucket) -> None:
 
 def test_nothing_of_google_is_imported_before_it_is_used() -> None:
     script = (
-        "import sys; from rankcli.storage.base import open_storage; open_storage('gs://bucket/x')\n"
+        "import sys; from rankcli.storage.open import open_storage; open_storage('gs://bucket/x')\n"
         "print([name for name in sys.modules if name.startswith(('google.cloud', 'google.auth', 'requests'))])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"

@@ -13,8 +13,9 @@ import pytest
 
 from rankcli.errors import StorageError
 from rankcli.storage import _gcs_upload, _retry
-from rankcli.storage.base import Storage, open_storage
+from rankcli.storage.base import Storage
 from rankcli.storage.gcs import GcsStorage
+from rankcli.storage.open import open_storage
 from tests.gcs.fixtures import Bucket
 from tests.gcs.proxy import KINDS
 

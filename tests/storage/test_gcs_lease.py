@@ -17,7 +17,8 @@ import pytest
 from rankcli.storage import _gcs_lease, _retry
 from rankcli.storage._gcs_objects import Bucket as Objects
 from rankcli.storage._gcs_objects import content_of
-from rankcli.storage.base import Storage, open_storage
+from rankcli.storage.base import Storage
+from rankcli.storage.open import open_storage
 from tests.gcs.fixtures import Bucket
 from tests.gcs.proxy import KINDS
 from tests.storage.children import child_in, kill
@@ -223,7 +224,7 @@ def test_threads_end_with_the_context(storage: Storage) -> None:
 def test_an_interpreter_that_ends_with_a_lock_does_not_hang(gcs: Bucket) -> None:
     script = (
         "from rankcli.storage import _gcs_lease\n"
-        "from rankcli.storage.base import open_storage\n"
+        "from rankcli.storage.open import open_storage\n"
         "_gcs_lease.HEARTBEAT_S = 3600.0\n"
         f"kept = open_storage({gcs.uri!r}).lock('a'); kept.__enter__()\n"
         "raise SystemExit(7)"

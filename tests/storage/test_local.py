@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rankcli.errors import StorageError
-from rankcli.storage.base import guard
+from rankcli.storage.disk import guard
 from rankcli.storage.local import LocalStorage
 from rankcli.storage.scratch import scratch, sweep
 from tests.storage.children import child_in, kill

@@ -16,7 +16,7 @@ import pytest
 
 from rankcli.errors import StorageError
 from rankcli.storage import stage
-from rankcli.storage.base import open_storage
+from rankcli.storage.open import open_storage
 from rankcli.storage.stage import Stage
 from tests.gcs.fixtures import Bucket
 from tests.storage.children import child_in, kill

@@ -15,19 +15,19 @@ from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError, Interrupted
-from rankcli.hooks._base import ScoreLoss
-from rankcli.pipelines._prepare import prepare
-from rankcli.pipelines.train import train
+from rankcli.hooks.base import ScoreLoss
 from rankcli.records.reader import training_batches
-from rankcli.trainers._base import TRAIN, TrainingSet
-from rankcli.trainers._gradients import stacked
-from rankcli.trainers._hooks import build_hooks
-from rankcli.trainers._objective import OTHER_TASKS, Objective, Share
-from rankcli.trainers._step import TrainingStep
-from rankcli.trainers._strategy import make_strategy
-from rankcli.trainers._tasks import task_batches
-from tests.trainers.linear import Linear, batch, optimizers, squares
-from tests.trainers.test_precision import tensors
+from rankcli.runs.prepare import prepare
+from rankcli.training.base import TRAIN, Share, TrainingSet
+from rankcli.training.gradients import stacked
+from rankcli.training.hooks import build_hooks
+from rankcli.training.objective import OTHER_TASKS, Objective
+from rankcli.training.step import TrainingStep
+from rankcli.training.strategy import make_strategy
+from rankcli.training.tasks import task_batches
+from rankcli.verbs.train import train
+from tests.training.linear import Linear, batch, optimizers, squares
+from tests.training.test_precision import tensors
 
 RATES = "niters: 4, bertlr: 1e-3, lr: 1e-2, threshold: 10, testthreshold: 20, strategy: cpu"
 TASKS = (

@@ -1,0 +1,1 @@
+"""TFRecord caches: listed, verified, repaired, pruned."""

@@ -1,0 +1,170 @@
+"""What lies in a storage of caches: complete, begun and damaged ones."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rankcli.errors import StorageError
+from rankcli.records.convert import SOURCE
+from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, generations, location, unsealed
+from rankcli.runs.uses import Use, uses
+from rankcli.storage.base import Storage, is_remote
+from rankcli.storage.disk import guard
+
+COMPLETE, INTERRUPTED, DAMAGED, OTHER = "complete", "interrupted", "damaged", "other version"
+SHARD = re.compile(r"shard-(\d{2})-(\d{8,})-(\d{8,})\.tfrecord")
+THREADS = 8  # that wait for disk or network
+_KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One generation of a cache. `names` is what lies in its directory, `unknown` those called like shards that no
+    manifest knows; `shards` and `bytes` count them too.
+
+    `manifest` is there if `state` is COMPLETE, `why` says what is the matter if it is DAMAGED or of an OTHER version.
+    `modified` is when the manifest or what was begun was last written (seconds since 1970).
+    """
+
+    cache_id: str
+    generation: int
+    state: str
+    why: str
+    manifest: Manifest | None
+    names: tuple[str, ...]
+    unknown: tuple[str, ...]
+    shards: int
+    bytes: int
+    modified: float
+    uses: tuple[Use, ...]
+    in_use: bool
+
+    @property
+    def location(self) -> str:
+        """Its name in storage."""
+        return location(self.cache_id, self.generation)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are parts of a conversion or an extension, which goes on or was interrupted."""
+        return self.state == INTERRUPTED or PARTS in self.names
+
+    @property
+    def last_used(self) -> float:
+        """When it was made or last used."""
+        return max([self.modified, *(use.last for use in self.uses)])
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What it was made of; empty where that is not known."""
+        found = self.manifest.identity if self.manifest else {}
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def split(self) -> str:
+        """Which queries it is about; `?` where that is not known."""
+        return str(self.identity.get("split", "?"))
+
+
+def entries(storage: Storage) -> list[Entry]:
+    """Every cache, complete or not, in the order of their names."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda place: examine(storage, *place), _places(storage))
+        return [entry for entry in found if entry is not None]
+
+
+def examine(storage: Storage, cache_id: str, generation: int) -> Entry | None:
+    """One generation of a cache; None where there is nothing."""
+    place = location(cache_id, generation)
+    names = tuple(storage.list(place))
+    if not names:
+        return None
+    state, why, manifest = _manifest(storage, cache_id, place)
+    known = {shard.name for shard in manifest.shards} if manifest else set()
+    unknown = tuple(name for name in names if SHARD.fullmatch(name) and name not in known)
+    return Entry(
+        cache_id=cache_id,
+        generation=generation,
+        state=state,
+        why=why,
+        manifest=manifest,
+        names=names,
+        unknown=unknown,
+        shards=len(known) + len(unknown),
+        bytes=(manifest.total_bytes if manifest else 0) + sum(storage.size(f"{place}/{name}") or 0 for name in unknown),
+        modified=_modified(storage, place, names),
+        uses=uses(storage, place),
+        in_use=storage.held(place) or storage.held(cache_id),
+    )
+
+
+def irregular(storage: Storage, name: str) -> str:
+    """What stands at `name` on a local disk if it is there and no file: `a link`, `a pipe`, `a folder`; else empty."""
+    if is_remote(storage.uri):
+        return ""
+    path = Path(storage.uri, name)
+    with guard(path):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return ""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def links(storage: Storage) -> list[str]:
+    """The names of caches and generations that are links: nobody knows who else uses what they lead to."""
+    ids = storage.list()
+    found = [name for name in ids if irregular(storage, name) == "a link"]
+    inner = [location(name, n) for name in ids if name not in found for n in generations(storage, name)]
+    return found + [name for name in inner if irregular(storage, name) == "a link"]
+
+
+def _places(storage: Storage) -> Iterator[tuple[str, int]]:
+    """Cache id and generation of all that may be a cache; links are not followed."""
+    passed_over = set(links(storage))
+    for cache_id in storage.list():
+        if cache_id not in passed_over:
+            for generation in reversed(generations(storage, cache_id)):
+                if location(cache_id, generation) not in passed_over:
+                    yield cache_id, generation
+
+
+def _manifest(storage: Storage, cache_id: str, place: str) -> tuple[str, str, Manifest | None]:
+    """The state of a cache, why it is not complete, and its manifest; what fails in reading is no damage."""
+    name = f"{place}/{NAME}"
+    if kind := irregular(storage, name):
+        return DAMAGED, f"{kind} stands in the place of the manifest", None
+    if storage.size(name) is None:
+        return INTERRUPTED, "", None
+    data = storage.read_bytes(name)
+    try:
+        manifest = Manifest.parse(data, f"{storage.uri}/{name}", place)
+    except StorageError as error:
+        return (OTHER if _of_another_version(data) else DAMAGED), error.what, None
+    if manifest.cache_id != cache_id:
+        return DAMAGED, f"the manifest is of cache {manifest.cache_id}", None
+    return COMPLETE, "", manifest
+
+
+def _of_another_version(data: bytes) -> bool:
+    """Whether it is what another version of rankcli wrote, undamaged."""
+    try:
+        return bool(unsealed(data)["schema_version"] != SCHEMA_VERSION)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _modified(storage: Storage, place: str, names: tuple[str, ...]) -> float:
+    """When the manifest or a receipt was last written; without them, what else tells without reading much."""
+    wanted = [f"{place}/{NAME}"] if NAME in names else []
+    wanted += [f"{place}/{PARTS}/{name}" for name in storage.list(f"{place}/{PARTS}")] if PARTS in names else []
+    wanted = wanted or [f"{place}/{SOURCE}" for name in names if name == SOURCE]
+    wanted = wanted or [f"{place}/{name}" for name in names if SHARD.fullmatch(name)][:THREADS]
+    found = [storage.stat(name) for name in wanted if not irregular(storage, name)]
+    return max([each.modified for each in found if each is not None], default=0.0)

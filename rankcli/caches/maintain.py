@@ -1,0 +1,138 @@
+"""Look after the TFRecord caches of a storage: list them, verify them, remove those that nobody needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rankcli.caches.damage import Damage, Note, find_damages, notes
+from rankcli.caches.entries import COMPLETE, Entry, entries, links
+from rankcli.caches.local import Work, local_work
+from rankcli.caches.prune import Criteria, Item, choose, remove
+from rankcli.caches.text import counted, described, described_work, table
+from rankcli.records.manifest import NAME
+from rankcli.runs.prepare import records_storage
+from rankcli.storage.base import Storage
+from rankcli.storage.places import cache_uri, local_root
+
+
+def ls(option: str | None) -> dict[str, Any]:
+    """The caches at the option `storage`, last used first; `text` for people and `result` for machines."""
+    storage, root = records_storage(option), local_root(option)
+    found = sorted(entries(storage), key=lambda entry: -entry.last_used)
+    work = local_work(root)
+    result = {
+        "storage": storage.uri,
+        "caches": [described(storage.uri, entry) for entry in found],
+        "bytes": sum(entry.bytes for entry in found),
+        "work": [described_work(each) for each in work],
+        "work_bytes": sum(each.bytes for each in work),
+    }
+    total = f"{storage.uri}: {counted(len(found), 'cache')}, {result['bytes']:,} bytes"
+    lines = [*(table(found, time.time()) if found else []), total, *_local_lines(work)]
+    return {"result": result, "text": "\n".join(lines)}
+
+
+def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
+    """Compare every shard with its manifest and, with `repair`, make good what can be.
+
+    `result["damages"]` says of each damage whether it was repaired, `result["unrepaired"]` counts the others.
+    """
+    storage = records_storage(option)
+    found = entries(storage)
+    said = [*(Note(name, "a link: not followed") for name in links(storage)), *notes(storage, found)]
+    damages = find_damages(storage, found)
+    refusals, left = _repaired(storage, option, found, damages) if repair and damages else ({}, damages)
+    result = {
+        "storage": storage.uri,
+        "caches": sum(entry.state == COMPLETE for entry in found),
+        "shards": sum(len(entry.manifest.shards) for entry in found if entry.manifest),
+        "bytes": sum(entry.manifest.total_bytes for entry in found if entry.manifest),
+        "damages": list(_outcomes(storage, damages, left, refusals)),
+        "unrepaired": len(left),
+        "notes": [{"path": f"{storage.uri}/{note.path}", "what": note.what} for note in said],
+    }
+    return {"result": result, "text": "\n".join(_verify_lines(result, repair))}
+
+
+def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> dict[str, Any]:
+    """Remove what `criteria` say except what is in use; says what went, what was kept for that, and what failed."""
+    storage = records_storage(option)
+    found: list[Item] = [*entries(storage), *local_work(local_root(option))]
+    done = choose(found, criteria, time.time())
+    if not dry_run:
+        done = [each if each.kept_for else remove(storage, each) for each in done]
+    gone = [each for each in done if not each.kept_for]
+    freed = sum(each.item.bytes for each in gone)
+    result = {
+        "storage": storage.uri,
+        "dry_run": dry_run,
+        "removed": [_named(storage, each.item, each.why) for each in gone],
+        "kept": [_named(storage, each.item, each.kept_for) for each in done if each.kept_for and not each.failed],
+        "failed": [_named(storage, each.item, each.kept_for) for each in done if each.failed],
+        "bytes_freed": freed,
+        "bytes_left": sum(item.bytes for item in found) - freed,
+    }
+    return {"result": result, "text": "\n".join(_prune_lines(result))}
+
+
+def _local_lines(work: Sequence[Work]) -> Iterator[str]:
+    """A line for every kind of local folder."""
+    for kind, folder in dict.fromkeys((each.kind, each.path.parent) for each in work):
+        yield f"{folder}: {kind}, {sum(each.bytes for each in work if each.kind == kind):,} bytes"
+
+
+def _repaired(
+    storage: Storage, option: str | None, found: Sequence[Entry], damages: Sequence[Damage]
+) -> tuple[dict[str, str], list[Damage]]:
+    """Why caches could not be repaired, and what a second look finds damaged still."""
+    from rankcli.caches.repair import Repairer
+
+    refusals = Repairer(storage, cache_uri(option)).repair(found, damages)
+    ids = {damage.location.partition("/")[0] for damage in damages}
+    left = find_damages(storage, [entry for entry in entries(storage) if entry.cache_id in ids])
+    seen = {damage.path for damage in left}  # a damaged manifest that is gone, with nothing in its place, is not
+    lost = [each for each in damages if each.name == NAME and each.location in refusals and each.path not in seen]
+    return refusals, [*left, *lost]
+
+
+def _outcomes(
+    storage: Storage, damages: Sequence[Damage], left: Sequence[Damage], refusals: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Every damage that was there or is: whether it was repaired, and why not."""
+    still = {damage.path for damage in left}
+    for damage in {damage.path: damage for damage in (*damages, *left)}.values():
+        yield {
+            "path": f"{storage.uri}/{damage.path}",
+            "what": damage.what,
+            "repaired": damage.path not in still,
+            "why": refusals.get(damage.location, "") if damage.path in still else "",
+        }
+
+
+def _verify_lines(result: Mapping[str, Any], repair: bool) -> Iterator[str]:
+    for note in result["notes"]:
+        yield f"{note['path']}: {note['what']}"
+    for damage in result["damages"]:
+        why = f": {damage['why']}" if damage["why"] else ""
+        outcome = "; repaired" if damage["repaired"] else f"; not repaired{why}" if repair else ""
+        yield f"{damage['path']}: {damage['what']}{outcome}"
+    checked = f"{counted(result['caches'], 'cache')}, {counted(result['shards'], 'shard')}, {result['bytes']:,} bytes"
+    found, left = len(result["damages"]), result["unrepaired"]
+    outcome = (counted(found, "damage") + (f", {found - left} repaired" if repair else "")) if found else "all is well"
+    yield f"{result['storage']}: {checked} verified; {outcome}"
+
+
+def _named(storage: Storage, item: Item, why: str) -> dict[str, Any]:
+    path = str(item.path) if isinstance(item, Work) else f"{storage.uri}/{item.location}"
+    return {"path": path, "bytes": item.bytes, "why": why}
+
+
+def _prune_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    verbs = {"removed": "would remove" if result["dry_run"] else "removed", "kept": "kept", "failed": "not removed"}
+    for key, verb in verbs.items():
+        for item in result[key]:
+            yield f"{verb} {item['path']}, {item['bytes']:,} bytes: {item['why']}"
+    freed = "would be freed" if result["dry_run"] else "freed"
+    yield f"{result['bytes_freed']:,} bytes {freed}, {result['bytes_left']:,} bytes are left"

@@ -1,0 +1,117 @@
+"""Damaged caches made good again, from what they were made of: undamaged data are never removed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from rankcli.caches.damage import Damage, strays
+from rankcli.caches.entries import DAMAGED, Entry, examine, irregular
+from rankcli.config.identity import differences
+from rankcli.config.load import load_saved
+from rankcli.errors import RankcliError, StorageError
+from rankcli.records.convert import SOURCE, convert, rebuild
+from rankcli.records.manifest import NAME, Shard
+from rankcli.records.workers import available_cpus
+from rankcli.runs.prepare import Prepared, prepare
+from rankcli.storage.base import Storage
+
+Refusals = dict[str, str]  # by location: why a cache was not made good
+
+
+class Repairer:
+    """Repairs caches of one storage, of which `root` is the option `storage`; inputs are read once per config."""
+
+    def __init__(self, storage: Storage, root: str) -> None:
+        self.storage, self.root = storage, root
+        self._prepared: dict[bytes, Prepared] = {}
+
+    def repair(self, found: Iterable[Entry], damages: Sequence[Damage]) -> Refusals:
+        """Repair what can be, and say why the rest cannot. What came out is for a second look to tell."""
+        refusals = {}
+        for entry in found:
+            own = [damage for damage in damages if damage.location == entry.location]
+            try:
+                if own:
+                    self._repair(entry, own)
+            except RankcliError as error:
+                refusals[entry.location] = f"{error.where}: {error.what}" if error.where else error.what
+        return refusals
+
+    def _repair(self, entry: Entry, damages: Sequence[Damage]) -> None:
+        free = [damage for damage in damages if irregular(self.storage, damage.path) != "a folder"]
+        shards = [damage.shard for damage in free if damage.shard]
+        if entry.state == DAMAGED and free:
+            self._convert(entry)
+        elif shards:
+            self._rebuild(entry, shards)
+        if len(shards) < len(free):
+            self._remove_strays(entry)
+        if len(free) < len(damages):
+            raise self._error(entry, "a folder is not removed: look what it holds, and remove it")
+
+    def _rebuild(self, entry: Entry, shards: Sequence[Shard]) -> None:
+        prepared = self._prepare(entry)
+        name = _set_of(prepared, entry)
+        if name is None:
+            raise self._error(entry, f"the inputs have changed: {_changed(prepared, entry)}")
+        assert entry.manifest is not None
+        rebuild(prepared.job(name), entry.manifest, shards, available_cpus())
+
+    def _convert(self, entry: Entry) -> None:
+        """Convert again without the damaged manifest: shards that are undamaged are kept, the others written."""
+        prepared = self._prepare(entry)
+        name = _set_of(prepared, entry)
+        if name is None:
+            raise self._error(entry, "the inputs have changed, and what they were the manifest cannot tell any more")
+        with self.storage.lock(entry.cache_id):
+            now = examine(self.storage, entry.cache_id, entry.generation)
+            if now is not None and now.state == DAMAGED:
+                shards = [f"{entry.location}/{name}" for name in now.unknown]
+                self._remove([name for name in shards if irregular(self.storage, name)])
+                self._remove([f"{entry.location}/{NAME}"])
+        source = self._source(entry).decode()
+        convert(dataclasses.replace(prepared.job(name), source=source, fresh=False), available_cpus())
+
+    def _remove_strays(self, entry: Entry) -> None:
+        """Remove what is called like a shard and belongs to nothing, and to no conversion that goes on."""
+        with self.storage.lock(entry.cache_id):
+            now = examine(self.storage, entry.cache_id, entry.generation)
+            if now is not None:
+                found = strays(self.storage, dataclasses.replace(now, in_use=False))
+                self._remove([damage.path for damage in found])
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove files, links and pipes; folders stay."""
+        for name in names:
+            if irregular(self.storage, name) != "a folder":
+                self.storage.delete(name)
+
+    def _prepare(self, entry: Entry) -> Prepared:
+        """The inputs of a cache, read as its config says, for this storage."""
+        source = self._source(entry)
+        if source not in self._prepared:
+            config = load_saved(self.storage.fetch(f"{entry.location}/{SOURCE}"))
+            trainer = dataclasses.replace(config.trainer, storage=self.root)
+            self._prepared[source] = prepare(dataclasses.replace(config, trainer=trainer))
+        return self._prepared[source]
+
+    def _source(self, entry: Entry) -> bytes:
+        if SOURCE not in entry.names:
+            raise self._error(entry, f"there is no {SOURCE} to make it from")
+        return self.storage.read_bytes(f"{entry.location}/{SOURCE}")
+
+    def _error(self, entry: Entry, what: str) -> StorageError:
+        return StorageError(what, where=f"{self.storage.uri}/{entry.location}")
+
+
+def _set_of(prepared: Prepared, entry: Entry) -> str | None:
+    """The name of the set whose records a cache holds, if its inputs are what they were."""
+    return next((name for name, cache_id in prepared.cache_ids.items() if cache_id == entry.cache_id), None)
+
+
+def _changed(prepared: Prepared, entry: Entry) -> str:
+    """Where the inputs differ from those of a cache: of the sets of its part of the split, the one most like it."""
+    sets = prepared.of(entry.split).values()
+    found = [[each.key for each in differences(entry.identity, wanted.identity)] for wanted in sets]
+    return ", ".join(sorted(found, key=len)[0] if found else ["split"])

@@ -1,0 +1,49 @@
+"""What is wrong with a configuration, and where: collected first, then raised as one error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rankcli.errors import ConfigError
+
+Keys = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: a file and line, or the command line (line 0). Relative paths there start at `base`."""
+
+    source: str
+    line: int = 0
+    base: Path | None = None
+
+    def __str__(self) -> str:
+        """`file:line`, or the source alone."""
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a configuration: where, at which key and what."""
+
+    place: Place
+    keys: Keys
+    what: str
+
+    def __str__(self) -> str:
+        """`file:line: key: what`."""
+        return ": ".join(part for part in (str(self.place), ".".join(self.keys), self.what) if part)
+
+
+def fail_on(problems: Iterable[Problem]) -> None:
+    """Raise one ConfigError that lists all `problems` by line; of several at one place and key, the first."""
+    first: dict[tuple[Place, tuple[str, ...]], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.place, problem.keys), problem)
+    lines = [str(problem) for problem in sorted(first.values(), key=lambda p: (p.place.source, p.place.line))]
+    if len(lines) == 1:
+        raise ConfigError(lines[0])
+    if lines:
+        raise ConfigError("\n  ".join([f"{len(lines)} errors in the configuration:", *lines]))

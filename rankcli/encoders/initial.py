@@ -1,0 +1,45 @@
+"""Variables with initial values that depend on the seed and their own path, not on what was created before them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.errors import StorageError
+
+Init: TypeAlias = Literal["normal", "zeros", "ones"]
+
+_most: ContextVar[float] = ContextVar("_most", default=math.inf)
+
+
+@contextmanager
+def limit_variable_sizes(numbers: int) -> Iterator[None]:
+    """Refuse variables of more numbers: sizes that a file only claims, without the weights, take no memory."""
+    token = _most.set(numbers)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def variable(path: str, shape: tuple[int, ...], init: Init, seed: int, scale: float) -> Any:
+    """A float32 variable named `path`; `normal` is cut off at two standard deviations of `scale`."""
+    if math.prod(shape) > _most.get():
+        raise StorageError(f"{path} has shape {list(shape)}, of which the weights hold only a part")
+    if init == "normal":
+        with tf.device("CPU:0"):
+            value = tf.random.stateless_truncated_normal(shape, _key(seed, path), stddev=scale, alg="philox")
+    else:
+        value = np.full(shape, init == "ones", np.float32)
+    return tf.Variable(value, name=path, dtype=tf.float32)
+
+
+def _key(seed: int, path: str) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(f"{seed} {path}".encode()).digest()[:8], "<i4")

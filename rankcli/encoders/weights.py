@@ -1,0 +1,137 @@
+"""The weights of an encoder: our paths and shapes, the names and orientation that Hugging Face stores them in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankcli.encoders.config import EncoderConfig
+from rankcli.encoders.initial import Init
+from rankcli.errors import StorageError
+from rankcli.text.weights import shapes_of
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One variable: several `names` lie side by side in its last axis; kernels are [in, out] here, [out, in] stored."""
+
+    path: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    init: Init
+    transposed: bool = False
+
+    def stored(self, value: np.ndarray) -> Arrays:
+        """The variable's value by stored name, in stored orientation."""
+        parts = np.split(value, len(self.names), axis=-1) if len(self.names) > 1 else [value]
+        return {name: np.ascontiguousarray(self._turned(part)) for name, part in zip(self.names, parts, strict=True)}
+
+    def joined(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The variable's value from its stored parts."""
+        return np.concatenate([self._turned(tensors[name]) for name in self.names], axis=-1).astype(np.float32)
+
+    def prefixed(self, prefix: str) -> Weight:
+        """The same weight, stored under `PREFIX.NAME`."""
+        return dataclasses.replace(self, names=tuple(f"{prefix}.{name}" for name in self.names))
+
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of each stored part."""
+        shape = (*self.shape[:-1], self.shape[-1] // len(self.names))
+        return shape[::-1] if self.transposed else shape
+
+    def _turned(self, part: np.ndarray) -> np.ndarray:
+        return part.T if self.transposed else part
+
+
+def weights_of(config: EncoderConfig, pooler: bool) -> list[Weight]:
+    """Every weight of the encoder, in the order of computation."""
+    inner, outer = config.embedding_size, config.hidden_size
+    weights = [
+        _table("embeddings/word_embeddings", "embeddings.word_embeddings", config.vocab_size, inner),
+        _table("embeddings/position_embeddings", "embeddings.position_embeddings", config.max_positions, inner),
+        _table("embeddings/token_type_embeddings", "embeddings.token_type_embeddings", config.type_vocab_size, inner),
+        *_norm("embeddings/layer_norm", "embeddings.LayerNorm", inner),
+    ]
+    if inner != outer:
+        weights += _dense("embeddings_project", ("embeddings_project",), inner, outer)
+    for n in range(config.layers):
+        weights += _layer(f"layer_{n}", f"encoder.layer.{n}", outer, config.intermediate_size)
+    if pooler:
+        weights += _dense("pooler", ("pooler.dense",), outer, outer)
+    return weights
+
+
+def _layer(path: str, name: str, hidden: int, intermediate: int) -> list[Weight]:
+    qkv = tuple(f"{name}.attention.self.{part}" for part in ("query", "key", "value"))
+    return [
+        *_dense(f"{path}/attention/qkv", qkv, hidden, hidden),
+        *_dense(f"{path}/attention/output", (f"{name}.attention.output.dense",), hidden, hidden),
+        *_norm(f"{path}/attention/layer_norm", f"{name}.attention.output.LayerNorm", hidden),
+        *_dense(f"{path}/intermediate", (f"{name}.intermediate.dense",), hidden, intermediate),
+        *_dense(f"{path}/output", (f"{name}.output.dense",), intermediate, hidden),
+        *_norm(f"{path}/layer_norm", f"{name}.output.LayerNorm", hidden),
+    ]
+
+
+def _table(path: str, name: str, rows: int, width: int) -> Weight:
+    return Weight(f"encoder/{path}", (rows, width), (f"{name}.weight",), "normal")
+
+
+def _dense(path: str, names: tuple[str, ...], inputs: int, outputs: int) -> list[Weight]:
+    width = outputs * len(names)
+    kernels, biases = (tuple(f"{name}.{part}" for name in names) for part in ("weight", "bias"))
+    return [
+        Weight(f"encoder/{path}/kernel", (inputs, width), kernels, "normal", transposed=True),
+        Weight(f"encoder/{path}/bias", (width,), biases, "zeros"),
+    ]
+
+
+def _norm(path: str, name: str, width: int) -> list[Weight]:
+    return [
+        Weight(f"encoder/{path}/gamma", (width,), (f"{name}.weight",), "ones"),
+        Weight(f"encoder/{path}/beta", (width,), (f"{name}.bias",), "zeros"),
+    ]
+
+
+def stored_names(weights: Iterable[Weight]) -> dict[str, tuple[int, ...]]:
+    """The shape of everything that is stored of the weights, by name."""
+    return {name: weight.stored_shape() for weight in weights for name in weight.names}
+
+
+def values_from(
+    weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of: str = "encoder", where: str = ""
+) -> Arrays:
+    """The value of each weight by path; one StorageError names all that is missing, not known or of another shape.
+
+    Nothing is read before all shapes are right. Position and segment counters that old checkpoints hold as buffers are
+    not weights and are passed over.
+    """
+    weights = list(weights)
+    wanted, found = stored_names(weights), shapes_of(tensors)
+    faults = [f"{name} is missing" for name in wanted if name not in found]
+    faults += [f"{name} is not a weight of this {of}" for name in found if name not in wanted and not is_buffer(name)]
+    faults += [
+        f"{name} has shape {list(found[name])}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and tuple(found[name]) != shape
+    ]
+    if faults:
+        what = f"weights do not fit the {of}: {listed(faults)}"
+        raise StorageError(what, where=where, fix="load weights of the same options")
+    return {weight.path: weight.joined(tensors) for weight in weights}
+
+
+def is_buffer(name: str) -> bool:
+    """Whether it is a counter of positions or segments, which old checkpoints hold beside weights."""
+    return name.endswith(("position_ids", "token_type_ids"))
+
+
+def listed(faults: list[str], most: int = 20) -> str:
+    """The first of the faults, and how many more there are."""
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more

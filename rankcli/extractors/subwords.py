@@ -1,0 +1,75 @@
+"""What the extractors over subword tokens share: where the tokenizer comes from, cutting, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankcli.config.registry import option
+from rankcli.config.types import PositiveInt
+from rankcli.errors import ConfigError, MissingError
+from rankcli.extractors.base import ExtractorContext
+from rankcli.log import say
+from rankcli.shapes import Encoded, FieldSpec, Floats, Level
+from rankcli.text.tokenizer import Template, Tokenizer, train_wordpiece
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubwordOptions:
+    """The options of every extractor over subword tokens."""
+
+    tokenizer: str | None = option(
+        None,
+        "hub id or directory of a tokenizer; default: reranker.pretrained's, else one trained on the collection",
+        path="model",
+    )
+    vocab_size: PositiveInt = option(8000, "size of a trained WordPiece vocabulary")
+    lowercase: bool = option(True, "whether a trained vocabulary ignores case")
+
+    def open_tokenizer(self, ctx: ExtractorContext) -> Tokenizer:
+        """The saved tokenizer, else the pretrained one, else one trained on the collection's texts."""
+        directory = ctx.saved or ctx.pretrained
+        if directory is not None:
+            return ctx.once(directory, lambda: Tokenizer.open(directory))
+        texts = ctx.texts
+        if texts is None:
+            raise MissingError("no tokenizer and no collection to train one on", fix="set extractor.tokenizer")
+
+        def train() -> Tokenizer:
+            say(f"training a WordPiece vocabulary of {self.vocab_size} pieces on the collection")
+            return train_wordpiece(texts, self.vocab_size, self.lowercase)
+
+        return ctx.once(("wordpiece", self.vocab_size, self.lowercase), train)
+
+
+class SubwordExtractor:
+    """The common part of the built extractors; `keep` is the most tokens of a text ever kept at each level."""
+
+    idf: Floats | None = None
+
+    def __init__(self, tokenizer: Tokenizer, fields: Mapping[str, FieldSpec], keep: Mapping[Level, int]) -> None:
+        self.tokenizer, self.fields, self._keep = tokenizer, fields, keep
+        self.vocab_size, self.pad_id, self.fingerprint = tokenizer.vocab_size, tokenizer.pad_id, tokenizer.fingerprint
+
+    def encode(self, level: Level, texts: Sequence[str]) -> Encoded:
+        """Token ids of each text, without special tokens, cut to the most ever kept at that level."""
+        tokens = self.tokenizer.encode(texts)
+        # a copy, so that the uncut tokens of a long text are let go
+        return Encoded([ids[: self._keep[level]].copy() for ids in tokens], [len(ids) for ids in tokens])
+
+    def save(self, directory: Path) -> None:
+        """Write the tokenizer's files."""
+        self.tokenizer.save(directory)
+
+
+def room(template: Template, most: int, taken: int, what: str) -> int:
+    """Tokens left for a text in a sequence of `most` with `taken` for other texts; none left is a ConfigError."""
+    left = most - template.special - taken
+    if left < 1:
+        raise ConfigError(
+            f"no token of {what} fits beside {template.special} special tokens",
+            where="extractor",
+            fix=f"the sequence length must be at least {template.special + taken + 1}",
+        )
+    return left

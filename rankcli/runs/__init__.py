@@ -1,0 +1,1 @@
+"""Run directories: what a run is made of, where it lies, what it leaves."""

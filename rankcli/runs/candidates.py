@@ -1,0 +1,118 @@
+"""The candidates of a run: read from a file, or searched once and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rankcli.config.registry import SEARCHERS
+from rankcli.config.schema import Data
+from rankcli.data import formats, irds
+from rankcli.data.dataset import Dataset, canonical_hash
+from rankcli.data.files import replacing, sha256_file
+from rankcli.data.joins import join_run
+from rankcli.data.trec import CompactRun, Run, read_run, write_run
+from rankcli.errors import StorageError
+from rankcli.log import warn
+from rankcli.searchers.base import SearcherContext
+
+NOTHING = CompactRun({})
+_PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of a cached run's name
+
+
+def read_topics(source: str, format: formats.Format | None = None) -> dict[str, str]:
+    """The queries of a file or of `ir_datasets:ID`, by id."""
+    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, format)
+
+
+def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: CompactRun = NOTHING) -> CompactRun:
+    """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
+
+    A searched run is kept in `scratch` under a hash of collection, queries and options, and read from there next time.
+    What `known` holds is not searched.
+    """
+    topics = dataset.topics()
+    if isinstance(run_option, (str, Path)):
+        run = _read(str(run_option), [dataset])
+    else:
+        left = {qid: text for qid, text in topics.items() if qid not in known}
+        run = known
+        if left:
+            run |= _cached(_cache_path(dataset, left, run_option, scratch), dataset, left, run_option)
+    return _checked(run, topics)
+
+
+def first_stages(dataset: Dataset, data: Data, scratch: Path) -> dict[str, CompactRun]:
+    """The candidates of the split's queries under an empty name, those of every further dev set under its own.
+
+    A run file that several name is read once. No query is searched twice with the same options.
+    """
+    sets = {"": dataset, **dataset.devsets}
+    options = {"": data.run, **{name: devset.run or data.run for name, devset in (data.devsets or {}).items()}}
+    read: dict[str, CompactRun] = {}
+    found: dict[str, CompactRun] = {}
+    for name, option in options.items():
+        if isinstance(option, (str, Path)):
+            users = [sets[each] for each, other in options.items() if other == option]
+            read[str(option)] = read.get(str(option)) or _read(str(option), users)
+            found[name] = _checked(read[str(option)], sets[name].topics())
+        else:
+            same = found and option == data.run and sets[name].queries is dataset.queries
+            found[name] = first_stage(sets[name], option, scratch, found[""] if same else NOTHING)
+    return found
+
+
+def _read(path: str, users: Sequence[Dataset]) -> CompactRun:
+    """A run file, joined with the queries of all datasets that use it."""
+    queries = {id(user.queries): user.queries for user in users}
+    known = users[0].queries if len(queries) == 1 else {qid: "" for texts in queries.values() for qid in texts}
+    return join_run(read_run(path), known, users[0].docs, path)
+
+
+def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:
+    """The part of a run that is about `topics`; a warning tells those without candidates."""
+    warn_unanswered(run, topics)
+    return run.part(topics)
+
+
+def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Path:
+    made_of = {
+        "collection": dataset.docs.fingerprint,
+        "topics": topics,
+        "searcher": [SEARCHERS.name_of(options), options.version, dataclasses.asdict(options)],
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+    return scratch / f"first-stage-{canonical_hash(made_of)[:32]}.run"
+
+
+def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
+    """The run kept at `path`, made if it is not there. Its SHA-256 is written last: without it there is no run."""
+    seal = path.with_suffix(".sha256")
+    if not seal.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
+        _keep(path, seal, run)
+        return CompactRun.of(run.items())
+    if not path.exists() or sha256_file(path) != seal.read_text(encoding="utf-8").strip():
+        raise StorageError(
+            "the kept first-stage run is damaged", where=str(path), fix=f"delete {seal.name} beside it: it is made anew"
+        )
+    kept: Run = read_run(path) if path.stat().st_size else {}
+    return CompactRun.of((qid, kept.get(qid, {})) for qid in topics)
+
+
+def _keep(path: Path, seal: Path, run: Run) -> None:
+    """Publish a run and then its hash. Others that make the same run at once write the same bytes."""
+    write_run(path, run)
+    with replacing(seal) as stream:
+        stream.write(sha256_file(path))
+
+
+def warn_unanswered(run: Run, topics: Iterable[str]) -> None:
+    """Warn of the queries without candidates."""
+    missing = [qid for qid in topics if not run.get(qid)]
+    if missing:
+        warn(f"{len(missing)} queries have no candidates, e.g. {min(missing)!r}; they count as zero")

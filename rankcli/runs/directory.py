@@ -1,0 +1,149 @@
+"""A run directory, here or in a bucket: whether it may be used, and what is written into it besides checkpoints and
+weights.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rankcli import __version__
+from rankcli.backend import tf
+from rankcli.config.identity import differences
+from rankcli.errors import ConfigError, StorageError
+from rankcli.log import say
+from rankcli.storage.atomic import write_file
+from rankcli.storage.disk import guard
+from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.mirror import Mirror
+from rankcli.storage.scratch import sweep_tree
+
+TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
+NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_file(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results may depend on."""
+    found = {"rankcli": __version__, "python": platform.python_version()}
+    tensorflow = next((package for package in TENSORFLOW if installed(package)), TENSORFLOW[0])
+    return found | {package: installed(package) or "not installed" for package in (tensorflow, *NOTED)}
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed package, None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[str]:
+    """The devices that TensorFlow sees here, without opening one."""
+    return sorted(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
+
+
+@contextmanager
+def run_directory(mirror: Mirror, overwrite: bool = False) -> Iterator[RunDirectory]:
+    """The run directory of a mirror, of this process alone; `overwrite` first moves one that is there to `OUT.old-N`.
+
+    ConfigError where another process has it.
+    """
+    if overwrite and mirror.exists():
+        say(f"{mirror.uri} was moved to {mirror.set_aside()}")
+    with mirror.claimed():
+        yield RunDirectory(mirror.path, mirror.uri, mirror.push)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """`OUT` of one training: the folder `out`, which messages call `name`; `sync` keeps what is new in it."""
+
+    out: Path
+    name: str
+    sync: Callable[[], None]
+
+    @contextmanager
+    def fold(self, number: int) -> Iterator[RunDirectory]:
+        """The run directory of one of all folds, of this process alone."""
+        out, name = self.out / f"fold-{number}", f"{self.name}/fold-{number}"
+        with guard(out):
+            out.mkdir(exist_ok=True)
+        with claimed(out, name):
+            yield RunDirectory(out, name, self.sync)
+
+    def open(self, run_id: str, identity: Mapping[str, Any], fastforward: bool) -> dict[str, Any] | None:
+        """Check that the directory is this run's, new or to be resumed; the result when the run is finished already.
+
+        What a killed run was writing is removed.
+        """
+        if all(".tmp." in path.name for path in self.out.iterdir()):
+            self._sweep()
+            return None
+        if not fastforward:
+            raise ConfigError(
+                "the run directory is not empty and fastforward is false", where=self.name, fix="use --overwrite"
+            )
+        self._check_same(run_id, identity)
+        self._sweep()
+        return self._read("result.json")
+
+    def _sweep(self) -> None:
+        with guard(self.out):
+            sweep_tree(self.out, spared=LOCK)
+
+    def _read(self, file: str) -> dict[str, Any] | None:
+        path = self.out / file
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            fix = "use another --out, or --overwrite"
+            raise StorageError(f"not JSON: {error}", where=f"{self.name}/{file}", fix=fix) from error
+        return dict(content)
+
+    def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
+        known = self._read("run.json")
+        if known is None:
+            raise ConfigError(
+                "this directory holds something that is not a run", where=self.name, fix="give another --out"
+            )
+        if known.get("run_id") == run_id:
+            return
+        lines = "".join(f"\n    {line}" for line in differences(known.get("identity", {}), dict(identity)))
+        raise ConfigError(
+            f"the directory holds another run ({known.get('run_id')}, wanted {run_id}):{lines}",
+            where=self.name,
+            fix="give another --out, or --overwrite to set the old run aside",
+        )
+
+    def describe(
+        self, config_yaml: str, run_id: str, identity: Mapping[str, Any], cache_ids: Mapping[str, str]
+    ) -> None:
+        """Write `run.json`, which makes this a run directory, and `config.yaml`, and keep them."""
+        write_json(
+            self.out / "run.json",
+            {
+                "schema_version": 1,
+                "run_id": run_id,
+                "cache_ids": dict(cache_ids),
+                "command": sys.argv,
+                "versions": versions(),
+                "devices": _devices(),
+                "identity": dict(identity),
+            },
+        )
+        write_file(self.out / "config.yaml", config_yaml.encode())
+        self.sync()

@@ -1,0 +1,225 @@
+"""Weights to start from (`init:` in a config): where they are, what of them fits, and how they get into a reranker."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankcli.config.identity import digest
+from rankcli.config.schema import Init
+from rankcli.data.dataset import Dataset
+from rankcli.data.files import sha256_file
+from rankcli.data.folds import leaked
+from rankcli.encoders.weights import Weight, is_buffer, listed
+from rankcli.encoders.build import Pretrained, canonical_names, canonical_name
+from rankcli.errors import ConfigError, StorageError
+from rankcli.extractors.base import ExtractorContext
+from rankcli.log import warn
+from rankcli.runs.model import Model, find_model, places, trained_queries
+from rankcli.rerankers.base import Reranker
+from rankcli.rerankers.classifier import one_label
+from rankcli.text.weights import Tensors, open_tensors
+from rankcli.training.variables import open_variables
+
+# Two encoders that differ in these compute different things of equal weights, or their weights have other shapes.
+_SIZES = ("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions")
+_RULES = ("hidden_act", "layer_norm_eps")
+WEIGHT_FILES = r"model.*\.safetensors(\.index\.json)?|tf_model\.h5"
+_VOCABULARY = re.compile(r"(^|/)word_embeddings$")
+
+
+def hash_of_files(directory: Path, pattern: str) -> str:
+    """Hash of the files of a directory whose names are of the pattern, wherever it lies."""
+    wanted = re.compile(pattern)
+    return digest({path.name: sha256_file(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
+
+
+class Match(NamedTuple):
+    """What the weights have of the variables that are wanted, and what does not match, by name."""
+
+    found: list[Weight]
+    missing: list[str]
+    misshapen: list[str]
+    unexpected: list[str]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights to start from: those of `directory`, or those of `checkpoint`, whose model `directory` describes."""
+
+    options: Init
+    model: Model
+    directory: Path
+    checkpoint: Path | None
+
+    @classmethod
+    def of(cls, options: Init) -> Initial:
+        """Those that a config names. MissingError where they are not there, ConfigError for what cannot be right."""
+        model = find_model(options.model, options.weights, "init.weights")
+        return cls(options, model, *places(model, options.weights))
+
+    @property
+    def where(self) -> str:
+        """The place of the weights."""
+        return str(self.checkpoint or self.directory)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What is loaded, wherever it lies."""
+        read = (self.checkpoint, r"ckpt\..*") if self.checkpoint else (self.directory, WEIGHT_FILES)
+        rules = [list(rule) for rule in (self.options.map or {}).items()]
+        return {"weights": hash_of_files(*read), "only": self.options.only, "map": rules}
+
+    def check(self) -> None:
+        """Look at names and shapes, so that files which cannot be read and rules of no use are told before all work."""
+        self._mapped()
+
+    def warn_of_leakage(self, dataset: Dataset) -> None:
+        """Tell how many of the queries that measure this training the weights were trained on, as far as is known.
+
+        Ids of two collections may be alike, so a query was trained on if its text is the same, too.
+        """
+        trained = trained_queries(self.model)
+        for split in ("dev", "test"):
+            topics = dataset.topics(split)
+            same = sorted(qid for qid in leaked(trained, topics) if trained[qid] == topics[qid])
+            if same:
+                warn(
+                    f"{self.where}: {len(same)} of {len(topics)} {split} queries were trained on, for example "
+                    f"{same[0]!r}; what is measured on them is too good"
+                )
+
+    def load(self, reranker: Reranker, extractor: Any, vocabulary: str) -> str:
+        """Set what is wanted of the reranker's variables, and return a line that tells of it.
+
+        `extractor` is the options of the reranker's extractor, `vocabulary` its fingerprint. With nothing set,
+        ConfigError where encoder or vocabulary are not those of the weights; StorageError that lists all that does not
+        match, unless `strict` is off and something does.
+        """
+        wanted = [weight for weight in reranker.weights if re.search(self.options.only or "", weight.path)]
+        if not wanted:
+            paths = ", ".join(reranker.variables)
+            raise ConfigError(f"{self.options.only!r} is in no variable path: {paths}", where="init.only")
+        self._check_encoder(reranker, wanted)
+        tensors = self._renamed()
+        self._check_vocabulary(wanted, tensors, extractor, vocabulary)
+        match = self._match(reranker, wanted, tensors)
+        if not match.found or (self.options.strict and (match.missing or match.misshapen)):
+            raise self._misfit(match, len(wanted))
+        for path, value in {weight.path: self._value(weight, tensors) for weight in match.found}.items():
+            reranker.variables[path].assign(value)
+        return self._told(match, len(reranker.weights))
+
+    def _open(self) -> Tensors:
+        """By the names that they have where they lie: Hugging Face's, or the paths of a checkpoint's variables."""
+        return open_tensors(self.directory) if self.checkpoint is None else open_variables(self.checkpoint)
+
+    def _renamed(self) -> Tensors:
+        """By our names, a classifier with one label."""
+        mapped = self._mapped()
+        return mapped if self.checkpoint else one_label(mapped, self.where)
+
+    def _mapped(self) -> Tensors:
+        """By our names; ConfigError for a rule that renames nothing or makes two names one."""
+        stored = self._open()
+        names = {name: name for name in stored}
+        for pattern, replacement in (self.options.map or {}).items():
+            changed = {old: re.sub(pattern, replacement, new) for old, new in names.items()}
+            if changed == names:
+                some = ", ".join(sorted(names.values())[:5])
+                raise ConfigError(f"{pattern!r} changes none of the names ({some}, ...)", where="init.map")
+            names = changed
+        if len(set(names.values())) < len(names):
+            twice = sorted(new for new in set(names.values()) if list(names.values()).count(new) > 1)
+            raise ConfigError(f"it gives several weights one name: {', '.join(twice[:5])}", where="init.map")
+        renamed = stored.renamed({new: old for old, new in names.items()})
+        return renamed if self.checkpoint else canonical_names(renamed, self.where)
+
+    def _named(self, weight: Weight) -> dict[str, tuple[int, ...]]:
+        """What a variable consists of where it lies: names and shapes."""
+        if self.checkpoint:
+            return {weight.path: weight.shape}
+        return {canonical_name(name): weight.stored_shape() for name in weight.names}
+
+    def _match(self, reranker: Reranker, wanted: list[Weight], tensors: Tensors) -> Match:
+        match = Match([], [], [], [])
+        for weight in wanted:
+            parts = self._named(weight)
+            absent = [name for name in parts if name not in tensors]
+            wrong = [
+                f"{name} has shape {list(tensors.shapes[name])}, not {list(shape)}"
+                for name, shape in parts.items()
+                if name in tensors and tensors.shapes[name] != shape
+            ]
+            match.missing.extend(f"{name} (of {weight.path})" for name in absent)
+            match.misshapen.extend(wrong)
+            if not absent and not wrong:
+                match.found.append(weight)
+        known = {name for weight in reranker.weights for name in self._named(weight)}
+        match.unexpected.extend(sorted(name for name in tensors if name not in known and not is_buffer(name)))
+        return match
+
+    def _value(self, weight: Weight, tensors: Tensors) -> np.ndarray:
+        if self.checkpoint:
+            return tensors[weight.path]
+        return weight.joined({name: tensors[canonical_name(name)] for name in weight.names})
+
+    def _check_encoder(self, reranker: Reranker, wanted: list[Weight]) -> None:
+        ours, described = reranker.encoder.config, (self.directory / "config.json").exists()
+        if ours is None or not described or not any(weight.path.startswith("encoder/") for weight in wanted):
+            return
+        theirs = Pretrained(self.directory).config
+        differing = [name for name in (*_SIZES, *_RULES) if getattr(theirs, name) != getattr(ours, name)]
+        if differing:
+            named = "; ".join(f"{name} {getattr(theirs, name)!r}, here {getattr(ours, name)!r}" for name in differing)
+            raise ConfigError(f"{self.where} is of another encoder: {named}", where="init.model", fix=self._advice)
+
+    def _check_vocabulary(self, wanted: list[Weight], tensors: Tensors, extractor: Any, vocabulary: str) -> None:
+        tables = [weight for weight in wanted if _VOCABULARY.search(weight.path)]
+        if not any(name in tensors for weight in tables for name in self._named(weight)):
+            return
+        if extractor.build(ExtractorContext(saved=self.directory)).fingerprint != vocabulary:
+            raise ConfigError(
+                f"{self.where} is of another vocabulary: its rows of word embeddings are other words",
+                where="init.model",
+                fix=self._advice,
+            )
+
+    @property
+    def _advice(self) -> str:
+        return (
+            f"set reranker.pretrained to {self.directory}, for its encoder and vocabulary; "
+            "or load other variables alone, with init.only"
+        )
+
+    def _misfit(self, match: Match, wanted: int) -> StorageError:
+        lines = [
+            f"\n    {kind}: {listed(names)}"
+            for kind, names in (
+                ("missing", match.missing),
+                ("shapes", match.misshapen),
+                ("unexpected", match.unexpected),
+            )
+            if names
+        ]
+        return StorageError(
+            f"{len(match.found)} of the {wanted} variables that are wanted match{''.join(lines)}",
+            where=self.where,
+            fix="rename with init.map, leave variables out with init.only, or take what matches with init.strict=false",
+        )
+
+    def _told(self, match: Match, variables: int) -> str:
+        line = f"initial weights from {self.where}: {len(match.found)} of {variables} variables"
+        for kind, names in (
+            ("missing", match.missing),
+            ("other shapes", match.misshapen),
+            ("not used", match.unexpected),
+        ):
+            if names:
+                line += f"; {kind}: {len(names)} ({listed(names, most=3)})"
+        return line

@@ -1,0 +1,152 @@
+"""What `--model` and `--weights` name: weights of a run directory, a model directory, or a model of the hub."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rankcli.config.load import load_saved
+from rankcli.config.schema import RunConfig
+from rankcli.data.dataset import load_dataset
+from rankcli.errors import ConfigError, MissingError, RankcliError
+from rankcli.extractors.base import Extractor
+from rankcli.log import warn
+from rankcli.rerankers.base import Reranker
+from rankcli.rerankers.saved import FILE, load_reranker
+from rankcli.storage.base import is_remote
+from rankcli.storage.inputs import exists, local_tree
+from rankcli.storage.places import local_root
+from rankcli.text.hub import resolve
+from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
+from rankcli.training.variables import assign_variables
+
+WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
+RUN, CONFIG = "run.json", "config.yaml"
+
+
+class Model(NamedTuple):
+    """What `--model` said, and a path at which it is on this machine, or else a hub id."""
+
+    said: str
+    path: str
+
+    @property
+    def is_run_directory(self) -> bool:
+        """Whether it is what `rankcli train` leaves, rather than a directory of weights or a hub id."""
+        return (Path(self.path) / RUN).is_file()
+
+    @property
+    def config(self) -> RunConfig:
+        """The config of a run directory."""
+        return load_saved(Path(self.path) / CONFIG)
+
+    @property
+    def home(self) -> Model | None:
+        """The run directory that it is or lies in, if there is one."""
+        path = Path(self.path).absolute()
+        found = (Model(self.said, str(each)) for each in (path, path.parent.parent))
+        return next((each for each in found if each.is_run_directory), None)
+
+
+def find_model(said: str, weights: str, option: str = "--weights") -> Model:
+    """The model that `--model` says, of one in a bucket a copy of what `weights`, given as `option`, needs.
+
+    ConfigError for what can be told to be wrong without opening anything.
+    """
+    match = WEIGHTS.fullmatch(weights)
+    if not match:
+        fix = "use best, best:METRIC, last or iter:N"
+        raise ConfigError(f"unknown weights {weights!r}", where=option, fix=fix)
+    if said.startswith(("/", "./", "../", "~")) and not Path(said).expanduser().exists():
+        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
+    model = _fetched(said, match) if is_remote(said) else Model(said, said)
+    if model.is_run_directory:
+        return model
+    if _holds_folds(model):
+        raise ConfigError("this directory holds all folds", where=said, fix="give one of its fold-N directories")
+    if weights != "best":
+        raise ConfigError(f"{option} {weights} needs a run directory", where=said, fix=f"leave {option} out")
+    return model
+
+
+def _fetched(said: str, weights: re.Match[str]) -> Model:
+    """A copy of what is needed of a run directory, or of the one that weights lie in; what is neither stays where it
+    is.
+    """
+    uri = said.rstrip("/")
+    home, inside, name = uri.rpartition("/best/")
+    if exists(f"{uri}/{RUN}"):
+        return Model(said, str(local_tree(uri, (RUN, CONFIG, f"best/*/{FILE}", *_needed(uri, weights)))))
+    if inside and exists(f"{home}/{RUN}"):
+        return Model(said, str(local_tree(home, (RUN, CONFIG, f"best/{glob.escape(name)}/*")) / "best" / name))
+    return Model(said, uri)
+
+
+def _needed(uri: str, weights: re.Match[str]) -> list[str]:
+    """Which files of a run directory `weights` needs: those of a metric and, for other weights, of checkpoints."""
+    metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
+    patterns = [f"best/{glob.escape(metric)}/*"]
+    if weights["iteration"]:
+        patterns.append(f"checkpoints/{checkpoint_name(int(weights['iteration']))}/*")
+    elif weights[0] == "last":
+        patterns.append("checkpoints/*")
+    return patterns
+
+
+def _holds_folds(model: Model) -> bool:
+    fold = f"{model.path}/fold-0"
+    return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
+
+
+def open_model(model: Model, weights: str, dtype: str) -> tuple[Reranker, Extractor]:
+    """The reranker and its extractor: from a run directory by `weights`, or from a directory of weights or a hub id."""
+    directory, checkpoint = places(model, weights)
+    reranker, extractor, _ = load_reranker(directory, dtype)
+    if checkpoint is not None:
+        assign_variables(checkpoint, reranker.variables)
+    return reranker, extractor
+
+
+def places(model: Model, weights: str) -> tuple[Path, Path | None]:
+    """The directory of a model and, where `weights` are not those in it, the checkpoint that holds them."""
+    if not model.is_run_directory:
+        return resolve(model.path), None
+    said = WEIGHTS.fullmatch(weights)
+    directory = _best(model, said["metric"] if said and said["metric"] else model.config.metrics.optimize)
+    if weights.startswith("best"):
+        return directory, None
+    iteration = int(said["iteration"]) if said and said["iteration"] else None
+    return directory, find_checkpoint(Path(model.path) / "checkpoints", iteration)
+
+
+def _best(model: Model, metric: str) -> Path:
+    """The best weights by a metric. The name is looked up, not joined to a path: it came from outside."""
+    folders = sorted((Path(model.path) / "best").glob("*"))
+    kept = {path.name: path for path in folders if (path / FILE).is_file()}
+    if metric not in kept:
+        raise MissingError(
+            f"there are no best weights by {metric!r} (kept: {', '.join(kept) or 'none'})",
+            where=model.said,
+            fix="name one that is kept, or train with the metric in `metrics`",
+        )
+    return kept[metric]
+
+
+def trained_queries(model: Model) -> dict[str, str]:
+    """The texts of the queries that a run directory, or the one that weights lie in, was trained on, by id.
+
+    Empty for a model whose training is not known; if its data are not there any more, a warning says so.
+    """
+    home = model.home
+    if home is None:
+        return {}
+    config = home.config
+    data = replace(config.data, devsets=None)  # they train nothing
+    try:
+        return load_dataset(data, local_root(config.trainer.storage)).topics("train")
+    except RankcliError as error:
+        warn(f"which queries {home.said} was trained on cannot be told: {error}")
+        return {}

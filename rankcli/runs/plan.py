@@ -1,0 +1,126 @@
+"""What a run would do, for `--dry-run`: nothing is converted or trained."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr
+from io import StringIO
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.config.registry import SCHEDULES
+from rankcli.config.render import marked
+from rankcli.config.schema import output_type
+from rankcli.runs.prepare import Prepared
+from rankcli.runs.sets import TRAIN, RecordSet
+from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.training.groups import Group, groups_for, trained
+from rankcli.training.hooks import build_hooks
+
+
+def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
+    """The plan as `text`, and as `result` for machines."""
+    trainer = prepared.config.trainer
+    model = built(prepared)
+    found = {
+        "counts": dict(prepared.dataset.report),
+        "folds": folds,
+        "samples": {name: prepared.samples(name) for name in prepared.sets},
+        "steps": trainer.steps,
+        "initial": prepared.initialise(model),
+        "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
+        "run_id": prepared.run_id,
+        "cache": {name: _cache(prepared, name) for name in prepared.sets},
+    }
+    return {"result": found, "text": _text(prepared, found)}
+
+
+def built(prepared: Prepared) -> Reranker:
+    """The reranker with its first weights."""
+    config, trainer = prepared.config, prepared.config.trainer
+    context = RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, prepared.pretrained)
+    model: Reranker = config.reranker.build(context)
+    return model
+
+
+def check_parts(prepared: Prepared) -> None:
+    """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
+
+    Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said of
+    the model is said when it is built to train.
+    """
+    trainer = prepared.config.trainer
+    if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
+        with tf.Graph().as_default(), redirect_stderr(StringIO()):
+            groups = trained(groups_for(built(prepared).variables, trainer))
+            build_hooks(trainer.hooks, groups, output_type(prepared.config.reranker))
+
+
+def _group(group: Group, trainer: Any) -> dict[str, Any]:
+    """A group as it is listed; `weight_decay` is that of the variables that have one."""
+    schedule = group.options.schedule or trainer.schedule
+    return {
+        "name": group.name,
+        "pattern": group.pattern,
+        "lr": group.lr,
+        "layers": sorted({member.scale for member in group.members.values()}),
+        "weight_decay": max(member.weight_decay for member in group.members.values()),
+        "schedule": SCHEDULES.name_of(schedule) if schedule else trainer.decaytype,
+        "frozen": group.options.freeze,
+        "unfreeze_at": group.options.unfreeze_at,
+        "parameters": group.parameters,
+    }
+
+
+def _cache(prepared: Prepared, name: str) -> dict[str, Any]:
+    manifest = prepared.cached(name)
+    return {
+        "cache_id": prepared.cache_ids[name],
+        "hit": manifest is not None,
+        "bytes": manifest.total_bytes if manifest else 0,
+        "why": "" if manifest else prepared.why_missed(name),
+    }
+
+
+def _text(prepared: Prepared, found: dict[str, Any]) -> str:
+    trainer = prepared.config.trainer
+    lines = ["options (* = not the default)", *marked(prepared.config), "", "data"]
+    lines += [f"  {name}: {count}" for name, count in found["counts"].items()]
+    lines += ["", f"training{_each(found)}"]
+    lines += [
+        f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
+        *(_trained(each, found["steps"]) for each in prepared.of(TRAIN).values()),
+        "  queries to rerank: " + ", ".join(f"{name} {n}" for name, n in _reranked(found["samples"])),
+    ]
+    lines += [f"  {found['initial']}"] if found["initial"] else []
+    lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
+    lines += ["", f"run id {found['run_id']}"]
+    for name, cache in found["cache"].items():
+        state = f"hit, {cache['bytes']:,} bytes" if cache["hit"] else f"miss; {cache['why'] or 'there is no other'}"
+        lines.append(f"cache id {cache['cache_id']} ({name}): {state}")
+    return "\n".join(lines)
+
+
+def _trained(each: RecordSet, steps: int) -> str:
+    groups = f"{each.samples // steps} groups of {each.group_size} documents a step"
+    return f"  {each.name}: {groups}, {each.samples} samples"
+
+
+def _reranked(samples: dict[str, int]) -> list[tuple[str, int]]:
+    return [(name, count) for name, count in samples.items() if name.partition("/")[0] != TRAIN]
+
+
+def _described(group: dict[str, Any]) -> str:
+    count = f"{group['parameters']:,} parameters"
+    if group["frozen"]:
+        return f"frozen, {count}"
+    pattern = "" if group["pattern"] == group["name"] else f"pattern {group['pattern']!r}, "
+    layers = f" (times {group['layers'][0]:.3g} to {group['layers'][-1]:.3g} by layer)" if group["layers"][1:] else ""
+    start = f", from iteration {group['unfreeze_at'] + 1} on" if group["unfreeze_at"] else ""
+    return (
+        f"{pattern}learning rate {group['lr']:g}{layers}, {group['schedule']}{start}, "
+        f"weight decay {group['weight_decay']:g}, {count}"
+    )
+
+
+def _each(found: dict[str, Any]) -> str:
+    return f", for each of {found['folds']} folds" if found["folds"] > 1 else ""

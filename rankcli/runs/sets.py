@@ -1,0 +1,230 @@
+"""The sets of records that a run is made of: to train on, one per task; to validate on, one or several; to test on.
+
+A set is called `train`, or `train/TASK` for each task of a trainer that has several; `dev`, and `dev/NAME` for every
+further dev set; `test`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rankcli.config.identity import component_identity, digest, digest_of_items
+from rankcli.config.registry import EXTRACTORS, SAMPLERS
+from rankcli.config.schema import ALL, SPLITS, RunConfig, tasks
+from rankcli.data.dataset import Dataset
+from rankcli.data.trec import CompactRun, Qrels
+from rankcli.errors import ConfigError
+from rankcli.extractors.base import Extractor
+from rankcli.samplers.base import SamplerContext
+from rankcli.samplers.candidates import Candidates
+from rankcli.shapes import Judged
+
+TRAIN, DEV, TEST = SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSet(ABC):
+    """One set: which queries it is about, how groups of their candidates are made, and how texts are read.
+
+    `ranked` holds the candidates of the queries of the set, and maybe of others.
+    """
+
+    name: str
+    dataset: Dataset
+    ranked: CompactRun
+    options: Any  # of the extractor
+    extractor: Extractor
+
+    @property
+    def split(self) -> str:
+        """The part of the dataset's split that it is about."""
+        return self.name.partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """What the trainer calls it: the name of the task or dev set, or of the part of the split."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def judgments(self) -> Qrels:
+        """The judgments of its queries, for metrics."""
+        return self.dataset.judgments(self.split)
+
+    @property
+    def candidates(self) -> CompactRun:
+        """The first-stage run of its queries, to its full depth."""
+        return self.ranked.part(self.dataset.split[self.split])
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What its records are made of, readable."""
+        qids = sorted(self.dataset.split[self.split])
+        ranked = ((qid, sorted(self.ranked.get(qid, {}).items())) for qid in qids)
+        extractor = component_identity(EXTRACTORS, self.options)
+        extractor.pop("tokenizer", None)  # the fingerprint says what it does, wherever it came from
+        return {
+            "split": self.split,
+            "data": self.dataset.fingerprint(self.split),
+            "run": digest_of_items(ranked),
+            "relevance_level": self.dataset.relevance_level,
+            "sampler": self.made_by,
+            "extractor": {**extractor, "vocabulary": self.extractor.fingerprint},
+        }
+
+    @cached_property
+    def cache_id(self) -> str:
+        """The id of its records."""
+        return digest(self.identity)
+
+    @property
+    def judged(self) -> Judged:
+        """What its sampler sees."""
+        return self.dataset.judged(self.split, self.ranked)
+
+    @property
+    @abstractmethod
+    def made_by(self) -> dict[str, Any]:
+        """How its groups are made, for the identity."""
+
+    @property
+    @abstractmethod
+    def sampler(self) -> Any:
+        """The function from n to the ids of group n."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """How many samples a run needs."""
+
+    @property
+    @abstractmethod
+    def group_size(self) -> int:
+        """The documents of a group, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn(RecordSet):
+    """A training set: groups that a sampler draws."""
+
+    drawn_by: Any
+    seed: int
+    wanted: int
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """The sampler and its seed."""
+        return {**component_identity(SAMPLERS, self.drawn_by), "seed": self.seed}
+
+    @cached_property
+    def sampler(self) -> Any:
+        """The sampler over the training queries."""
+        level = self.dataset.relevance_level
+        return self.drawn_by.build(SamplerContext(judged=self.judged, relevance_level=level, seed=self.seed))
+
+    @property
+    def samples(self) -> int:
+        """What the training reads in all."""
+        return self.wanted
+
+    @property
+    def group_size(self) -> int:
+        """The documents of every group."""
+        return int(self.drawn_by.group_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked(RecordSet):
+    """A dev or test set: a group per query, its first `depth` candidates."""
+
+    depth: int
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """The depth."""
+        return {"depth": self.depth}
+
+    @cached_property
+    def sampler(self) -> Candidates:
+        """The queries with their candidates."""
+        return Candidates(self.judged, self.depth)
+
+    @property
+    def samples(self) -> int:
+        """The queries that have candidates."""
+        return len(self.sampler)
+
+    @property
+    def group_size(self) -> int:
+        """The documents of the largest group."""
+        return self.sampler.group_size
+
+
+def set_names(config: RunConfig) -> tuple[str, ...]:
+    """The names of all sets of a config, those to train on first."""
+    return (*_training_names(config).values(), DEV, *(f"{DEV}/{name}" for name in config.data.devsets or {}), TEST)
+
+
+def named(config: RunConfig, said: str) -> tuple[str, ...]:
+    """The sets that `said` names: one, all of a part of the split, or all; ConfigError lists what it may be."""
+    names = set_names(config)
+    found = tuple(name for name in names if said in (ALL, name, name.partition("/")[0]))
+    if not found:
+        legal = ", ".join(dict.fromkeys((*SPLITS, *names, ALL)))
+        raise ConfigError(f"there is no set of records {said!r} (there are: {legal})", where="--split")
+    return found
+
+
+def record_sets(
+    config: RunConfig, dataset: Dataset, ranked: Mapping[str, CompactRun], extractors: Mapping[str, Extractor]
+) -> dict[str, RecordSet]:
+    """All sets by name. `ranked` holds the candidates of the split under an empty name and those of further dev sets
+    under theirs, `extractors` that of the run under an empty name and those of tasks under theirs.
+    """
+    found = [
+        *_training_sets(config, dataset, ranked[""], extractors),
+        *_ranked_sets(config, dataset, ranked, extractors[""]),
+    ]
+    return {each.name: each for each in found}
+
+
+def _training_sets(
+    config: RunConfig, dataset: Dataset, ranked: CompactRun, extractors: Mapping[str, Extractor]
+) -> Iterator[RecordSet]:
+    names = _training_names(config)
+    for name, task in tasks(config).items():
+        yield Drawn(
+            name=names[name],
+            dataset=dataset,
+            ranked=ranked,
+            options=task.extractor,
+            extractor=extractors[name],
+            drawn_by=task.sampler,
+            seed=config.trainer.seed,
+            wanted=task.samples,
+        )
+
+
+def _ranked_sets(
+    config: RunConfig, dataset: Dataset, ranked: Mapping[str, CompactRun], extractor: Extractor
+) -> Iterator[RecordSet]:
+    depths = {DEV: int(config.trainer.threshold), TEST: int(config.trainer.testthreshold)}
+    sets = {DEV: dataset, **{f"{DEV}/{name}": devset for name, devset in dataset.devsets.items()}, TEST: dataset}
+    for name, data in sets.items():
+        split, _, key = name.partition("/")
+        yield Ranked(
+            name=name,
+            dataset=data,
+            ranked=ranked[key],
+            options=config.extractor,
+            extractor=extractor,
+            depth=depths[split],
+        )
+
+
+def _training_names(config: RunConfig) -> dict[str, str]:
+    """The name of every task's set."""
+    return {name: f"{TRAIN}/{name}" if name else TRAIN for name in tasks(config)}

@@ -1,0 +1,51 @@
+"""What the local disk may answer: errors that say what to do, sizes, checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+from rankcli.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_BLOCK = 1 << 20
+
+
+def measured(file: BinaryIO) -> tuple[int, int]:
+    """Size and CRC32C of what there is to read of a file."""
+    size = crc = 0
+    while block := file.read(_BLOCK):
+        size, crc = size + len(block), google_crc32c.extend(crc, block)
+    return size, crc
+
+
+@contextlib.contextmanager
+def guard(path: Path | str, needed: int | None = None) -> Iterator[None]:
+    """Turn an OSError of what is done to `path` into a StorageError that says where and what to do.
+
+    `needed` is how many bytes are written, if that is known, for the message of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        what, where, fix = (
+            error.strerror or str(error),
+            str(error.filename or path),
+            "check the path and its permissions",
+        )
+        if error.errno in _FULL:
+            wanted = "" if needed is None else f"{needed:,} bytes were to be written, "
+            what = f"{what}: {wanted}{free_bytes(Path(where)):,} bytes are free"
+            fix = "free some space (or raise the limit: `ulimit -f`), or use another place, and run again"
+        raise StorageError(what, where=where, fix=fix) from error
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free on the file system that `path` is on, or would be."""
+    return shutil.disk_usage(next(place for place in (path, *path.absolute().parents) if place.exists())).free

@@ -1,0 +1,207 @@
+"""Checkpoints: model, optimizer slots and the training's state, complete or absent.
+
+A checkpoint is a directory `iter-00001` (`iter-00001-step-000123` between iterations) with TensorFlow's `ckpt.*` and
+`state.json`. It is written under a temporary name, synced to disk, and renamed: TensorFlow itself never syncs. That
+is done in a thread while training goes on: what it writes is a snapshot, which TensorFlow takes without a copy, since
+a variable whose value somebody holds gets a new buffer with its next update.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.errors import MissingError, RankcliError, StorageError
+from rankcli.log import warn
+from rankcli.storage.disk import free_bytes, guard
+from rankcli.storage.scratch import replacing_directory, scratch, sweep
+from rankcli.training.base import State
+
+SCHEMA = 2
+_NAME = re.compile(r"iter-\d+(-step-\d+)?")
+
+
+def _bag(variables: Mapping[str, Any]) -> Any:
+    """The model's variables, by path, as something that TensorFlow saves."""
+    model = tf.Module()
+    model.by_path = dict(variables)
+    return model
+
+
+def _snapshot(module: Any) -> Any:
+    """What a module's public attributes hold now, in variables of the host under the same names."""
+    copy = tf.Module()
+    for name, value in vars(module).items():
+        if not name.startswith("_"):
+            setattr(copy, name, tf.nest.map_structure(_frozen, value))
+    return copy
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _frozen(variable: Any) -> Any:
+    with tf.device("/cpu:0"):
+        return tf.Variable(variable.read_value(), trainable=False)
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    """By number: `iter-00002` comes after `iter-00001-step-...`, and step 1000000 after step 999999."""
+    found = directory.iterdir() if directory.is_dir() else []
+    complete = (path for path in found if _NAME.fullmatch(path.name))
+    return sorted(complete, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)], reverse=True)
+
+
+def checkpoint_name(iteration: int) -> str:
+    """What the checkpoint at the end of an iteration is called."""
+    return f"iter-{iteration:05d}"
+
+
+def find_checkpoint(directory: Path, iteration: int | None) -> Path:
+    """The newest checkpoint, or the one of `iteration`; MissingError when it is not kept."""
+    names = {path.name: path for path in _newest_first(directory)}
+    wanted = next(iter(names), None) if iteration is None else checkpoint_name(iteration)
+    if wanted not in names:
+        raise MissingError(
+            f"there is no checkpoint {wanted or ''} (kept: {', '.join(names) or 'none'})", where=str(directory)
+        )
+    return names[wanted]
+
+
+class Checkpoints:
+    """The checkpoints of one run directory, of which the newest `keep` that load are kept.
+
+    Enter it while training; leaving it waits for what is being written.
+    """
+
+    def __init__(
+        self, directory: Path, run_id: str, variables: Mapping[str, Any], states: Sequence[Any], keep: int = 2
+    ) -> None:
+        self.directory, self.run_id, self.keep = directory, run_id, keep
+        self._model, self._states = _bag(variables), list(states)
+        self._broken: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def save(self, state: State, steps_per_iter: int) -> None:
+        """Begin to write a checkpoint of variables and `state` as they are now; once that is done, remove old ones.
+
+        Waits for the one before first. What goes wrong is raised by the next call of a method of this class.
+        """
+        self.wait()
+        iteration, between = divmod(state.step, steps_per_iter)
+        name = checkpoint_name(iteration) + (f"-step-{state.step:06d}" if between else "")
+        content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
+        text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
+        snapshot = self._saver(_snapshot(self._model), map(_snapshot, self._states))
+        self._writing = self._thread.submit(self._write, name, snapshot, text)
+
+    def wait(self) -> None:
+        """Return when nothing is being written any more; raise what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def written(self) -> bool:
+        """Whether a checkpoint has been completed since the last call of this or of `wait`."""
+        if self._writing is None or not self._writing.done():
+            return False
+        self.wait()
+        return True
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self.wait()
+        except RankcliError as failed:
+            if error is None:
+                raise
+            warn(str(failed))  # what ends the training is told as its reason
+        finally:
+            self._thread.shutdown()
+
+    @staticmethod
+    def _saver(model: Any, states: Iterable[Any]) -> Any:
+        return tf.train.Checkpoint(model=model, optimizers=list(states))
+
+    def _write(self, name: str, snapshot: Any, text: str) -> None:
+        """Write a checkpoint, then remove all but the newest."""
+        target = self.directory / name
+        with guard(target):
+            if name in self._broken:
+                self._set_aside(target)
+            with replacing_directory(target) as building:
+                _write_tensors(snapshot, building)
+                (building / "state.json").write_text(text)
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove all but the newest `keep` of those that load, each of them from one moment to the next."""
+        with guard(self.directory):
+            loading = [path for path in _newest_first(self.directory) if path.name not in self._broken]
+            for old in loading[self.keep :]:
+                with scratch(self.directory, old.name) as place:
+                    old.rename(place / "old")
+
+    def _set_aside(self, broken: Path) -> None:
+        """Make place for a checkpoint without deleting the one that does not load."""
+        places = (broken.with_name(f"{broken.name}.broken-{n}") for n in itertools.count(1))
+        broken.rename(next(place for place in places if not place.exists()))
+        self._broken.discard(broken.name)
+
+    def restore(self) -> State | None:
+        """Load the newest checkpoint that loads; None when there is none. Those that fail are reported and kept."""
+        if self.directory.is_dir():
+            sweep(self.directory, "iter-")
+        existing = _newest_first(self.directory)
+        for candidate in existing:
+            try:
+                state = self._load(candidate)
+                self._remove_old()  # what a kill has kept from being removed
+                return state
+            except StorageError:
+                raise
+            except Exception as error:  # TensorFlow's readers know no bounds; whatever it is, it is told
+                self._broken.add(candidate.name)
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                warn(f"{candidate}: this checkpoint does not load ({reason}); trying the one before")
+        if existing:
+            raise StorageError(
+                f"none of the {len(existing)} checkpoints loads",
+                where=str(self.directory),
+                fix="train anew with --overwrite",
+            )
+        return None
+
+    def _load(self, directory: Path) -> State:
+        content = json.loads((directory / "state.json").read_text())
+        if content["schema_version"] != SCHEMA or content["run_id"] != self.run_id:
+            raise ValueError("written by another run or another version")
+        if content.pop("sha256") != _checksum(content):
+            raise ValueError("state.json is damaged")
+        del content["schema_version"], content["run_id"]
+        self._saver(self._model, self._states).read(str(directory / "ckpt")).assert_consumed()
+        return State(**content)
+
+
+def _write_tensors(snapshot: Any, building: Path) -> None:
+    try:
+        snapshot.write(str(building / "ckpt"))
+    except tf.errors.OpError as error:
+        raise StorageError(
+            f"the checkpoint could not be written: {error.message}; {free_bytes(building):,} bytes are free",
+            where=str(building),
+            fix="free some space",
+        ) from error

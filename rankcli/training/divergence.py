@@ -1,0 +1,68 @@
+"""Losses, gradients and weights that are not finite: what is said of them, and when a training gives up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.errors import TrainingError
+from rankcli.evaluation.interpolate import Scores
+from rankcli.log import warn
+from rankcli.records.interleave import read_examples
+from rankcli.training.base import State, TrainerContext, TrainingSet
+from rankcli.training.settings import Settings
+
+PATIENCE = 20  # batches left out in a row: it is not the batches, then
+
+
+def leave_out(loss: float, state: State, options: Settings, ctx: TrainerContext) -> None:
+    """Say which batch has spoiled the step after `state`, whose loss or gradient is not finite and which has changed
+    nothing; TrainingError where `on_nan` is to stop, or after too many in a row.
+    """
+    what, value = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
+    found = f"{what} of step {state.step + 1} is {value}"
+    groups = groups_of(ctx.train, options.batches, state.step)
+    state.unusable += 1
+    if options.on_nan == "stop":
+        raise _diverged(f"{found}; its batch:\n{groups}", ctx.out)
+    if state.unusable > PATIENCE:
+        raise _diverged(f"{found}, as were the {PATIENCE} before; its batch:\n{groups}", ctx.out)
+    warn(f"{found}; this batch is left out:\n{groups}")
+
+
+def check_weights(variables: Iterable[tuple[str, Any]], step: int, out: Path) -> None:
+    """TrainingError if a variable (path, value) holds a number that is not finite after a step."""
+    for path, variable in variables:
+        if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+            raise _diverged(f"after step {step}, {path} holds a number that is not finite", out)
+
+
+def check_scores(scores: Scores, what: str, out: Path) -> None:
+    """TrainingError if a score is not finite: weights that are can still be too large to compute with."""
+    for qid, found in scores.items():
+        for docid, score in found.items():
+            if not math.isfinite(score):
+                raise _diverged(f"the score of document {docid} for query {qid} of {what} is {score}", out)
+
+
+def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> str:
+    """The groups of a step, counted from 0: a line each with the query's and the documents' ids.
+
+    `batches` says how many groups of each set a step takes. They are read again: step s uses the samples from s * batch
+    on, so that no step has to carry ids that hardly any needs.
+    """
+    lines = []
+    for name, batch in batches.items():
+        for example in read_examples(sets[name].records, step * batch, (step + 1) * batch):
+            task = f"{name}: " if len(batches) > 1 else ""
+            lines.append(f"  {task}query {example.qid}, documents {' '.join(example.docids)}")
+    return "\n".join(lines)
+
+
+def _diverged(what: str, out: Path) -> TrainingError:
+    """The error that ends a training whose numbers are not finite."""
+    fix = "lower bertlr and lr; the last checkpoint and the best weights are kept"
+    return TrainingError(what, where=str(out), fix=fix)

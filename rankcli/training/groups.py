@@ -1,0 +1,160 @@
+"""Optimizer groups: which variables are trained, at which learning rate, with which weight decay, from when on.
+
+Groups are regular expressions over variable paths, tried in order. A variable that no group claims, and a group that
+claims nothing, are errors, since both mean that something trains otherwise than was thought.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rankcli.config.registry import SCHEDULES, component, option
+from rankcli.config.types import NonNegativeFloat, PositiveInt, check_regex
+from rankcli.errors import ConfigError
+from rankcli.optimizers.base import Member
+from rankcli.training.objective import numbered
+from rankcli.training.settings import Settings
+
+LAYER = re.compile(r"^encoder/layer_(\d+)/")
+EMBEDDINGS = re.compile(r"^encoder/(embeddings|word_embeddings)")
+NOT_DECAYED = re.compile(r"(^|/)(bias|beta|gamma)$")  # biases, and what layer normalisation learns
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOptions:
+    """One optimizer group: the variables that no earlier group has claimed and whose path the pattern is found in."""
+
+    pattern: str = option(help="regular expression, looked for in paths such as `encoder/layer_0/output/kernel`")
+    exclude: str | None = option(None, "regular expression of paths to leave to later groups")
+    lr: NonNegativeFloat | None = option(None, "learning rate; needed unless the group is frozen")
+    weight_decay: NonNegativeFloat | None = option(None, "default: the trainer's")
+    schedule: Any = component(SCHEDULES, None, "learning-rate schedule; default: the trainer's")
+    freeze: bool = option(False, "never train these variables")
+    unfreeze_at: PositiveInt | None = option(None, "iterations until these variables start to train")
+
+    def __post_init__(self) -> None:
+        check_regex("pattern", self.pattern)
+        check_regex("exclude", self.exclude or "")
+        if self.freeze and (self.lr, self.weight_decay, self.schedule, self.unfreeze_at) != (None, None, None, None):
+            raise ValueError("`freeze: true` leaves nothing for lr, weight_decay, schedule and unfreeze_at to do")
+        if not self.freeze and self.lr is None:
+            raise ValueError("lr is needed (or `freeze: true`)")
+
+    def claims(self, path: str) -> bool:
+        """Whether the variable at `path` is one of the group's, if no earlier group has it."""
+        left_out = self.exclude is not None and re.search(self.exclude, path)
+        return bool(re.search(self.pattern, path)) and not left_out
+
+
+@dataclass(frozen=True)
+class Group:
+    """The variables of a group by path, each with its own factor on the learning rate and its own weight decay."""
+
+    name: str
+    options: GroupOptions
+    members: dict[str, Member]
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression of its paths."""
+        return self.options.pattern
+
+    @property
+    def lr(self) -> float:
+        """The learning rate before any schedule; 0 where it is frozen."""
+        return self.options.lr or 0.0
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables by path."""
+        return {path: member.variable for path, member in self.members.items()}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the group holds."""
+        return sum(int(variable.shape.num_elements()) for variable in self.variables.values())
+
+    def starts_at(self, steps_per_iter: int) -> int:
+        """The global step at which it starts to train."""
+        return (self.options.unfreeze_at or 0) * steps_per_iter
+
+
+def groups_for(variables: Mapping[str, Any], trainer: Settings) -> list[Group]:
+    """The groups of the trainable ones of `variables`: those of `trainer.groups`, or of `bertlr` and `lr`.
+
+    ConfigError when nothing would be trained, or where groups and variables do not fit.
+    """
+    trainable = {path: variable for path, variable in variables.items() if variable.trainable}
+    wanted = _named(trainer.groups) or _shorthand(trainable, trainer.bertlr, trainer.lr)
+    scales = _layer_scales(variables, trainer.layerdecay)
+    usual = trainer.optimizer.weight_decay if trainer.weight_decay is None else trainer.weight_decay
+    groups = []
+    for (name, options), paths in zip(wanted, _claimed(trainable, wanted), strict=True):
+        decays = _weight_decays(paths, options.weight_decay, usual)
+        members = {path: Member(trainable[path], scales[path], decays[path]) for path in paths}
+        groups.append(Group(name, options, members))
+    if all(group.options.freeze for group in groups):
+        raise ConfigError("every variable is frozen", where="trainer.groups", fix="leave one group to train")
+    return groups
+
+
+def trained(groups: Iterable[Group]) -> list[Group]:
+    """Those that are not frozen for good."""
+    return [group for group in groups if not group.options.freeze]
+
+
+def _named(groups: Sequence[GroupOptions]) -> list[tuple[str, GroupOptions]]:
+    """Groups are called by their patterns; `(2)` behind it tells one that repeats a pattern."""
+    return list(zip(numbered([group.pattern for group in groups]), groups, strict=True))
+
+
+def _shorthand(paths: Iterable[str], bertlr: float, lr: float) -> list[tuple[str, GroupOptions]]:
+    """What `bertlr` and `lr` stand for; a model without an encoder, or with nothing else, has one group."""
+    encoder = [path.startswith("encoder/") for path in paths]
+    groups = [("bertlr", GroupOptions(pattern="^encoder/", lr=bertlr)), ("lr", GroupOptions(pattern="", lr=lr))]
+    return [group for group, needed in zip(groups, (any(encoder), not all(encoder)), strict=True) if needed]
+
+
+def _claimed(paths: Iterable[str], wanted: Sequence[tuple[str, GroupOptions]]) -> list[list[str]]:
+    """The paths of each group, every one in the first that claims it."""
+    claimed: list[list[str]] = [[] for _ in wanted]
+    unclaimed: list[str] = []
+    for path in paths:
+        first = next((n for n, (_, options) in enumerate(wanted) if options.claims(path)), None)
+        (unclaimed if first is None else claimed[first]).append(path)
+    if unclaimed:
+        raise ConfigError(
+            f"no optimizer group claims {', '.join(unclaimed)}",
+            where="trainer.groups",
+            fix='add a last group for all others: {pattern: "", lr: ...} or {pattern: "", freeze: true}',
+        )
+    if empty := [repr(options.pattern) for (_, options), found in zip(wanted, claimed, strict=True) if not found]:
+        raise ConfigError(
+            f"these optimizer groups claim no variable: {', '.join(empty)}",
+            where="trainer.groups",
+            fix="compare with the paths of the model, and with the groups before them",
+        )
+    return claimed
+
+
+def _layer_scales(paths: Iterable[str], decay: float) -> dict[str, float]:
+    """decay ^ (layers between a variable and the top one): embeddings are below the lowest, a head is at the top."""
+    paths = list(paths)
+    layers = {path: int(found[1]) for path in paths if (found := LAYER.match(path))}
+    if decay != 1 and not layers:
+        raise ConfigError("the model has no encoder of layers", where="trainer.layerdecay", fix="leave layerdecay out")
+    depth = 1 + max(layers.values(), default=-1)
+    below = {path: depth if EMBEDDINGS.match(path) else depth - 1 - layers.get(path, depth - 1) for path in paths}
+    return {path: decay**distance for path, distance in below.items()}
+
+
+def _weight_decays(paths: Sequence[str], own: float | None, usual: float) -> dict[str, float]:
+    """0 for biases and norms, unless a group that says its weight decay itself holds nothing else."""
+    spared = {path for path in paths if NOT_DECAYED.search(path)}
+    if own is not None and len(spared) == len(paths):
+        spared = set()
+    decay = usual if own is None else own
+    return {path: 0.0 if path in spared else decay for path in paths}

@@ -1,0 +1,82 @@
+"""What a training changes: the model with its initial weights, and the optimizers of its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.config.schema import output_type
+from rankcli.log import say
+from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.training.base import TrainerContext
+from rankcli.training.gradients import Batches, by_replica, stacked
+from rankcli.training.groups import groups_for, trained
+from rankcli.training.hooks import build_hooks
+from rankcli.training.loss_scale import LossScale
+from rankcli.training.rates import Rates
+from rankcli.training.settings import Settings
+from rankcli.training.step import TrainingStep
+from rankcli.training.strategy import per_replica
+
+
+class Learner:
+    """A reranker, the optimizers of its groups that are not frozen, their learning rates, and the training step.
+
+    It is made in the scope of `strategy`, on whose devices all of it lies.
+    """
+
+    def __init__(self, options: Settings, ctx: TrainerContext, strategy: Any) -> None:
+        self._options, self._strategy = options, strategy
+        with strategy.scope():
+            self.reranker: Reranker = ctx.reranker.build(
+                RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
+            )
+            if told := ctx.initialise(self.reranker):
+                say(told)
+            self._groups = trained(groups_for(self.reranker.variables, options))
+            self._optimizers = {group.name: options.optimizer.build(group.members) for group in self._groups}
+            self.scale = LossScale() if options.dtype == "float16" else None
+            hooks = build_hooks(options.hooks, self._groups, output_type(ctx.reranker))
+        self.rates = Rates(self._groups, options)
+        self.step = TrainingStep(
+            strategy,
+            self.reranker,
+            hooks.objective(options.losses()),
+            self._optimizers,
+            options.seed,
+            accumulate=options.accumulate,
+            scale=self.scale,
+            penalties=hooks.penalties,
+            hooks=hooks.gradients,
+        )
+
+    def train(self, batches: Sequence[Batches], first: int, replicas: int) -> list[dict[str, Any]]:
+        """What the optimizer steps from `first` on give: on a batch per step, replica of this host and micro-batch."""
+        batches = stacked(batches, self._options.accumulate)
+        steps = range(first, first + len(batches) // replicas)
+        given = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._given, steps))
+        if self._options.steps_per_execution == 1:
+            given = tf.nest.map_structure(lambda value: tf.constant(value[0]), given)
+            return [self.step(per_replica(self._strategy, batches), *given)]
+        stacks = per_replica(self._strategy, by_replica(batches, replicas))
+        return self.step.several(stacks, *tf.nest.map_structure(tf.constant, given))
+
+    def _given(self, step: int) -> Any:
+        """What a step is given beside its batch: its number, the shares of the tasks, and of every group its learning
+        rate and whether it is trained.
+        """
+        shares = tf.nest.map_structure(np.float32, self._options.shares(step))
+        rates, active = self.rates(step), self.rates.active(step)
+        return np.int32(step), shares, np.array(list(rates.values()), np.float32), np.array(active)
+
+    @property
+    def states(self) -> list[Any]:
+        """What a checkpoint holds beside the model: the optimizers' slots, and the loss scale if there is one."""
+        return [part.state for part in (*self._optimizers.values(), self.scale) if part is not None]
+
+    def trained_variables(self) -> Iterator[tuple[str, Any]]:
+        """The variables that steps change, with their paths."""
+        return (entry for group in self._groups for entry in group.variables.items())

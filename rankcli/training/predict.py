@@ -1,0 +1,105 @@
+"""Scores of query-document pairs: of a TFRecord cache, or of examples at hand."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.evaluation.interpolate import Scores
+from rankcli.extractors.base import Extractor
+from rankcli.log import Progress
+from rankcli.records.interleave import Part, Records, read_examples
+from rankcli.records.reader import Rows, prediction_batches
+from rankcli.rerankers.base import Reranker
+from rankcli.shapes import Batch, Example, Floats
+from rankcli.training.hosts import Hosts
+from rankcli.training.step import Step, prediction_step
+from rankcli.training.strategy import is_static, per_replica
+
+IN_FLIGHT = 2  # batches that a replica computes at once; a third gained nothing
+EVALBATCH = 64  # pairs per step when evalbatch is 0: larger batches gained nothing on a CPU
+
+
+class Predictor:
+    """Scores a cache with a reranker; its compiled step is kept from one call to the next."""
+
+    def __init__(self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0) -> None:
+        self.strategy, self.extractor, self.hosts = strategy, extractor, Hosts(strategy)
+        replicas = strategy.num_replicas_in_sync
+        wanted = evalbatch or EVALBATCH
+        self.evalbatch = -(-wanted // replicas) * replicas
+        self._step: Step = prediction_step(strategy, reranker)
+
+    def scores(self, records: Records, label: str, on_batch: Callable[[], None] = lambda: None) -> Scores:
+        """Scores of all pairs of a cache by query and document, float32, on every host.
+
+        `on_batch` is called after every step and may raise. Each host reads some of the queries.
+        """
+        part = Part(self.hosts.index, self.hosts.index + 1, self.hosts.count)
+        with Progress(records.manifest.documents, label, "pairs") as bar:
+            return self.score(read_examples(records, part=part), bar, on_batch)
+
+    def score(self, examples: Iterable[Example], bar: Progress, on_batch: Callable[[], None] = lambda: None) -> Scores:
+        """Scores of all pairs of the examples of all hosts, on every host.
+
+        With several, they make the same number of steps, the last ones perhaps with nothing to do.
+        """
+        found: Scores = {}
+        for done in self._in_step(self._scored(iter(examples), found)):
+            bar.advance(done)
+            on_batch()
+        told = self.hosts.all_gather(json.dumps(found).encode()) if self.hosts.count > 1 else ()
+        for content in told:
+            found.update(json.loads(content))
+        return found
+
+    def _scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
+        """Scores this host's examples, batch by batch; yields how many pairs there were in it."""
+        batches = prediction_batches(
+            examples,
+            self.extractor,
+            evalbatch=self.evalbatch // self.hosts.count,
+            replicas=self.hosts.replicas,
+            static=is_static(self.strategy),
+        )
+        with closing(batches), closing(self._overlapped(batches)) as computed:
+            for scores, ids in computed:
+                for values, pairs in zip(scores, ids, strict=True):
+                    for (qid, docid), score in zip(pairs, values[: len(pairs)].tolist(), strict=True):
+                        found.setdefault(qid, {})[docid] = score
+                yield sum(map(len, ids))
+
+    def _overlapped(
+        self, batches: Iterator[tuple[list[Batch], Rows]]
+    ) -> Generator[tuple[list[Floats], Rows], None, None]:
+        """What `batches` score per replica, in their order. A single replica computes several at once: what one of them
+        leaves idle, between its operations and at their ends, the others use.
+        """
+        if self.strategy.num_replicas_in_sync > 1:
+            yield from ((self._compute(batch), ids) for batch, ids in batches)
+            return
+        pending: deque[tuple[Future[list[Floats]], Rows]] = deque()
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            for batch, ids in batches:
+                pending.append((pool.submit(self._compute, batch), ids))
+                if len(pending) > IN_FLIGHT:  # the last one waits for its turn
+                    future, done = pending.popleft()
+                    yield future.result(), done
+            for future, done in pending:
+                yield future.result(), done
+
+    def _compute(self, batch: list[Batch]) -> list[Floats]:
+        return [tf.reshape(scores, [-1]).numpy() for scores in self._step(per_replica(self.strategy, batch))]
+
+    def _in_step(self, counts: Iterator[int]) -> Iterator[int]:
+        """`counts`, and then 0 for as long as another host has more."""
+        if self.hosts.count == 1:
+            yield from counts
+            return
+        while self.hosts.max_over_hosts(int((count := next(counts, None)) is not None)):
+            yield count or 0

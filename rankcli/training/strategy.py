@@ -1,0 +1,102 @@
+"""Devices: the tf.distribute strategy, and batches handed to its replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.errors import ConfigError
+from rankcli.training.cluster import cluster_strategy
+from rankcli.training.settings import Settings
+
+
+def open_devices(options: Settings) -> Any:
+    """The strategy of a training, its seed set; ConfigError where its devices cannot share a batch evenly."""
+    make_runtime_deterministic(options.seed)
+    strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+    replicas, accumulate = strategy.num_replicas_in_sync, options.accumulate
+    for groups in options.batches.values():
+        if groups % (replicas * accumulate):
+            raise ConfigError(
+                f"{groups} groups cannot be dealt evenly to {replicas} devices"
+                + (f" in {accumulate} micro-batches each" if accumulate > 1 else ""),
+                where="trainer.batch",
+                fix=f"use a multiple of {replicas * accumulate}",
+            )
+    return strategy
+
+
+def make_runtime_deterministic(seed: int) -> None:
+    """Same inputs, same bits: on one kind and number of devices."""
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = None) -> Any:
+    """The strategy called `name`. `auto`: the TPU that is named, else all GPUs, else the CPU."""
+    if name == "tpu" or (name == "auto" and tpuname):
+        from rankcli.training.tpu import tpu_strategy
+
+        return tpu_strategy(tpuname or "local", tpuzone)
+    if name == "multiworker":
+        return cluster_strategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "cpu" or not gpus:
+        return tf.distribute.OneDeviceStrategy("/cpu:0")
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+
+
+def is_static(strategy: Any) -> bool:
+    """Whether the devices compile for fixed shapes."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+class Traced:
+    """A function as a graph that takes tensors of any shape, so that it is made once and not for each new shape.
+
+    Where devices compile for fixed shapes it is made for each.
+    """
+
+    def __init__(self, strategy: Any, function: Callable[..., Any]) -> None:
+        self._static = is_static(strategy)
+        # Without AutoGraph, which would replace our errors by its own.
+        self._graph = tf.function(function, reduce_retracing=True, autograph=False)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the graph, made first if it is not there yet."""
+        if not self._static and self.count == 0:
+            self._graph.get_concrete_function(*tf.nest.map_structure(_of_any_shape, args))
+        return self._graph(*args)
+
+    @property
+    def count(self) -> int:
+        """How often it was made."""
+        return int(self._graph.experimental_get_tracing_count())
+
+
+def _of_any_shape(value: Any) -> Any:
+    """The type of a tensor, or of one per replica, without its sizes."""
+    spec = tf.type_spec_from_value(value)
+    parts = [
+        tf.TensorSpec([None] * part.shape.rank, part.dtype) for part in tf.nest.flatten(spec, expand_composites=True)
+    ]
+    return parts[0] if isinstance(spec, tf.TensorSpec) else type(spec)(*parts)
+
+
+def per_replica(strategy: Any, batches: Sequence[Any]) -> Any:
+    """One batch, or one of every task, for each replica of this host, as `strategy.run` takes them; all of the same
+    shapes.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return tf.nest.map_structure(tf.convert_to_tensor, batches[0])
+
+    def distribute(*leaves: Any) -> Any:
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.convert_to_tensor(leaves[context.replica_id_in_sync_group % len(leaves)])
+        )
+
+    return tf.nest.map_structure(distribute, *batches)

@@ -1,0 +1,45 @@
+"""Batches of every task at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+
+from rankcli.records.reader import training_batches
+from rankcli.shapes import Batch
+from rankcli.training.base import TrainingSet
+
+
+def task_batches(
+    train: Mapping[str, TrainingSet],
+    groups: Mapping[str, int],
+    *,
+    parts: int,
+    start: int,
+    steps: int,
+    static: bool,
+    here: range | None = None,
+    at_once: Iterable[int] = (),
+) -> Iterator[list[dict[str, Batch]]]:
+    """Per step from `start` on, for each of `parts` (replicas and micro-batches), one batch of every task.
+
+    Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only what the
+    parts `here` need is read, by default all. `at_once`, gone through once for each task, says how many steps come
+    together; by default each comes alone.
+    """
+    readers = [
+        training_batches(
+            train[task].records,
+            train[task].extractor,
+            batch=count,
+            replicas=parts,
+            start_step=start,
+            steps=steps,
+            static=static,
+            here=here,
+            at_once=at_once or itertools.repeat(1),
+        )
+        for task, count in groups.items()
+    ]
+    for batches in zip(*readers, strict=True):
+        yield [dict(zip(groups, part, strict=True)) for part in zip(*batches, strict=True)]

@@ -1,0 +1,1 @@
+"""The verbs, without click: each does what one command is for."""

@@ -1,0 +1,58 @@
+"""Convert samples to cached TFRecords ahead of training, on one machine or on several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rankcli.config.schema import RunConfig
+from rankcli.records import convert as conversion
+from rankcli.records.convert import Part
+from rankcli.records.manifest import Manifest
+from rankcli.records.workers import available_cpus
+from rankcli.runs.prepare import Prepared, prepare
+from rankcli.runs.sets import named
+
+
+def convert(
+    config: RunConfig, *, split: str = "all", part: Part | None = None, finalize: bool = False
+) -> dict[str, Any]:
+    """Make (or find) the records of one set, of all sets of a part of the split, or of all; returns `text` and, per
+    set, where they are.
+
+    With `part`, only the shards of that part are written; with `finalize`, what all parts wrote is checked and
+    published.
+    """
+    names = named(config, split)
+    prepared = prepare(config)
+    if part is not None:
+        return _part(prepared, names, part)
+    found = {}
+    for name in names:
+        manifest = conversion.finalize(prepared.job(name)) if finalize else prepared.records(name).manifest
+        found[name] = _found(prepared, manifest)
+    text = "\n".join(
+        f"{name}: {it['samples']} samples, {it['bytes']:,} bytes, {it['path']}" for name, it in found.items()
+    )
+    return {"result": found, "text": text}
+
+
+def _found(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "cache_id": manifest.cache_id,
+        "path": f"{prepared.storage.uri}/{manifest.location}",
+        "samples": manifest.samples,
+        "bytes": manifest.total_bytes,
+    }
+
+
+def _part(prepared: Prepared, names: tuple[str, ...], part: Part) -> dict[str, Any]:
+    """The shards of one part of every set."""
+    done = {name: conversion.convert_part(prepared.job(name), part, available_cpus()) for name in names}
+    text = "\n".join(f"{name}: {shards} shards are written, part {part}" for name, shards in done.items())
+    return {
+        "result": {
+            name: {"cache_id": prepared.cache_ids[name], "part": str(part), "shards": shards}
+            for name, shards in done.items()
+        },
+        "text": f"{text}\nwhen all parts are: rankcli convert --finalize",
+    }

@@ -1,0 +1,154 @@
+"""Rerank a TREC run with a trained model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from rankcli.config.identity import digest_of_items
+from rankcli.data.dataset import load_dataset
+from rankcli.data.files import replacing
+from rankcli.data.store import open_store
+from rankcli.data.trec import write_query
+from rankcli.errors import ConfigError, DataError
+from rankcli.evaluation.runs import rerank as merge
+from rankcli.log import Progress
+from rankcli.records.extract import examples_of
+from rankcli.records.prefetch import prefetch
+from rankcli.runs.candidates import first_stage, read_topics
+from rankcli.runs.directory import versions
+from rankcli.runs.hosts import check_same
+from rankcli.runs.model import Model, find_model, open_model, trained_queries
+from rankcli.runs.stream import Counts, Inputs, Ranked, blocks, run_in, survey
+from rankcli.shapes import Example
+from rankcli.storage.disk import guard
+from rankcli.storage.places import local_root
+from rankcli.storage.scratch import scratch
+from rankcli.training.hosts import Hosts
+from rankcli.training.predict import Predictor
+from rankcli.training.strategy import make_runtime_deterministic, make_strategy
+
+TAG = "rankcli-reranked"  # as in the run directory's own test.run
+
+
+def rerank(
+    *,
+    model: str,
+    output: str | Path,
+    weights: str = "best",
+    docs: str | None = None,
+    queries: str | None = None,
+    run: str | None = None,
+    depth: int | None = None,
+    split: str = "test",
+    evalbatch: int = 0,
+    amp: str = "none",
+    strategy: str = "auto",
+) -> dict[str, Any]:
+    """Score the first `depth` documents of each query and write the reordered run to `output`.
+
+    Without `docs`, `queries` and `run` the run directory's own data and candidates of `split` are reranked. Of several
+    hosts, each needs the model and the files; the first one writes.
+    """
+    given = [docs, queries, run]
+    if any(given) and not all(given):
+        raise ConfigError("give all of --docs, --queries and --run, or none of them")
+    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given))
+    return opened(output=output, docs=docs, queries=queries, run=run, depth=depth, split=split)
+
+
+class Reranking:
+    """A model that is open: it reranks run after run, and compiles once."""
+
+    def __init__(
+        self,
+        model: str,
+        weights: str = "best",
+        evalbatch: int = 0,
+        amp: str = "none",
+        strategy: str = "auto",
+        own: bool = False,
+    ) -> None:
+        self.model = find_model(model, weights)
+        if own and not self.model.is_run_directory:
+            raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
+        make_runtime_deterministic(0)
+        devices = make_strategy(strategy)
+        with devices.scope():
+            reranker, self.extractor = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
+            reranker.freeze()
+        self.hosts = Hosts(devices)
+        self.predictor = Predictor(devices, reranker, self.extractor, evalbatch)
+
+    def __call__(
+        self,
+        *,
+        output: str | Path,
+        docs: str | None = None,
+        queries: str | None = None,
+        run: str | None = None,
+        depth: int | None = None,
+        split: str = "test",
+    ) -> dict[str, Any]:
+        """Rerank a run, or one of the model's own run directory; what was done, for people and for programs."""
+        if docs and queries and run:
+            inputs = _given_inputs(self.model, docs, queries, run)
+        else:
+            inputs = _own_inputs(self.model, split)
+        with self.hosts.together(), scratch(local_root(), "rerank") as folder:
+            inputs, counts = survey(inputs, depth)
+            if self.hosts.count > 1:
+                given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": versions()}
+                check_same(self.hosts, given)
+            with guard(folder), (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
+                self._rerank(inputs, depth, counts, file)
+            if self.hosts.chief:
+                with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
+                    shutil.copyfileobj(file, stream)
+        return _outcome(counts, output)
+
+    def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO) -> None:
+        """Write the queries in the run's order, each as soon as its block is scored."""
+        left = counts.lines
+        with (
+            Progress(counts.pairs, "reranking", "pairs") as bar,
+            closing(prefetch(self._extracted(inputs, depth), ahead=1)) as extracted,
+        ):
+            for block, examples in extracted:
+                scores = self.predictor.score(examples, bar)
+                for qid, found in merge({query.qid: query.scores for query in block}, scores).items():
+                    write_query(file, qid, found, TAG)
+                    left -= len(found)
+        if left:
+            raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+
+    def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[Ranked], list[Example]]]:
+        """Every block, with the examples of this host's part of it."""
+        for block in blocks(inputs, depth):
+            samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
+            yield block, examples_of(samples, self.extractor, inputs.queries, inputs.store)
+
+
+def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:
+    done = {"output": str(output), **asdict(counts)}
+    text = f"{output}: {counts.lines} lines for {counts.queries} queries, {counts.pairs} pairs scored"
+    return {"result": done, "text": text}
+
+
+def _own_inputs(model: Model, split: str) -> Inputs:
+    """The data of a run directory, and the candidates of one part of its split."""
+    config = model.config
+    root = local_root(config.trainer.storage)
+    dataset = load_dataset(config.data, root)
+    found = first_stage(dataset, config.data.run, root)
+    run = found.part(sorted(dataset.split[split]))
+    return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", dataset.topics("train"))
+
+
+def _given_inputs(model: Model, docs: str, queries: str, run: str) -> Inputs:
+    store = open_store(docs, None, local_root())
+    return Inputs(store, read_topics(queries), run_in(run), run, trained_queries(model))

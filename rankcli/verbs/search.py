@@ -1,0 +1,72 @@
+"""Search files into a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from rankcli.data import formats
+from rankcli.data.joins import join_queries
+from rankcli.data.store import DocStore, open_store
+from rankcli.data.trec import Qrels, Run, read_qrels, write_run
+from rankcli.evaluation import trec
+from rankcli.log import say, warn
+from rankcli.runs.candidates import read_topics, warn_unanswered
+from rankcli.searchers.base import SearcherContext
+from rankcli.searchers.bm25 import BM25
+from rankcli.searchers.tune import GRID, Tuned, tune
+
+
+def search(
+    docs: str,
+    queries: str,
+    output: str,
+    options: Any,
+    scratch: Path,
+    *,
+    format: formats.Format | None = None,
+    tag: str = "rankcli",
+    tune_qrels: str | None = None,
+    metric: str = "ndcg_cut_10",
+    relevance_level: int = 1,
+) -> dict[str, Any]:
+    """Search every query of a file and write the run.
+
+    With `tune_qrels`, the k1 and b that are best for `metric` on those judgments replace those of `options`, which must
+    then be BM25's. Returns what was done: documents, queries, answered (queries with a result), lines, seconds and,
+    where it tuned, k1, b and the table of all that was tried.
+    """
+    start = time.monotonic()
+    if tune_qrels is not None:
+        trec.check_metrics([metric])
+    store = open_store(docs, format, scratch)
+    topics = read_topics(queries, format)
+    done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}
+    if tune_qrels is not None:
+        tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)
+        options = dataclasses.replace(options, k1=tuned.k1, b=tuned.b)
+        done |= {
+            "k1": tuned.k1,
+            "b": tuned.b,
+            "table": [{"k1": k1, "b": b, metric: v} for (k1, b), v in tuned.table.items()],
+        }
+    run = options.build(SearcherContext(store)).search(topics)
+    write_run(output, run, tag)
+    warn_unanswered(run, topics)
+    answered = sum(bool(found) for found in run.values())
+    return done | {"answered": answered, "lines": sum(map(len, run.values())), "seconds": time.monotonic() - start}
+
+
+def _tuned(
+    store: DocStore, topics: dict[str, str], path: str, options: BM25, metric: str, relevance_level: int
+) -> Tuned:
+    def value(qrels: Qrels, run: Run) -> float:
+        return trec.means(trec.evaluate(qrels, run, [metric], relevance_level))[metric]
+
+    qrels = read_qrels(path)
+    judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
+    say(f"tuning k1 and b: {len(GRID)} settings on {len(judged)} judged queries")
+    warn("the tuned settings have seen these judgments: figures on the same queries are too good")
+    return tune(store, topics, judged, value, options=options)

@@ -1,0 +1,99 @@
+"""What changes the id of a cache, what that of a run, and what neither."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from rankcli.runs.prepare import Prepared, prepare
+
+
+def ids(tiny, *overrides: str) -> tuple[dict[str, str], str]:
+    prepared: Prepared = prepare(tiny("crossencoder", *overrides))
+    return prepared.cache_ids, prepared.run_id
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["trainer.evalbatch=7", "trainer.fastforward=false", "trainer.usecache=false", "trainer.strategy=mirrored"],
+)
+def test_how_a_run_is_carried_out_is_in_no_id(tiny, override: str) -> None:
+    assert ids(tiny, override) == ids(tiny)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trainer.niters=5",
+        "trainer.itersize=8",
+        "trainer.batch=3",
+        "trainer.bertlr=1e-4",
+        "trainer.loss=pairwise_hinge",
+        "reranker.dropout=0.2",
+        "metrics.optimize=map",
+    ],
+)
+def test_how_it_trains_is_in_the_run_id_alone(tiny, override: str) -> None:
+    caches, run = ids(tiny, override)
+    assert caches == ids(tiny)[0] and run != ids(tiny)[1]
+
+
+@pytest.mark.parametrize(
+    ("override", "splits"),
+    [
+        ("extractor.maxqlen=5", {"train", "dev", "test"}),
+        ("data.run={name: bm25, k1: 1.5}", {"train", "dev", "test"}),
+        ("sampler.nneg=2", {"train"}),
+        ("trainer.seed=1", {"train"}),
+        ("trainer.threshold=5", {"dev"}),
+        ("trainer.testthreshold=5", {"test"}),
+        ("data.folds.fold=1", {"train", "dev", "test"}),
+    ],
+)
+def test_what_records_are_made_of_is_in_the_cache_id_of_the_splits_it_touches(tiny, override, splits) -> None:
+    before, after = ids(tiny)[0], ids(tiny, override)[0]
+    assert {split for split in before if before[split] != after[split]} == splits
+
+
+def test_a_changed_judgment_of_a_training_query_changes_the_training_records_alone(tiny, tmp_path) -> None:
+    before = ids(tiny)
+    prepared = prepare(tiny())
+    qid = prepared.dataset.split["train"][0]
+    with (tmp_path / "qrels.txt").open("a") as qrels:
+        qrels.write(f"{qid} 0 d1 1\n")
+    after = ids(tiny)
+    assert {split for split in before[0] if before[0][split] != after[0][split]} == {"train"}
+    assert before[1] != after[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "caches", "run_id"),
+    [
+        ([], ["2660f9743566d36e", "2cd7154cdb7d0dc8", "39db6d165b0526f9"], "0b610a5095bb13d3"),
+        (
+            ["sampler=triplet", "trainer.loss=pairwise_hinge"],
+            ["f4aff5148152db6c", "2cd7154cdb7d0dc8", "39db6d165b0526f9"],
+            "153a7ae90b1d980c",
+        ),
+        (
+            ["data.folds.fold=1", "trainer.seed=1", "trainer.threshold=5"],
+            ["8dc31fb4f64c23ce", "9d3de90d2f813377", "04461dc20d4bdfa3"],
+            "d3551f0e36d1c0fb",
+        ),
+    ],
+)
+def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, caches, run_id) -> None:
+    """A change here makes every cache anew and every run another: it must be meant, and say so in the changelog.
+
+    The vocabulary, which libraries make, is taken out.
+    """
+    ranks = [(n, rank, (2 * n + rank) % 24) for n in range(12) for rank in range(10)]
+    lines = (f"q{n} Q0 d{doc} {rank + 1} {10 - rank} x\n" for n, rank, doc in ranks)
+    (tmp_path / "given.run").write_text("".join(lines))
+    prepared = prepare(tiny("TFKNRM", f"data.run={tmp_path}/given.run", *overrides))
+    vocabulary = SimpleNamespace(fingerprint="fixed")
+    sets = {name: dataclasses.replace(each, extractor=vocabulary) for name, each in prepared.sets.items()}
+    fixed = dataclasses.replace(prepared, sets=sets)
+    assert [*fixed.cache_ids.values()] == caches and fixed.run_id == run_id
