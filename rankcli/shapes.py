@@ -61,8 +61,8 @@ class TokenSequence:
 class Chunks(NamedTuple):
     """Flat tokens in rows of one sequence each, for attention: chunks of sequences of like length.
 
-    Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `token_at` [P + 1]: for each place of all chunks in turn,
-    the index of its token, or of the last token, which is padding, if the place is empty; its last entry is a dummy.
+    Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `token_at` [P + 1]: for each place of all chunks in
+    turn, the index of its token, or of the last token (padding) if the place is empty; its last entry is a dummy.
     `place_of` [T]: the place of each token; the dummy for padding.
     """
 
@@ -100,17 +100,16 @@ class Field(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a reranker and a loss see: labels, weights, doc_mask [B, K] and the extractor's named fields.
+    """The input of rerankers and losses: labels and doc_mask [B, K], named columns and the extractor's named fields.
 
-    `doc_mask` is False on document places that only pad; a group that only pads has no True at all and weights of zero.
-    `extras` holds optional [B, K] tensors such as `teacher_scores`.
+    `doc_mask` is False on document places that only pad; a group that only pads has no True at all. `columns` are
+    float32 [B, K] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that no sampler gives is not there.
     """
 
     labels: Any
-    weights: Any
     doc_mask: Any
+    columns: dict[str, Any]
     fields: dict[str, Field]
-    extras: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,8 @@ def test_a_loss_is_one_finite_value_per_group_that_padding_does_not_change(name:
         labels, scores = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
         labels[:, 0], scores[:, :3] = 1, [[0.5, -1, 2], [3, 2.5, 0.1]]
         mask = np.arange(4)[None, :] < np.full((2, 1), 3)
-        part = [tf.constant(x[:, :width]) for x in (labels, np.ones((2, 4), np.float32), mask)]
-        return loss(Batch(*part, fields={}, extras={}), tf.constant(scores[:, :width])).numpy()
+        part = [tf.constant(x[:, :width]) for x in (labels, mask)]
+        return loss(Batch(*part, columns={}, fields={}), tf.constant(scores[:, :width])).numpy()
 
     assert value(3).shape == (2,) and np.isfinite(value(3)).all() and (value(3) > 0).all()
     np.testing.assert_allclose(value(4), value(3), rtol=1e-6)

@@ -80,7 +80,7 @@ class HeldOutLoss(Measuring):
         groups = self.drawn(scores)
         found = [[scores[group.qid][docid] for docid in group.docids] for group in groups]
         labels = np.array([group.labels for group in groups], np.float32)
-        batch = Batch(labels, np.ones_like(labels), np.ones(labels.shape, bool), {}, {})
+        batch = Batch(labels, np.ones(labels.shape, bool), {}, {})
         loss = float(tf.reduce_mean(self.loss(batch, tf.constant(found, tf.float32))))
         if not self.best or loss < self.best["value"]:
             self.best = {"iter": now.iteration, "value": loss}

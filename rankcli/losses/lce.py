@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.losses.base import FLOOR, Loss, masked
+from rankcli.losses.base import FLOOR, Loss, masked, weights_of
 from rankcli.shapes import Batch, OutputType
 
 
@@ -26,7 +26,7 @@ class LCE:
         """The loss function."""
 
         def loss(batch: Batch, scores: Any) -> Any:
-            relevance = masked(batch, tf.nn.relu(batch.labels) * batch.weights)
+            relevance = masked(batch, tf.nn.relu(batch.labels) * weights_of(batch))
             target = tf.math.divide_no_nan(relevance, tf.reduce_sum(relevance, axis=1, keepdims=True))
             return -tf.reduce_sum(target * tf.nn.log_softmax(masked(batch, scores, FLOOR), axis=1), axis=1)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses.base import Loss
+from rankcli.losses.base import Loss, weights_of
 from rankcli.shapes import Batch, OutputType
 
 
@@ -27,7 +27,7 @@ class PairwiseHinge:
         def loss(batch: Batch, scores: Any) -> Any:
             real = tf.logical_and(batch.doc_mask[:, :, None], batch.doc_mask[:, None, :])
             better = tf.logical_and(real, batch.labels[:, :, None] > batch.labels[:, None, :])
-            cost = tf.nn.relu(self.margin - (scores[:, :, None] - scores[:, None, :])) * batch.weights[:, :, None]
+            cost = tf.nn.relu(self.margin - (scores[:, :, None] - scores[:, None, :])) * weights_of(batch)[:, :, None]
             pairs = tf.cast(better, scores.dtype)
             return tf.math.divide_no_nan(tf.reduce_sum(cost * pairs, axis=[1, 2]), tf.reduce_sum(pairs, axis=[1, 2]))
 

@@ -83,4 +83,4 @@ def _batch(part: Sequence[Example], fields: dict[str, Field], shape: Shape, taug
         labels[b, filled], weights[b, filled], doc_mask[b, filled] = example.labels, example.weights, True
         if example.teacher_scores is not None:
             teacher[b, filled] = example.teacher_scores
-    return Batch(labels, weights, doc_mask, fields, {"teacher_scores": teacher} if taught else {})
+    return Batch(labels, doc_mask, {"weight": weights, **({"teacher": teacher} if taught else {})}, fields)

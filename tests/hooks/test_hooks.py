@@ -172,7 +172,7 @@ for replicas, accumulate in ((1, 1), (2, 1), (2, 2)):
         model = Linear()
         named = dict(zip(model.variables, optimizers(model), strict=True))
     step = TrainingStep(strategy, model, two, named, 1, accumulate=accumulate)
-    tasks = [{"a": part["train"], "b": batch(part["train"].extras["x"], 1 + part["train"].labels)["train"]}
+    tasks = [{"a": part["train"], "b": batch(part["train"].columns["x"], 1 + part["train"].labels)["train"]}
              for part in batches]
     share = {"a": Share(tf.constant(8.0), tf.constant(1.0)), "b": Share(tf.constant(8.0), tf.constant(0.5))}
     made = per_replica(strategy, stacked(tasks, accumulate))

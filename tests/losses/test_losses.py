@@ -19,10 +19,9 @@ def batch(
     shape = np.shape(labels)
     return Batch(
         labels=tf.constant(labels, tf.float32),
-        weights=tf.constant(weights if weights is not None else np.ones(shape), tf.float32),
         doc_mask=tf.constant(mask if mask is not None else np.ones(shape, bool)),
+        columns={"weight": tf.constant(weights if weights is not None else np.ones(shape), tf.float32)},
         fields={},
-        extras={},
     )
 
 

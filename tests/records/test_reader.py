@@ -158,14 +158,14 @@ def test_defect_15_samples_are_read_in_numeric_order(tmp_path: Path) -> None:
 def test_a_training_batch_is_its_samples_laid_out(cache: Records) -> None:
     (batch,) = list(training_batches(cache, EXTRACTOR, batch=4, steps=5))[2]
     examples = [expected(n) for n in range(8, 12)]
-    assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all() and (batch.weights == 1).all()
+    assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all() and (batch.columns["weight"] == 1).all()
     sequences = [EXTRACTOR.sequences(example) for example in examples]
     wanted = {3 * b + s.doc: [s.ids.tolist()] for b, made in enumerate(sequences) for s in made["pair"]}
     assert read_pairs(batch.fields["pair"]) == wanted
     assert batch.fields["query"].owner.tolist() == [0, 1, 2, 3]
     lengths = [len(example.query) for example in examples]
     assert (batch.fields["query"].layout.places >= 0).sum(axis=1).tolist() == lengths
-    assert batch.fields["pair"].layout.ids.dtype == np.int32 and batch.extras == {}
+    assert batch.fields["pair"].layout.ids.dtype == np.int32 and list(batch.columns) == ["weight"]
 
 
 def test_training_goes_on_at_any_step(cache: Records) -> None:
@@ -277,7 +277,7 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
         assert len(batches) == len(rows) == replicas
         assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
         for batch, ids in zip(batches, rows, strict=True):
-            assert batch.doc_mask.sum() == len(ids) and not batch.weights[len(ids) :].any()
+            assert batch.doc_mask.sum() == len(ids) and not batch.columns["weight"][len(ids) :].any()
             assert (
                 len(batch.labels) == -(-evalbatch // replicas)
                 if static

@@ -41,7 +41,7 @@ def golden_batch(kind):
     places = np.arange(ids.size, dtype=np.int32).reshape(ids.shape)
     layout = Layout(ids, positions, segments, np.where(mask, rows[:, None], -1), np.where(mask, places, -1))
     zeros = np.zeros((len(ids), 1), np.float32)
-    batch = Batch(zeros, zeros, np.ones(zeros.shape, bool), {"pair": Field(layout, rows)}, {})
+    batch = Batch(zeros, np.ones(zeros.shape, bool), {}, {"pair": Field(layout, rows)})
     return tf.nest.map_structure(tf.constant, batch), golden["logits"]
 
 

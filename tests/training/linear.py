@@ -22,14 +22,14 @@ from rankcli.training.step import TrainingStep
 
 
 class Linear:
-    """Scores x . encoder + bias in the compute dtype; `x` [B, K, 2] are the batch's extras. Dropout is on the input."""
+    """Scores x . encoder + bias in the compute dtype; `x` [B, K, 2] is a column. Dropout is on the input."""
 
     def __init__(self, dtype: str = "float32", rate: float = 0.0) -> None:
         self.dtype, self.rate = dtype, rate
         self.variables = {"encoder/w": tf.Variable([1.0, -2.0]), "head/b": tf.Variable([0.5])}
 
     def scores(self, batch: Batch, dropout: Dropout | None = None) -> Any:
-        x = tf.cast(batch.extras["x"], self.dtype)
+        x = tf.cast(batch.columns["x"], self.dtype)
         if dropout is not None and self.rate:
             x = dropout.apply(x, self.rate)
         w, b = (tf.cast(self.variables[path], self.dtype) for path in ("encoder/w", "head/b"))
@@ -72,7 +72,7 @@ def shares(groups: int) -> dict[str, Share]:
 def batch(x: Any, labels: Any) -> dict[str, Batch]:
     """Of a single task, groups of the documents `x` [B, K, 2]."""
     x, labels = np.asarray(x, np.float32), np.asarray(labels, np.float32)
-    return {TRAIN: Batch(labels, np.ones_like(labels), np.ones(labels.shape, bool), {}, {"x": x})}
+    return {TRAIN: Batch(labels, np.ones(labels.shape, bool), {"x": x}, {})}
 
 
 def optimizers(model: Linear, name: str = "sgd", **options: Any) -> list[Optimizer]:

@@ -22,7 +22,7 @@ def batch(pairs: int, lengths: tuple[int, ...], width: int) -> Batch:
     sequence = np.where(taken, 0, -1).astype(np.int32)
     layout = Layout(*(np.zeros(taken.shape, np.int32) for _ in range(3)), sequence, sequence)
     mask = np.arange(pairs + 2)[None] < pairs
-    return Batch(mask, mask, mask, {"pair": Field(layout, np.zeros(len(lengths), np.int32))}, {})
+    return Batch(mask, mask, {}, {"pair": Field(layout, np.zeros(len(lengths), np.int32))})
 
 
 def step(meter: Meter, clock: Clock, waiting: float, seconds: float, *batches: Batch) -> None:
