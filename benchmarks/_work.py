@@ -20,7 +20,7 @@ from rankcli.config.load import load_config
 from rankcli.data.trec import Run, ranking
 from rankcli.records.workers import available_cpus
 from rankcli.runs.prepare import Prepared, prepare
-from rankcli.shapes import Sample
+from rankcli.shapes import Record, Sample
 from rankcli.text.weights import read_tensors, write_tensors
 
 NEGATIVES, DEPTH = 7, 100
@@ -137,10 +137,10 @@ class Collection:
         """Tokens of the sequence of each (query, document) as rankcli reads it: what is cut off is not counted."""
         data, extractor = self.prepared.dataset, self.prepared.extractor
         qids, docids = zip(*pairs, strict=True)
-        queries = extractor.encode("query", [data.queries[qid] for qid in qids]).tokens
-        docs = extractor.encode("doc", data.docs.texts(docids)).tokens
+        queries = extractor.encode("query", [Record(qid, data.queries[qid]) for qid in qids]).tokens
+        docs = extractor.encode("doc", list(map(Record, docids, data.docs.texts(docids)))).tokens
         both = zip(queries, docs, strict=True)
-        return np.array([3 + len(q) + min(len(d), extractor.doc_budget(len(q))) for q, d in both])
+        return np.array([3 + len(q) + min(len(d), extractor.budget("doc", {"query": len(q)})) for q, d in both])
 
     def task(self, does: str, **more: Any) -> dict[str, Any]:
         """A task for a contender."""

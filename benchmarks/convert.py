@@ -41,7 +41,9 @@ from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.extractors.passage import Passage
 from rankcli.log import Progress
-from rankcli.records.convert import ConversionJob, convert
+from rankcli.records.convert import convert
+from rankcli.records.steps import ConversionJob
+from rankcli.records.texts import Topics
 from rankcli.records.workers import available_cpus
 from rankcli.runs.candidates import first_stage
 from rankcli.samplers.base import Sampler, SamplerContext
@@ -157,7 +159,7 @@ def _rankcli(task: Task, scratch: str) -> dict[str, float]:
             samples=task.samples,
             group_size=1 + NEGATIVES,
             extractor=task.extractor,
-            queries=task.dataset.queries,
+            queries=Topics(task.dataset.queries),
             docs=task.dataset.docs,
             storage=open_storage(f"{folder}/records"),
             work=Path(folder, "work"),
@@ -224,7 +226,7 @@ def _report(rounds: list[dict[str, Any]], options: argparse.Namespace, extractor
         "processes": options.processes,
         "maxseqlen": PASSAGE.maxseqlen,
         "maxqlen": PASSAGE.maxqlen,
-        "vocabulary": f"{extractor.vocab_size} ({extractor.fingerprint[:12]})",
+        "vocabulary": f"{extractor.streams['doc'].vocab_size} ({extractor.fingerprint[:12]})",
     }
     print_report(over_rounds("samples_ratio"), rounds, checks, conditions)
 

@@ -1,4 +1,4 @@
-"""The one data shape, from ids to device batches. Plain NumPy: no TensorFlow, no text.
+"""The one data shape, from ids to device batches. Plain NumPy: no TensorFlow.
 
 sample (ids of a group) -> example (tokens of a group) -> sequences (what an encoder reads) -> batch (laid out, fixed
 shapes). K is the number of documents of a group, B of groups in a batch; a *slot* is one document place of a batch, b *
@@ -17,44 +17,66 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
+SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
 OutputType = Literal["logits", "probability", "log_probability"]  # what a reranker's scores are
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The ids of one group: one query with K documents and their labels."""
+    """The ids of one group: one query with K documents, their labels and named columns of K numbers."""
 
     qid: str
     docids: tuple[str, ...]
     labels: tuple[float, ...]
+    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+class Record(NamedTuple):
+    """A query or a document: its id and its text."""
+
+    id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An extracted group: what one TFRecord holds. Tokens are unpadded and without special tokens.
+    """An extracted group, as one TFRecord holds it. Tokens are unpadded and without special tokens.
 
-    `query` is the query's token ids, `docs` one array of token ids per document; `labels`, `weights` and, where there
-    are any, `teacher_scores` are float32 [K].
+    `queries` and `docs` hold the token ids of each stream by its name: of the query, and one array per document.
+    `labels` are float32 [K], `columns` float32 [K] or [K, W] by name.
     """
 
     qid: str
     docids: tuple[str, ...]
-    query: Ints
-    docs: tuple[Ints, ...]
     labels: Floats
-    weights: Floats
-    teacher_scores: Floats | None = None
+    queries: Mapping[str, Ints] = field(default_factory=dict)
+    docs: Mapping[str, tuple[Ints, ...]] = field(default_factory=dict)
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all its texts together."""
+        return sum(map(len, self.queries.values())) + sum(len(ids) for docs in self.docs.values() for ids in docs)
+
+    def single(self, k: int) -> Example:
+        """The group of document k alone."""
+        here = slice(k, k + 1)
+        docs = {stream: texts[here] for stream, texts in self.docs.items()}
+        columns = {name: values[here] for name, values in self.columns.items()}
+        return Example(self.qid, self.docids[here], self.labels[here], self.queries, docs, columns)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
-    """One sequence as an encoder reads it: token ids and segment ids, both [T], special tokens included.
+    """One sequence as an encoder reads it: token ids, segment ids and parts, all [T], special tokens included.
 
-    `doc` is the document of the group (0..K-1) that it belongs to; 0 in fields at query level.
+    `parts` gives each token's part: `SPECIAL`, `QUERY` or `DOC`. `doc` is the document of the group (0..K-1) that the
+    sequence belongs to; 0 in fields at query level.
     """
 
     ids: Ints
     segments: Ints
+    parts: Ints
     doc: int = 0
 
 
@@ -74,10 +96,10 @@ class Chunks(NamedTuple):
 class Layout(NamedTuple):
     """N sequences laid out in memory, int32; only the reader and the encoder know how.
 
-    `ids`, `positions`, `segments` and `sequence` (of which sequence it is a token; -1 on padding) have an entry per
-    token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for those that
-    compile for fixed shapes, each row with one sequence or several. `places` [N, M] tells which tokens, counted through
-    all rows, make up a sequence; -1 behind its end.
+    `ids`, `positions`, `segments`, `parts` and `sequence` (the number of a token's sequence; -1 on padding) have an
+    entry per token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for
+    those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] holds the tokens of each
+    sequence, counted through all rows; -1 after its end.
     """
 
     ids: Any
@@ -85,6 +107,7 @@ class Layout(NamedTuple):
     segments: Any
     sequence: Any
     places: Any
+    parts: Any
     chunks: Any = ()
 
 
@@ -103,13 +126,14 @@ class Batch(NamedTuple):
     """The input of rerankers and losses: labels and doc_mask [B, K], named columns and the extractor's named fields.
 
     `doc_mask` is False on document places that only pad; a group that only pads has no True at all. `columns` are
-    float32 [B, K] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that no sampler gives is not there.
+    float32 [B, K] or [B, K, W] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that nobody gives is
+    not there.
     """
 
     labels: Any
     doc_mask: Any
     columns: dict[str, Any]
-    fields: dict[str, Field]
+    fields: dict[str, Any]  # a Field, or of a dense one a tensor [B, K, width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +146,33 @@ class Encoded:
     lengths: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
-    """What a field holds: its level, and the longest sequence in tokens."""
+class StreamSpec(NamedTuple):
+    """One tokenisation of all texts of a level, over `vocab_size` token ids."""
 
     level: Level
+    vocab_size: int
+
+
+class SequenceSpec(NamedTuple):
+    """A field of token sequences of one stream's vocabulary, padded with `pad_id`, none longer than `max_length`.
+
+    At document level a document has at least one sequence and at most `most`.
+    """
+
+    level: Level
+    stream: str
     max_length: int
+    pad_id: int = 0
+    most: int = 1
+
+
+class DenseSpec(NamedTuple):
+    """A field of numbers, float32 [B, K, width]: features of each query and document."""
+
+    width: int
+
+
+FieldSpec = SequenceSpec | DenseSpec
 
 
 @dataclass(frozen=True)

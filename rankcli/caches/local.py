@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankcli.records import convert
+from rankcli.records.steps import LOCK
 from rankcli.storage import claim, inputs, mirror
 from rankcli.storage.disk import guard
 from rankcli.storage.locks import exclusive, taken
 
 WORK, RUN, TREE = "work in progress", "copies of run directories", "copies of directories"
-_LOCKS = {WORK: convert.LOCK, RUN: claim.LOCK, TREE: inputs.LOCK}  # whoever works in a folder has this file in it
+_LOCKS = {WORK: LOCK, RUN: claim.LOCK, TREE: inputs.LOCK}  # whoever works in a folder has this file in it
 _FOLDERS = {WORK: "work", RUN: mirror.FOLDER, TREE: inputs.FOLDER}
 
 

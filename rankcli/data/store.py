@@ -11,10 +11,13 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from rankcli.data import irds
 from rankcli.data.files import sha256_file
@@ -22,6 +25,7 @@ from rankcli.data.formats import DOCUMENT_READERS, Format, detect
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
+from rankcli.shapes import Record
 from rankcli.storage.atomic import publish
 from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
@@ -77,6 +81,26 @@ class DocStore:
         while part := set(islice(iterator, _CHUNK)):
             absent |= part - self.known(part)
         return absent
+
+    def ordinals(self, docids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The row of each document; DataError for an id that is not in the collection."""
+        rows: dict[str, int] = {docid: int(n) for docid, n in self._select("id, n", list(dict.fromkeys(docids)))}
+        missing = next((docid for docid in docids if docid not in rows), None)
+        if missing is not None:
+            raise DataError(f"document {missing!r} is not in the collection", where=self.source)
+        return np.array([rows[docid] for docid in docids], np.int64)
+
+    def records(self, ordinals: Sequence[int]) -> list[Record]:
+        """Id and text of the documents in these rows."""
+        found: dict[int, Record] = {}
+        try:
+            for start in range(0, len(ordinals), _CHUNK):
+                part = list(ordinals[start : start + _CHUNK])
+                query = f"SELECT n, id, text FROM docs WHERE n IN ({','.join('?' * len(part))})"
+                found |= {n: Record(docid, _unpacked(text)) for n, docid, text in self._db().execute(query, part)}
+        except (sqlite3.Error, zlib.error) as error:
+            raise self._damaged(error) from error
+        return [found[n] for n in ordinals]
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Id and text of every document, in file order. Several threads may take turns in asking for the next one."""

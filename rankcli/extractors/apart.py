@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
-from rankcli.shapes import Example, FieldSpec, TokenSequence
+from rankcli.shapes import DOC, QUERY, Example, Floats, Level, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
@@ -40,16 +41,16 @@ class ApartExtractor(SubwordExtractor):
         self.template = tokenizer.single_template
         self.query_room = room(self.template, options.maxqlen, 0, "the query")
         self.doc_room = room(self.template, options.maxdoclen, 0, "the document")
-        fields = {"query": FieldSpec("query", options.maxqlen), "doc": FieldSpec("doc", options.maxdoclen)}
-        super().__init__(tokenizer, fields, {"query": self.query_room, "doc": self.doc_room})
+        lengths: dict[str, tuple[Level, int]] = {"query": ("query", options.maxqlen), "doc": ("doc", options.maxdoclen)}
+        super().__init__(tokenizer, lengths, {"query": self.query_room, "doc": self.doc_room})
 
-    def doc_budget(self, query_tokens: int) -> int:
-        """What the special tokens leave of `maxdoclen`, whatever the query."""
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
+        """The places that the special tokens leave of `maxdoclen`, whatever the query."""
         return self.doc_room
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`query`: the query alone; `doc`: each document alone."""
-        query = TokenSequence(*self.template.fill(example.query[: self.query_room]))
-        filled = [self.template.fill(doc[: self.doc_room]) for doc in example.docs]
-        docs = [TokenSequence(ids, segments, doc) for doc, (ids, segments) in enumerate(filled)]
-        return {"query": [query], "doc": docs}
+        query = self.template.fill(example.queries["query"][: self.query_room], kinds=(QUERY,))
+        filled = [self.template.fill(doc[: self.doc_room], kinds=(DOC,)) for doc in example.docs["doc"]]
+        docs = [TokenSequence(*arrays, doc) for doc, arrays in enumerate(filled)]
+        return {"query": [TokenSequence(*query)], "doc": docs}

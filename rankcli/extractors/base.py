@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from rankcli.shapes import Encoded, Example, FieldSpec, Floats, Level, TokenSequence
+from rankcli.shapes import (
+    DenseSpec,
+    Encoded,
+    Example,
+    FieldSpec,
+    Floats,
+    Record,
+    SequenceSpec,
+    StreamSpec,
+    TokenSequence,
+)
 
 Made = TypeVar("Made")
 
@@ -35,24 +45,48 @@ class ExtractorContext:
 
 
 class Extractor(Protocol):
-    """Texts to tokens (once per text, in batches), and the tokens of a group to the sequences an encoder reads."""
+    """Texts to tokens (once per text, in batches), and the tokens of a group to the fields that a reranker reads."""
 
+    streams: Mapping[str, StreamSpec]  # by name; empty where no text is read
     fields: Mapping[str, FieldSpec]
-    vocab_size: int
-    pad_id: int
+    columns: tuple[str, ...]  # that it reads of an example; somebody must give them
+    tables: Mapping[str, Floats]  # per token id of a stream: "idf" [vocab_size], "vectors" [vocab_size, D]
     fingerprint: str  # sha256 of what decides the tokens: vocabulary and rules; part of cache ids
-    idf: Floats | None  # [vocab_size] inverse document frequencies, where the extractor computes them
 
-    def encode(self, level: Level, texts: Sequence[str]) -> Encoded:
-        """Token ids of each text, without special tokens, cut to the most ever kept at that level."""
+    def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
+        """Token ids of each text, without special tokens, cut to the most ever kept in that stream."""
 
-    def doc_budget(self, query_tokens: int) -> int:
-        """How many tokens of a document are read together with a query of `query_tokens` tokens."""
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
+        """The tokens of a document that are read in a stream with a query of so many tokens in each query stream."""
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
-        """The sequences of each field for one group, documents in order, every document at least one sequence."""
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
+        """The fields of one group: token sequences, documents in order, every document at least one; or float32
+        [K, width].
+        """
 
     def save(self, directory: Path) -> None:
         """Write what `ExtractorContext(saved=directory)` needs, as Hugging Face tokenizer files where there is a
         tokenizer.
         """
+
+
+def sequence_spec(extractor: Extractor, field: str) -> SequenceSpec:
+    """A field of token sequences; ValueError where it holds numbers."""
+    spec = extractor.fields[field]
+    if isinstance(spec, DenseSpec):
+        raise ValueError(f"the field {field!r} holds numbers, not token sequences")
+    return spec
+
+
+def vocab_size(extractor: Extractor, field: str) -> int:
+    """The number of token ids that occur in a field."""
+    return extractor.streams[sequence_spec(extractor, field).stream].vocab_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorOptions:
+    """The base of every extractor's options, with the constants that the registry and the config check read."""
+
+    version: ClassVar[int] = 1
+    fields: ClassVar[tuple[str, ...]] = ()  # the names of the fields that it makes
+    columns: ClassVar[tuple[str, ...]] = ()  # the columns that it reads

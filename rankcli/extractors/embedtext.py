@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,15 +12,28 @@ import numpy as np
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.errors import MissingError
-from rankcli.extractors.base import ExtractorContext
-from rankcli.shapes import Encoded, Example, FieldSpec, Ints, Level, TokenSequence
+from rankcli.extractors.base import ExtractorContext, ExtractorOptions
+from rankcli.shapes import (
+    DOC,
+    QUERY,
+    Encoded,
+    Example,
+    FieldSpec,
+    Floats,
+    Ints,
+    Level,
+    Record,
+    SequenceSpec,
+    StreamSpec,
+    TokenSequence,
+)
 from rankcli.text.stemming import Stemmer
 from rankcli.text.vocabulary import PAD_ID, Rules, Vocabulary
 
 
 @EXTRACTORS.register("embedtext")
 @dataclass(frozen=True, kw_only=True)
-class EmbedText:
+class EmbedText(ExtractorOptions):
     """The words (runs of letters and digits) of query and documents, as ids of a vocabulary counted on the collection.
 
     The vocabulary comes with inverse document frequencies log(1 + (N - df + 0.5) / (df + 0.5)) of its words, N being
@@ -53,28 +66,33 @@ class EmbedText:
 
 
 class EmbedTextExtractor:
-    """The fields `query`, one sequence per group, and `doc`, one per document."""
+    """The fields `query`, one sequence per group, and `doc`, one per document; the table `idf`."""
+
+    columns: tuple[str, ...] = ()
 
     def __init__(self, options: EmbedText, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
-        self.vocab_size, self.pad_id = vocabulary.size, PAD_ID
-        self.fingerprint, self.idf = vocabulary.fingerprint, vocabulary.idf
+        self.vocabulary, self.fingerprint = vocabulary, vocabulary.fingerprint
+        self.tables: Mapping[str, Floats] = {"idf": vocabulary.idf}
         self._keep: dict[Level, int] = {"query": options.maxqlen, "doc": options.maxdoclen}
-        self.fields = {"query": FieldSpec("query", options.maxqlen), "doc": FieldSpec("doc", options.maxdoclen)}
+        self.streams: Mapping[str, StreamSpec] = {level: StreamSpec(level, vocabulary.size) for level in self._keep}
+        self.fields: Mapping[str, FieldSpec] = {
+            level: SequenceSpec(level, level, longest, PAD_ID) for level, longest in self._keep.items()
+        }
 
-    def encode(self, level: Level, texts: Sequence[str]) -> Encoded:
+    def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
         """The ids of each text's words, cut to `maxqlen` or `maxdoclen`."""
-        tokens = self.vocabulary.encode(texts)
-        return Encoded([ids[: self._keep[level]].copy() for ids in tokens], [len(ids) for ids in tokens])
+        tokens = self.vocabulary.encode([record.text for record in records])
+        kept = self._keep[self.streams[stream].level]
+        return Encoded([ids[:kept].copy() for ids in tokens], [len(ids) for ids in tokens])
 
-    def doc_budget(self, query_tokens: int) -> int:
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
         """`maxdoclen`, whatever the query."""
         return self._keep["doc"]
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`query`: the query's words; `doc`: each document's."""
-        docs = [self._sequence("doc", ids, doc) for doc, ids in enumerate(example.docs)]
-        return {"query": [self._sequence("query", example.query, 0)], "doc": docs}
+        docs = [self._sequence("doc", ids, doc) for doc, ids in enumerate(example.docs["doc"])]
+        return {"query": [self._sequence("query", example.queries["query"], 0)], "doc": docs}
 
     def save(self, directory: Path) -> None:
         """Write the vocabulary."""
@@ -82,4 +100,5 @@ class EmbedTextExtractor:
 
     def _sequence(self, level: Level, ids: Ints, doc: int) -> TokenSequence:
         kept = ids[: self._keep[level]].astype(np.int32)
-        return TokenSequence(kept, np.zeros_like(kept), doc)
+        part = QUERY if level == "query" else DOC
+        return TokenSequence(kept, np.zeros_like(kept), np.full_like(kept, part), doc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
-from rankcli.shapes import Example, FieldSpec, Level, TokenSequence
+from rankcli.shapes import Example, Floats, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
@@ -44,16 +45,15 @@ class PassageExtractor(SubwordExtractor):
         self.maxqlen, self.template = options.maxqlen, tokenizer.pair_template
         self.room = options.maxseqlen - self.template.special
         room(self.template, options.maxseqlen, options.maxqlen, "the document")
-        keep: dict[Level, int] = {"query": options.maxqlen, "doc": self.room}
-        super().__init__(tokenizer, {"pair": FieldSpec("doc", options.maxseqlen)}, keep)
+        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, {"query": options.maxqlen, "doc": self.room})
 
-    def doc_budget(self, query_tokens: int) -> int:
-        """What the query and the special tokens leave of `maxseqlen`."""
-        return self.room - min(query_tokens, self.maxqlen)
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
+        """The places that the query and the special tokens leave of `maxseqlen`."""
+        return self.room - min(query_tokens["query"], self.maxqlen)
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`pair`: query and document, one sequence per document."""
-        query = example.query[: self.maxqlen]
-        budget = self.doc_budget(len(query))
-        filled = [self.template.fill(query, doc[:budget]) for doc in example.docs]
-        return {"pair": [TokenSequence(ids, segments, doc) for doc, (ids, segments) in enumerate(filled)]}
+        query = example.queries["query"][: self.maxqlen]
+        budget = self.room - len(query)
+        filled = [self.template.fill(query, doc[:budget]) for doc in example.docs["doc"]]
+        return {"pair": [TokenSequence(*arrays, doc) for doc, arrays in enumerate(filled)]}

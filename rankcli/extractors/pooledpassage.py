@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
-from rankcli.shapes import Example, FieldSpec, Ints, Level, TokenSequence
+from rankcli.shapes import Example, Floats, Ints, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
@@ -55,20 +55,20 @@ class PooledPassageExtractor(SubwordExtractor):
         room(self.template, options.maxseqlen, options.maxqlen + options.passagelen - 1, "the passage")
         self.kept = options.passagelen + options.stride * (options.numpassages - 1)
         longest = options.maxqlen + options.passagelen + self.template.special
-        keep: dict[Level, int] = {"query": options.maxqlen, "doc": self.kept}
-        super().__init__(tokenizer, {"pair": FieldSpec("doc", longest)}, keep)
+        keep = {"query": options.maxqlen, "doc": self.kept}
+        super().__init__(tokenizer, {"pair": ("doc", longest)}, keep, options.numpassages)
 
-    def doc_budget(self, query_tokens: int) -> int:
-        """What all windows cover together, whatever the query."""
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
+        """The tokens that all windows cover together, whatever the query."""
         return self.kept
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`pair`: query and passage, the passages of a document in order."""
-        query = example.query[: self.options.maxqlen]
+        query = example.queries["query"][: self.options.maxqlen]
         return {
             "pair": [
                 TokenSequence(*self.template.fill(query, passage), doc)
-                for doc, tokens in enumerate(example.docs)
+                for doc, tokens in enumerate(example.docs["doc"])
                 for passage in self._passages(tokens)
             ]
         }

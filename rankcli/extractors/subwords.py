@@ -9,14 +9,16 @@ from pathlib import Path
 from rankcli.config.registry import option
 from rankcli.config.types import PositiveInt
 from rankcli.errors import ConfigError, MissingError
-from rankcli.extractors.base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext, ExtractorOptions
 from rankcli.log import say
-from rankcli.shapes import Encoded, FieldSpec, Floats, Level
+from rankcli.shapes import Encoded, FieldSpec, Floats, Level, Record, SequenceSpec, StreamSpec
 from rankcli.text.tokenizer import Template, Tokenizer, train_wordpiece
+
+LEVELS: tuple[Level, ...] = ("query", "doc")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubwordOptions:
+class SubwordOptions(ExtractorOptions):
     """The options of every extractor over subword tokens."""
 
     tokenizer: str | None = option(
@@ -44,19 +46,30 @@ class SubwordOptions:
 
 
 class SubwordExtractor:
-    """The common part of the built extractors; `keep` is the most tokens of a text ever kept at each level."""
+    """The common part of the built extractors: a stream `query` and a stream `doc` over one vocabulary.
 
-    idf: Floats | None = None
+    `lengths` gives the level and the longest sequence of each field, `keep` the most tokens of a text ever kept in each
+    stream.
+    """
 
-    def __init__(self, tokenizer: Tokenizer, fields: Mapping[str, FieldSpec], keep: Mapping[Level, int]) -> None:
-        self.tokenizer, self.fields, self._keep = tokenizer, fields, keep
-        self.vocab_size, self.pad_id, self.fingerprint = tokenizer.vocab_size, tokenizer.pad_id, tokenizer.fingerprint
+    columns: tuple[str, ...] = ()
 
-    def encode(self, level: Level, texts: Sequence[str]) -> Encoded:
-        """Token ids of each text, without special tokens, cut to the most ever kept at that level."""
-        tokens = self.tokenizer.encode(texts)
+    def __init__(
+        self, tokenizer: Tokenizer, lengths: Mapping[str, tuple[Level, int]], keep: Mapping[str, int], most: int = 1
+    ) -> None:
+        self.tokenizer, self._keep, self.fingerprint = tokenizer, keep, tokenizer.fingerprint
+        self.streams: Mapping[str, StreamSpec] = {name: StreamSpec(name, tokenizer.vocab_size) for name in LEVELS}
+        self.fields: Mapping[str, FieldSpec] = {
+            name: SequenceSpec(level, level, longest, tokenizer.pad_id, most if level == "doc" else 1)
+            for name, (level, longest) in lengths.items()
+        }
+        self.tables: Mapping[str, Floats] = {}
+
+    def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
+        """Token ids of each text, without special tokens, cut to the most ever kept in that stream."""
+        tokens = self.tokenizer.encode([record.text for record in records])
         # a copy, so that the uncut tokens of a long text are let go
-        return Encoded([ids[: self._keep[level]].copy() for ids in tokens], [len(ids) for ids in tokens])
+        return Encoded([ids[: self._keep[stream]].copy() for ids in tokens], [len(ids) for ids in tokens])
 
     def save(self, directory: Path) -> None:
         """Write the tokenizer's files."""

@@ -1,14 +1,15 @@
 """Examples to bytes and back: serialised `tf.train.Example` messages, made without TensorFlow.
 
-Features, all of them bytes lists: `qid` and `docids` (UTF-8), `query` and `docs` (token ids in the dtype that the
-manifest names), `labels`, `weights` and, where there are any, `teacher_scores` (float32). Numbers are little-endian.
+Features, all of them bytes lists: `qid` and `docids` (UTF-8), `labels` and `column/NAME` (float32), and `tokens/STREAM`
+(token ids in the dtype that the manifest names; one value in a stream of queries, else one per document). Numbers are
+little-endian.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,28 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from rankcli.records.damage import damaged
-from rankcli.shapes import Example, Floats, Ints
+from rankcli.shapes import Example, Floats, Ints, Level, StreamSpec
 
 TOKEN_DTYPES = ("uint8", "uint16", "uint32")
 _FLOATS = np.dtype("<f4")
 _FIRST, _SECOND = 0x0A, 0x12  # protobuf's tags of the fields 1 and 2, their content preceded by its length
-_PER_DOCUMENT = ("labels", "weights", "teacher_scores")
+
+
+class Stream(NamedTuple):
+    """The tokens of one stream as records hold them: of queries or of documents, in which dtype."""
+
+    level: Level
+    dtype: str
+
+    @property
+    def token(self) -> np.dtype[Any]:
+        """The dtype of a token id."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of a token id."""
+        return self.token.itemsize
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -29,46 +46,83 @@ def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
     return np.dtype(next(name for name in TOKEN_DTYPES if vocab_size - 1 <= np.iinfo(name).max))
 
 
-def encode(example: Example, dtype: npt.DTypeLike) -> bytes:
-    """The bytes of `example` with token ids as `dtype`; equal examples give equal bytes."""
-    tokens, teacher = _little_endian(np.dtype(dtype)), example.teacher_scores
-    return encode_parts(
-        qid=example.qid.encode(),
-        docids=[listed(docid.encode()) for docid in example.docids],
-        query=_bytes(example.query, tokens),
-        docs=[listed(_bytes(document, tokens)) for document in example.docs],
-        labels=_bytes(example.labels, _FLOATS),
-        weights=_bytes(example.weights, _FLOATS),
-        teacher_scores=None if teacher is None else _bytes(teacher, _FLOATS),
-    )
+class Codec:
+    """Examples with the same streams and columns, to bytes and back; equal examples give equal bytes."""
 
+    def __init__(self, streams: Mapping[str, Stream], columns: Sequence[str] = ()) -> None:
+        self.streams, self.columns = dict(sorted(streams.items())), tuple(sorted(columns))
+        self._columns = [f"column/{name}" for name in self.columns]
+        self._tokens = [f"tokens/{name}" for name in self.streams]
+        self._wanted = {"qid", "docids", "labels", *self._columns, *self._tokens}
 
-def encode_parts(
-    *,
-    qid: bytes,
-    docids: Sequence[bytes],
-    query: bytes,
-    docs: Sequence[bytes],
-    labels: bytes,
-    weights: bytes,
-    teacher_scores: bytes | None = None,
-) -> bytes:
-    """`encode` of an example whose parts are bytes already, those of each document as `listed` made them.
+    @classmethod
+    def of(cls, streams: Mapping[str, StreamSpec], columns: Sequence[str] = ()) -> Codec:
+        """The codec for an extractor's streams."""
+        return cls({name: Stream(level, token_dtype(size).name) for name, (level, size) in streams.items()}, columns)
 
-    It is what protobuf's deterministic serialisation writes: names in order.
-    """
-    features = [
-        ("docids", b"".join(docids)),
-        ("docs", b"".join(docs)),
-        ("labels", listed(labels)),
-        ("qid", listed(qid)),
-        ("query", listed(query)),
-        ("weights", listed(weights)),
-    ]
-    if teacher_scores is not None:
-        features.insert(-1, ("teacher_scores", listed(teacher_scores)))
-    parts = [part for name, values in features for part in (_before(name, len(values)), values)]
-    return b"".join([_head(_FIRST, sum(map(len, parts))), *parts])
+    def of_level(self, level: Level) -> dict[str, Stream]:
+        """The streams of a level, in the order of their names."""
+        return {name: stream for name, stream in self.streams.items() if stream.level == level}
+
+    def encode(self, example: Example) -> bytes:
+        """The bytes of an example that has these streams and columns."""
+        tokens = []
+        for name, stream in self.streams.items():
+            texts = [example.queries[name]] if stream.level == "query" else example.docs[name]
+            tokens.append(b"".join([listed(_bytes(text, stream.token)) for text in texts]))
+        return self.encode_parts(
+            qid=listed(example.qid.encode()),
+            docids=[listed(docid.encode()) for docid in example.docids],
+            labels=_bytes(example.labels, _FLOATS),
+            tokens=tokens,
+            columns=[_bytes(example.columns[name], _FLOATS) for name in self.columns],
+        )
+
+    def encode_parts(
+        self,
+        *,
+        qid: bytes,
+        docids: Sequence[bytes],
+        labels: bytes,
+        tokens: Sequence[bytes],
+        columns: Sequence[bytes] = (),
+    ) -> bytes:
+        """`encode` of an example whose parts are bytes already: `tokens` of each stream and `columns`, in the order of
+        their names; ids and tokens as `listed` made them.
+
+        These are the bytes of protobuf's deterministic serialisation: names in order.
+        """
+        features = [
+            *zip(self._columns, map(listed, columns), strict=True),
+            ("docids", b"".join(docids)),
+            ("labels", listed(labels)),
+            ("qid", qid),
+            *zip(self._tokens, tokens, strict=True),
+        ]
+        parts = [part for name, values in features for part in (_before(name, len(values)), values)]
+        return b"".join([_head(_FIRST, sum(map(len, parts))), *parts])
+
+    def decode(self, data: bytes, where: str = "") -> Example:
+        """The example that `encode` made `data` from, its tokens int32; StorageError at `where` if `data` is none."""
+        try:
+            return self._decode(_Example.FromString(data).features.feature)
+        except (DecodeError, UnicodeDecodeError, ValueError, IndexError) as error:
+            raise damaged(f"not an example of this version: {error}", where) from error
+
+    def _decode(self, features: Any) -> Example:
+        read = {name: feature.bytes_list.value for name, feature in features.items()}
+        if self._wanted - read.keys():
+            raise ValueError(f"it has only the features {', '.join(sorted(read)) or 'none'}")
+        docids = tuple(docid.decode() for docid in read["docids"])
+        levels: dict[Level, dict[str, Any]] = {"query": {}, "doc": {}}
+        for name, stream in self.streams.items():
+            texts = tuple(_ints(tokens, stream.token) for tokens in read[f"tokens/{name}"])
+            if len(texts) != (1 if stream.level == "query" else len(docids)):
+                raise ValueError("its features differ in the number of documents")
+            levels[stream.level][name] = texts[0] if stream.level == "query" else texts
+        columns = {name: _column(read[f"column/{name}"][0], len(docids)) for name in self.columns}
+        labels = _column(read["labels"][0], len(docids))
+        return Example(read["qid"][0].decode(), docids, labels, levels["query"], levels["doc"], columns)
 
 
 def listed(value: bytes) -> bytes:
@@ -76,36 +130,9 @@ def listed(value: bytes) -> bytes:
     return _head(_FIRST, len(value)) + value
 
 
-def decode(data: bytes, dtype: npt.DTypeLike, where: str = "") -> Example:
-    """The example that `encode` made `data` from, its tokens as int32; StorageError at `where` if `data` is none."""
-    try:
-        return _decode(_Example.FromString(data).features.feature, _little_endian(np.dtype(dtype)))
-    except (DecodeError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise damaged(f"not an example of this version: {error}", where) from error
-
-
-def _decode(features: Any, dtype: np.dtype[Any]) -> Example:
-    read = {name: feature.bytes_list.value for name, feature in features.items()}
-    if not {"qid", "docids", "query", "docs", "labels", "weights"} <= read.keys():
-        raise ValueError(f"it has only the features {', '.join(sorted(read)) or 'none'}")
-    per_document: dict[str, Floats] = {
-        name: np.frombuffer(read[name][0], _FLOATS).astype(np.float32) for name in _PER_DOCUMENT if name in read
-    }
-    example = Example(
-        qid=read["qid"][0].decode(),
-        docids=tuple(docid.decode() for docid in read["docids"]),
-        query=_ints(read["query"][0], dtype),
-        docs=tuple(_ints(tokens, dtype) for tokens in read["docs"]),
-        **per_document,
-    )
-    if any(len(values) != len(example.docids) for values in (example.docs, *per_document.values())):
-        raise ValueError("its features differ in the number of documents")
-    return example
-
-
 @functools.lru_cache(maxsize=1 << 14)  # the same few lengths come again and again
 def _before(name: str, length: int) -> bytes:
-    """What stands before the values of a feature that take `length` bytes: an entry of the map of features has its
+    """The bytes before the values of a feature that take `length` bytes: an entry of the map of features has its
     name, and a message that holds a message that holds the values.
     """
     values = _head(_FIRST, length)
@@ -117,7 +144,7 @@ def _before(name: str, length: int) -> bytes:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _head(tag: int, length: int) -> bytes:
-    """What stands before a field of `length` bytes: its tag, and the length as a varint."""
+    """The bytes before a field of `length` bytes: its tag, and the length as a varint."""
     head = bytearray([tag])
     while length > 0x7F:
         head.append(length & 0x7F | 0x80)
@@ -126,18 +153,23 @@ def _head(tag: int, length: int) -> bytes:
     return bytes(head)
 
 
-@functools.cache
-def _little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype.newbyteorder("<")
-
-
 def _bytes(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
     return values.tobytes() if values.dtype == dtype else values.astype(dtype).tobytes()
 
 
 def _ints(data: bytes, dtype: np.dtype[Any]) -> Ints:
-    # Sums and comparisons of unsigned 8- and 16-bit numbers wrap around; whoever reads tokens should not have to know.
+    # Sums and comparisons of unsigned 8- and 16-bit numbers wrap around; readers of tokens should not have to know.
     return np.frombuffer(data, dtype).astype(np.int32)
+
+
+def _column(data: bytes, documents: int) -> Floats:
+    """Float32 [K], or [K, W] where there are W numbers for each document."""
+    values = np.frombuffer(data, _FLOATS).astype(np.float32)
+    if len(values) == documents:
+        return values
+    if not documents or len(values) % documents:
+        raise ValueError("its features differ in the number of documents")
+    return values.reshape(documents, -1)
 
 
 def _message_class() -> Any:

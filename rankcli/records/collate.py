@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from rankcli.extractors.base import Extractor
 from rankcli.records.layout import bucket_rows, flat, packed
-from rankcli.shapes import Batch, Example, Field, FieldSpec, TokenSequence
+from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, SequenceSpec, TokenSequence
 
 
 class Shape(NamedTuple):
@@ -32,18 +32,26 @@ class _Flat(NamedTuple):
 
 def collate(parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Shape) -> list[Batch]:
     """One batch of `shape` per part; a part with fewer examples is filled up with groups that only pad."""
-    extracted = [[extractor.sequences(example) for example in part] for part in parts]
-    fields: list[dict[str, Field]] = [{} for _ in parts]
+    extracted = [[extractor.extract(example) for example in part] for part in parts]
+    fields: list[dict[str, Any]] = [{} for _ in parts]
     for name, spec in extractor.fields.items():
         lists = [[made[name] for made in part] for part in extracted]
-        flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
-        for laid_out, field in zip(fields, _lay_out(flats, spec, shape, extractor.pad_id), strict=True):
+        for laid_out, field in zip(fields, _field(parts, lists, spec, shape), strict=True):
             laid_out[name] = field
-    taught = any(example.teacher_scores is not None for part in parts for example in part)
-    return [_batch(part, laid_out, shape, taught) for part, laid_out in zip(parts, fields, strict=True)]
+    first = next((example for part in parts for example in part), None)
+    widths = {name: values.shape[1:] for name, values in first.columns.items()} if first else {}
+    return [_batch(part, laid_out, shape, widths) for part, laid_out in zip(parts, fields, strict=True)]
 
 
-def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: FieldSpec, shape: Shape) -> _Flat:
+def _field(parts: Sequence[Sequence[Example]], lists: list[list[Any]], spec: FieldSpec, shape: Shape) -> list[Any]:
+    """One field of all parts: sequences laid out, or numbers."""
+    if isinstance(spec, DenseSpec):
+        return [_padded_groups(groups, shape, (spec.width,)) for groups in lists]
+    flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
+    return list(_lay_out(flats, spec, shape))
+
+
+def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: SequenceSpec, shape: Shape) -> _Flat:
     if spec.level == "doc":
         sequences = [sequence for group in groups for sequence in group]
         owners = [b * shape.docs + sequence.doc for b, group in enumerate(groups) for sequence in group]
@@ -58,14 +66,14 @@ def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: F
     return _Flat(kept, owners_of_groups)
 
 
-def _lay_out(flats: list[_Flat], spec: FieldSpec, shape: Shape, pad_id: int) -> list[Field]:
+def _lay_out(flats: list[_Flat], spec: SequenceSpec, shape: Shape) -> list[Field]:
     parts = [part.sequences for part in flats]
     rows = max(map(len, parts))
     if shape.static:
         rows = bucket_rows(rows, shape.groups * shape.docs) if spec.level == "doc" else shape.groups
-        layouts = packed(parts, rows, spec.max_length, pad_id)
+        layouts = packed(parts, rows, spec.max_length, spec.pad_id)
     else:
-        layouts = flat(parts, rows, pad_id)
+        layouts = flat(parts, rows, spec.pad_id)
     owners = [_padded(part.owners, rows) if spec.level == "doc" else part.owners for part in flats]
     return [Field(layout, owner) for layout, owner in zip(layouts, owners, strict=True)]
 
@@ -75,12 +83,24 @@ def _padded(owners: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int32]:
     return np.pad(owners, (0, rows - len(owners)), constant_values=-1)
 
 
-def _batch(part: Sequence[Example], fields: dict[str, Field], shape: Shape, taught: bool) -> Batch:
-    labels, weights, teacher = (np.zeros((shape.groups, shape.docs), np.float32) for _ in range(3))
+def _batch(
+    part: Sequence[Example], fields: dict[str, Any], shape: Shape, widths: Mapping[str, tuple[int, ...]]
+) -> Batch:
+    """A batch with a column for each of `widths`: also a part without examples has them, of zeros."""
+    labels = _padded_groups([example.labels for example in part], shape)
     doc_mask = np.zeros((shape.groups, shape.docs), np.bool_)
     for b, example in enumerate(part):
-        filled = slice(0, len(example.docids))
-        labels[b, filled], weights[b, filled], doc_mask[b, filled] = example.labels, example.weights, True
-        if example.teacher_scores is not None:
-            teacher[b, filled] = example.teacher_scores
-    return Batch(labels, doc_mask, {"weight": weights, **({"teacher": teacher} if taught else {})}, fields)
+        doc_mask[b, : len(example.docids)] = True
+    columns = {
+        name: _padded_groups([example.columns[name] for example in part], shape, width)
+        for name, width in widths.items()
+    }
+    return Batch(labels, doc_mask, columns, fields)
+
+
+def _padded_groups(groups: Sequence[Floats], shape: Shape, more: tuple[int, ...] = ()) -> Floats:
+    """Numbers of each group's documents, float32 [B, K, ...], 0 on places that only pad."""
+    padded = np.zeros((shape.groups, shape.docs, *more), np.float32)
+    for b, values in enumerate(groups):
+        padded[b, : len(values)] = values
+    return padded

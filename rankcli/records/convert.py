@@ -8,61 +8,23 @@ in progress lies in a local work folder, which a conversion that starts again go
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rankcli import log
 from rankcli.config.identity import digest
-from rankcli.errors import DataError, MissingError, StorageError
-from rankcli.extractors.base import Extractor
+from rankcli.errors import MissingError, StorageError
 from rankcli.records import manifest as manifests
-from rankcli.records.codec import token_dtype
 from rankcli.records.manifest import Manifest, Shard
-from rankcli.records.numbering import count_ids, holds, write_numbers
-from rankcli.records.pages import Pages
 from rankcli.records.shards import build_shard, is_complete, read_receipt, remove_receipts, write_shard
+from rankcli.records.steps import LOCK, ConversionJob, ProgressOf, run_steps, working
 from rankcli.records.stripes import Range, ranges
-from rankcli.records.tokens import Texts, Tools, tokenise
-from rankcli.records.workers import workers
-from rankcli.shapes import Sample
-from rankcli.storage.base import Storage
-from rankcli.storage.locks import exclusive, taken
+from rankcli.records.tokenised import Tokenised
+from rankcli.records.tokens import NUMBERS, TEXTS, Tools
+from rankcli.storage.locks import taken
 
-TEXTS_PER_PROCESS = 4096  # with fewer texts, and fewer samples, a process takes longer to start than it saves
-SAMPLES_PER_PROCESS = 50_000
 SHARD_BYTES = 8_000_000  # at most, where a sample is no larger: what object storage takes in one checked request
 SOURCE = "source.yaml"
-LOCK = "lock"
-
-ProgressOf = Callable[[int, str, str], log.Progress]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversionJob:
-    """What to convert (`samples` samples of `sampler`, each of at most `group_size` documents), from which texts, and
-    where to.
-
-    `identity` is what `cache_id` is the hash of, kept in the manifest for people to read; `source` is what the cache
-    can be made again from, kept beside it. `work` is the local folder for work in progress. Extractor and documents go
-    to the conversion processes, so they can be pickled. A `fresh` job never takes a cache that is there.
-    """
-
-    cache_id: str
-    identity: Mapping[str, Any]
-    sampler: Callable[[int], Sample]
-    samples: int
-    group_size: int
-    extractor: Extractor
-    queries: Mapping[str, str]
-    docs: Texts
-    storage: Storage
-    work: Path
-    samples_per_shard: int = 0  # 0: chosen by `SHARD_BYTES`
-    source: str = ""
-    fresh: bool = False
 
 
 class Part(NamedTuple):
@@ -133,8 +95,8 @@ def rebuild(
     """Write damaged shards of a cache again; StorageError if what comes out is not what the manifest says."""
     tools = _tools(job, manifest.location, "rebuild", *(shard.name for shard in shards))
     by_range = {shard.range: shard for shard in shards}
-    with _working(tools):
-        for built in _run(job, tools, list(by_range), build_shard, processes, progress):
+    with working(tools):
+        for built in run_steps(job, tools, list(by_range), build_shard, processes, progress):
             if built != by_range[built.range]:
                 raise StorageError(
                     "the shard cannot be made again: the inputs, or the libraries that read them, have changed",
@@ -159,8 +121,12 @@ def _target(job: ConversionJob) -> _Target:
 
 def _samples_per_shard(job: ConversionJob) -> int:
     """As many samples as surely fit into `SHARD_BYTES`: a function of the options alone."""
-    tokens = token_dtype(job.extractor.vocab_size).itemsize * job.extractor.doc_budget(0)
-    return max(1, SHARD_BYTES // (max(job.group_size, 1) * (tokens + 64)))
+    nothing = dict.fromkeys(job.codec.of_level("query"), 0)
+    tokens = sum(
+        stream.bytes * job.extractor.budget(name, nothing) for name, stream in job.codec.of_level("doc").items()
+    )
+    columns = 4 * (len(job.columns) + (job.features.width if job.features else 0))
+    return max(1, SHARD_BYTES // (max(job.group_size, 1) * (tokens + columns + 64)))
 
 
 def _write(
@@ -168,57 +134,15 @@ def _write(
 ) -> dict[Range, Shard]:
     """Write those of the shards that have not been written yet; what all of them are."""
     tools = _tools(job, target.location, *(shard.name for shard in wanted[:1]))
-    with _working(tools):
+    with working(tools):
         done = _finished(job, target, wanted)
         todo = [shard for shard in wanted if shard not in done]
         if done:
             log.say(f"{len(done)} of {len(wanted)} shards have been converted already")
         if todo:
-            for shard in _run(job, tools, todo, write_shard, processes, progress):
+            for shard in run_steps(job, tools, todo, write_shard, processes, progress):
                 done[shard.range] = shard
     return done
-
-
-@contextmanager
-def _working(tools: Tools) -> Iterator[None]:
-    """Have the work folder alone. It stays when the work is interrupted, and goes when it is done, or cannot be."""
-    with exclusive(tools.work / LOCK):
-        try:
-            yield
-        except DataError:
-            _remove(tools.work)
-            raise
-        _remove(tools.work)
-
-
-def _remove(work: Path) -> None:
-    """Remove a work folder, unless somebody begins in it at the moment in which its lock is gone."""
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _run(
-    job: ConversionJob,
-    tools: Tools,
-    shards: Sequence[Range],
-    function: Callable[[Tools, Range], Shard],
-    processes: int,
-    progress: ProgressOf,
-) -> Iterator[Shard]:
-    """What `function` makes of every shard, once its samples are numbered and their texts tokenised."""
-    samples = sum(len(shard.samples) for shard in shards)
-    if not holds(tools.numbers, shards):
-        shutil.rmtree(tools.tokens, ignore_errors=True)
-        with progress(samples, "sampling", "samples") as bar:
-            write_numbers(tools.numbers, job.sampler, shards, bar)
-    texts = count_ids(tools.numbers)
-    count = min(processes, max(texts // TEXTS_PER_PROCESS, samples // SAMPLES_PER_PROCESS, 1))
-    with workers(tools, count) as pool:
-        with progress(texts, "tokenising", "texts") as bar:
-            tokenise(tools, job.queries, pool, bar)
-        with progress(samples, "converting", "samples") as bar:
-            for shard in pool.map(function, shards):
-                bar.advance(len(shard.range.samples))
-                yield shard
 
 
 def _finished(job: ConversionJob, target: _Target, wanted: Sequence[Range]) -> dict[Range, Shard]:
@@ -230,8 +154,9 @@ def _finished(job: ConversionJob, target: _Target, wanted: Sequence[Range]) -> d
 def _tools(job: ConversionJob, location: str, *what: str) -> Tools:
     """Tools with the work folder of a piece of work, the same when it is started again."""
     work = job.work / f"{job.cache_id}-{digest([job.storage.uri, location, job.samples, *what])}"
-    pages = Pages(work, token_dtype(job.extractor.vocab_size).itemsize)
-    return Tools(job.extractor, job.docs, work, job.storage, location, pages)
+    tokenised = Tokenised(work / NUMBERS, work / TEXTS, job.codec)
+    given = (job.extractor, job.codec, job.queries, job.docs, job.features)
+    return Tools(*given, work, job.storage, location, tokenised)
 
 
 def _publish(job: ConversionJob, target: _Target, done: Mapping[Range, Shard]) -> Manifest:
@@ -239,7 +164,8 @@ def _publish(job: ConversionJob, target: _Target, done: Mapping[Range, Shard]) -
     manifest = Manifest(
         cache_id=job.cache_id,
         identity=job.identity,
-        token_dtype=token_dtype(job.extractor.vocab_size).name,
+        streams=job.codec.streams,
+        columns=job.codec.columns,
         samples=job.samples,
         samples_per_shard=base.samples_per_shard if base else job.samples_per_shard or _samples_per_shard(job),
         shards=(*(base.shards if base else ()), *(done[shard] for shard in target.missing)),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from rankcli.storage.atomic import TEMPORARY, unique
 from rankcli.storage.disk import guard
 
 _INT = np.dtype("<i8")
 _BOUNDS = struct.Struct("<qq")
 _CRC = np.dtype("<u4")
+_BLOCK = 1 << 22
 
 
 def write_flat(path: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
@@ -34,29 +37,78 @@ def write_flat(path: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeL
         path.write_bytes(content)
 
 
+def keep_flat(file: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
+    """`write_flat`, so that a file of this name is whole. It is not synced: after a power cut its checksum tells."""
+    with _renamed(file) as path:
+        write_flat(path, arrays, dtype)
+
+
+@contextmanager
+def _renamed(file: Path) -> Iterator[Path]:
+    path = file.with_name(f"{file.name}.{TEMPORARY}{unique()}")
+    try:
+        yield path
+        with guard(file):
+            path.replace(file)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def merge_flat(file: Path, parts: Sequence[Path], dtype: npt.DTypeLike) -> None:
+    """`keep_flat` of the arrays of several such files, one file's after another's; memory holds one file at a time."""
+    counts = [Flat(part, dtype).count for part in parts]
+    crc = 0
+    with _renamed(file) as path, guard(path), path.open("xb") as stream:
+        for block in _merged(parts, counts, dtype):
+            crc = google_crc32c.extend(crc, block)
+            stream.write(block)
+        stream.write(np.array([crc], _CRC).tobytes())
+
+
+def _merged(parts: Sequence[Path], counts: Sequence[int], dtype: npt.DTypeLike) -> Iterator[bytes]:
+    yield np.array([sum(counts)], _INT).tobytes()
+    taken = 0
+    for part in parts:
+        ends = Flat(part, dtype).ends
+        yield (ends + taken).astype(_INT).tobytes()
+        taken += int(ends[-1]) if len(ends) else 0
+    for part in parts:
+        yield Flat(part, dtype).values.tobytes()
+
+
 class Flat:
-    """What `write_flat` wrote: `flat[n]` is array n."""
+    """The arrays of a file that `write_flat` wrote: `flat[n]` is array n, `values` all of them in one.
+
+    `ends` [count] says where each ends in `values`.
+    """
 
     def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
         with guard(path):
             # of the plain class, which is several times faster to index
             content = np.asarray(np.memmap(path, np.uint8, "r"))
-        count = int(content[:8].view(_INT)[0])
-        self._ends: list[int] = [0, *content[8 : 8 + 8 * count].view(_INT).tolist()]
+        self.count = int(content[:8].view(_INT)[0])
+        self.ends: npt.NDArray[np.int64] = content[8 : 8 + 8 * self.count].view(_INT)
+        size = int(self.ends[-1]) if self.count else 0
         # values of 4 bytes may end up at an address that is no multiple of 4: np.ndarray takes that, view() would not
-        self._values = np.ndarray(self._ends[-1], _little(dtype), content.data, 8 + 8 * count)
+        self.values: npt.NDArray[Any] = np.ndarray(size, _little(dtype), content.data, 8 + 8 * self.count)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self.count
 
     def __getitem__(self, n: int) -> npt.NDArray[Any]:
-        return self._values[self._ends[n] : self._ends[n + 1]]
+        return self.values[self.ends[n - 1] if n else 0 : self.ends[n]]
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        first = 0
+        for end in self.ends.tolist():
+            yield self.values[first:end]
+            first = end
 
 
 class Pieces:
-    """What `write_flat` wrote, as bytes: `pieces[n]` are those of array n, whose values have `item_bytes` each."""
+    """The arrays of such a file as bytes: `pieces[n]` are those of array n, whose values have `item_bytes` each."""
 
-    def __init__(self, path: Path, item_bytes: int) -> None:
+    def __init__(self, path: Path, item_bytes: int = 1) -> None:
         with guard(path), path.open("rb") as file:
             self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._start = 8 + 8 * int.from_bytes(self._content[:8], "little")
@@ -66,7 +118,7 @@ class Pieces:
         # ends are read where they lie: a list of them would take more memory than the tokens of short texts
         first, end = _BOUNDS.unpack_from(self._content, 8 * n)
         if n == 0:
-            first = 0  # what stands there is the number of arrays
+            first = 0  # the number of arrays stands there
         return self._content[self._start + first * self._item_bytes : self._start + end * self._item_bytes]
 
 
@@ -74,10 +126,13 @@ def intact(path: Path) -> bool:
     """Whether `path` is there and as it was written."""
     if not path.is_file():
         return False
-    with guard(path):
-        content = path.read_bytes()
-    crc = int.from_bytes(content[-_CRC.itemsize :], "little")
-    return len(content) > _CRC.itemsize and google_crc32c.value(content[: -_CRC.itemsize]) == crc
+    with guard(path), path.open("rb") as file:
+        size, crc, last = path.stat().st_size - _CRC.itemsize, 0, b""
+        left = size
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            crc, left = google_crc32c.extend(crc, block), left - len(block)
+        last = file.read()
+    return size > 0 and int.from_bytes(last, "little") == crc
 
 
 def _little(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from rankcli.errors import StorageError
 from rankcli.log import warn
-from rankcli.records.codec import decode
 from rankcli.records.damage import damaged
 from rankcli.records.manifest import Manifest, Shard
 from rankcli.records.stripes import STRIPES, positions
@@ -125,7 +124,7 @@ def _examples(records: Records, shard: OpenShard, begin: int, wanted: Sequence[b
     with closing(shard):
         for data, decoded in zip(itertools.islice(shard.read(begin), len(wanted)), wanted, strict=False):
             if decoded:
-                yield decode(data, records.manifest.token_dtype, f"{shard.where}:{number}")
+                yield records.manifest.codec.decode(data, f"{shard.where}:{number}")
             number += 1
     if number < end:  # the next shard's samples must not take the place of these
         raise damaged(f"damaged cache: the shard has fewer than {end} records", shard.where)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rankcli.shapes import Chunks, Layout, TokenSequence
+from rankcli.shapes import SPECIAL, Chunks, Layout, TokenSequence
 
 SIZES = 32  # of each doubling: about 1.5 % is padding
 CHUNKS = 4  # more of them save little padding of attention, and small products are slow
@@ -107,13 +107,14 @@ def _laid_out(part: Part, starts: Indices, counts: Indices, width: int, shape: t
     if taken.sum() != counts.sum():
         raise ValueError(f"a sequence of {counts.max()} tokens does not fit into a layout of {width}")
     places = np.where(taken, starts[:, None] + within, -1).astype(np.int32)
-    ids, positions, segments, owner = (np.full(shape, fill, np.int32) for fill in (pad_id, 0, 0, -1))
+    ids, positions, segments, owner, parts = (np.full(shape, fill, np.int32) for fill in (pad_id, 0, 0, -1, SPECIAL))
     at = places[taken]
     owner.flat[at], positions.flat[at] = np.nonzero(taken)
     if part:
         ids.flat[at] = np.concatenate([sequence.ids for sequence in part])
         segments.flat[at] = np.concatenate([sequence.segments for sequence in part])
-    return Layout(ids, positions, segments, owner, places)
+        parts.flat[at] = np.concatenate([sequence.parts for sequence in part])
+    return Layout(ids, positions, segments, owner, places, parts)
 
 
 def _chunks(places: Any, order: Indices, shapes: npt.NDArray[np.int32], size: int) -> Chunks:

@@ -8,6 +8,7 @@ makes the next generation.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import platform
 import re
@@ -23,12 +24,13 @@ import numpy as np
 import rankcli
 from rankcli import log
 from rankcli.errors import StorageError
-from rankcli.records.codec import TOKEN_DTYPES
+from rankcli.records.codec import TOKEN_DTYPES, Codec, Stream
 from rankcli.records.damage import damaged
 from rankcli.records.stripes import STRIPES, Range, positions
+from rankcli.records.texts import LEVELS
 from rankcli.storage.base import Storage
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NAME = "manifest.json"
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 PARTS = "parts"  # of a conversion that goes on: receipts, a file per shard that is written
@@ -69,19 +71,26 @@ class Shard:
 class Manifest:
     """What a cache holds.
 
-    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. Not part of the file:
+    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. `streams` and `columns` say
+    what a record holds. Not part of the file:
     `location`, where it was found in storage, and whether `receipts` of a conversion lay beside it.
     """
 
     cache_id: str
     identity: Mapping[str, Any]
-    token_dtype: str
+    streams: Mapping[str, Stream]
+    columns: tuple[str, ...]
     samples: int
     samples_per_shard: int
     shards: tuple[Shard, ...]
     versions: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
     location: str = ""
     receipts: bool = dataclasses.field(default=False, compare=False)
+
+    @functools.cached_property
+    def codec(self) -> Codec:
+        """The reader of its records."""
+        return Codec(self.streams, self.columns)
 
     @property
     def total_bytes(self) -> int:
@@ -112,6 +121,7 @@ class Manifest:
         """The content of the file: JSON with a checksum of itself."""
         content = {"schema_version": SCHEMA_VERSION, "stripes": STRIPES, **dataclasses.asdict(self)}
         del content["location"], content["receipts"]
+        content["streams"] = {name: stream._asdict() for name, stream in self.streams.items()}
         content["shards"] = [
             {"name": shard.name, **entry} for shard, entry in zip(self.shards, content["shards"], strict=True)
         ]
@@ -124,9 +134,16 @@ class Manifest:
             content = unsealed(data)
             if (content.pop("schema_version"), content.pop("stripes")) != (SCHEMA_VERSION, STRIPES):
                 raise ValueError("it is of another version")
-            shards = content.pop("shards")
+            shards, columns = content.pop("shards"), tuple(content.pop("columns"))
+            streams = {name: Stream(**stream) for name, stream in content.pop("streams").items()}
             names = [shard.pop("name") for shard in shards]
-            manifest = cls(**content, shards=tuple(Shard(**shard) for shard in shards), location=location)
+            manifest = cls(
+                **content,
+                streams=streams,
+                columns=columns,
+                shards=tuple(Shard(**shard) for shard in shards),
+                location=location,
+            )
             if names != [shard.name for shard in manifest.shards] or not manifest._consistent():
                 raise ValueError("its counts or names do not fit together")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -141,7 +158,8 @@ class Manifest:
                 return False
             ends[shard.stripe] = shard.end
         full = ends == [positions(self.samples, stripe) for stripe in range(STRIPES)]
-        return full and self.samples_per_shard > 0 and self.token_dtype in TOKEN_DTYPES
+        known = all(level in LEVELS and dtype in TOKEN_DTYPES for level, dtype in self.streams.values())
+        return full and self.samples_per_shard > 0 and known
 
 
 def versions() -> dict[str, str]:

@@ -1,89 +1,111 @@
-"""The first step of a conversion: which queries and documents its samples need, and the samples in terms of them.
+"""The first step of a conversion: the samples of every shard in numbers of the collection, and the texts they need.
 
-Files of the folder: per shard `groups-SHARD` (for each sample the number of its query, then those of its documents) and
-`labels-SHARD`; `query-ids-N` and `doc-ids-N` hold the ids by number, `IDS_PER_FILE` in each.
+Files of the folder, per shard: `queries-SHARD` (the query of each sample), `groups-SHARD` (its documents),
+`labels-SHARD` and, where there are columns, `columns-SHARD` (one after the other, in the order of their names). When
+all shards are there, `wanted-query` and `wanted-doc` hold the numbers that occur, sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from rankcli import log
-from rankcli.records.flat import Flat, intact, write_flat
+from rankcli.errors import DataError
+from rankcli.records.flat import Flat, intact, keep_flat
 from rankcli.records.stripes import Range
-from rankcli.shapes import Sample
-from rankcli.storage.disk import guard
-from rankcli.storage.scratch import replacing_directory
+from rankcli.records.texts import LEVELS, Texts
+from rankcli.shapes import Level, Sample
 
-IDS_PER_FILE = 1024
-
-
-def write_numbers(folder: Path, sampler: Callable[[int], Sample], shards: Sequence[Range], bar: log.Progress) -> None:
-    """Draw the samples of `shards` and write `folder`, all of it or nothing; ids are numbered as they first appear."""
-    queries: dict[str, int] = {}
-    docs: dict[str, int] = {}
-    with guard(folder), replacing_directory(folder) as built:
-        for shard in shards:
-            groups, labels = [], []
-            for sample in map(sampler, shard.samples):
-                numbers = [docs.setdefault(docid, len(docs)) for docid in sample.docids]
-                groups.append(np.array([queries.setdefault(sample.qid, len(queries)), *numbers], np.int32))
-                labels.append(np.array(sample.labels, np.float32))
-            write_flat(groups_file(built, shard), groups, np.int32)
-            write_flat(labels_file(built, shard), labels, np.float32)
-            bar.advance(len(groups))
-        _write_ids(built, "query", queries)
-        _write_ids(built, "doc", docs)
+Numbers = npt.NDArray[np.int64]
 
 
-def holds(folder: Path, shards: Sequence[Range]) -> bool:
-    """Whether `folder` has what is needed to write `shards`, undamaged."""
-    if not folder.is_dir():
-        return False
-    wanted = [file(folder, shard) for shard in shards for file in (groups_file, labels_file)]
-    return all(path.is_file() for path in wanted) and all(intact(path) for path in folder.iterdir())
+class Numbering(NamedTuple):
+    """The means to number samples with: the sampler, both levels' texts, and the columns to keep, sorted."""
+
+    folder: Path
+    sampler: Callable[[int], Sample]
+    queries: Texts
+    docs: Texts
+    columns: tuple[str, ...] = ()
 
 
-def groups_file(folder: Path, shard: Range) -> Path:
-    """The file with the samples of a shard."""
-    return folder / f"groups-{shard.name}"
+def write_numbers(tools: Numbering, shard: Range) -> int:
+    """Draw the samples of a shard and write its files; returns their number. A task of a conversion process."""
+    samples = [tools.sampler(n) for n in shard.samples]
+    docs = tools.docs.ordinals([docid for sample in samples for docid in sample.docids])
+    ends = np.cumsum([len(sample.docids) for sample in samples])
+    groups = np.split(docs, ends[:-1]) if samples else []
+    _write(tools.folder, "queries", shard, [tools.queries.ordinals([sample.qid for sample in samples])], np.int64)
+    _write(tools.folder, "groups", shard, groups, np.int64)
+    _write(tools.folder, "labels", shard, [np.array(sample.labels, np.float32) for sample in samples], np.float32)
+    if tools.columns:
+        _write(tools.folder, "columns", shard, [_columns(sample, tools.columns) for sample in samples], np.float32)
+    return len(samples)
 
 
-def labels_file(folder: Path, shard: Range) -> Path:
-    """The file with the labels of a shard."""
-    return folder / f"labels-{shard.name}"
+def _columns(sample: Sample, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    missing = [name for name in names if len(sample.columns.get(name, ())) != len(sample.docids)]
+    if missing:
+        raise DataError(f"a group of query {sample.qid!r} has no column {missing[0]!r} with a value per document")
+    return np.array([value for name in names for value in sample.columns[name]], np.float32)
 
 
-def ids_file(folder: Path, level: str, number: int) -> Path:
-    """The file with the ids from `number` times `IDS_PER_FILE` on."""
-    return folder / f"{level}-ids-{number:06d}"
+def is_numbered(folder: Path, shard: Range, columns: bool) -> bool:
+    """Whether the files of a shard are there, undamaged."""
+    kinds = ("queries", "groups", "labels", *(("columns",) if columns else ()))
+    return all(intact(shard_file(folder, kind, shard)) for kind in kinds)
 
 
-def id_files(folder: Path, level: str) -> int:
-    """How many files of ids there are."""
-    return len(list(folder.glob(f"{level}-ids-*")))
+def write_wanted(folder: Path, shards: Iterable[Range]) -> None:
+    """Write the numbers of the queries and documents that occur in `shards`."""
+    kinds: dict[Level, str] = {"doc": "groups", "query": "queries"}
+    for level, kind in kinds.items():
+        files = (Flat(shard_file(folder, kind, shard), np.int64).values for shard in shards)
+        keep_flat(wanted_file(folder, level), [_distinct(files)], np.int64)
 
 
-def count_ids(folder: Path) -> int:
-    """How many ids there are, of queries and documents together."""
-    levels = [(level, id_files(folder, level)) for level in ("query", "doc")]
-    full = sum(max(files - 1, 0) for _, files in levels) * IDS_PER_FILE
-    return full + sum(len(Flat(ids_file(folder, level, files - 1), np.uint8)) for level, files in levels if files)
+def _distinct(arrays: Iterable[Numbers]) -> Numbers:
+    """The numbers that occur in any of the arrays, sorted; a byte of memory for each number up to the largest."""
+    seen = np.zeros(0, np.bool_)
+    for numbers in arrays:
+        most = int(numbers.max(initial=-1))
+        if most >= len(seen):
+            seen = np.concatenate([seen, np.zeros(max(most + 1 - len(seen), len(seen)), np.bool_)])
+        seen[numbers] = True
+    return np.flatnonzero(seen).astype(np.int64)
 
 
-def read_ids(folder: Path, level: str, number: int) -> list[str]:
-    """The ids of one file."""
-    ids = Flat(ids_file(folder, level, number), np.uint8)
-    return [ids[n].tobytes().decode() for n in range(len(ids))]
+def has_wanted(folder: Path) -> bool:
+    """Whether all shards were numbered."""
+    return all(intact(wanted_file(folder, level)) for level in LEVELS)
 
 
-def _write_ids(folder: Path, level: str, ids: Iterable[str]) -> None:
-    iterator, number = iter(ids), 0
-    while chunk := list(islice(iterator, IDS_PER_FILE)):
-        arrays = [np.frombuffer(name.encode(), np.uint8) for name in chunk]
-        write_flat(ids_file(folder, level, number), arrays, np.uint8)
-        number += 1
+def remove_wanted(folder: Path) -> None:
+    """Remove what `write_wanted` wrote of other samples."""
+    for level in LEVELS:
+        wanted_file(folder, level).unlink(missing_ok=True)
+
+
+def wanted(folder: Path, level: Level) -> Numbers:
+    """The numbers that occur, sorted, as a memory map."""
+    return Flat(wanted_file(folder, level), np.int64).values
+
+
+def wanted_file(folder: Path, level: Level) -> Path:
+    """The file of the numbers that occur."""
+    return folder / f"wanted-{level}"
+
+
+def shard_file(folder: Path, kind: str, shard: Range) -> Path:
+    """The file of one kind with the samples of a shard."""
+    return folder / f"{kind}-{shard.name}"
+
+
+def _write(
+    folder: Path, kind: str, shard: Range, arrays: Sequence[npt.NDArray[np.generic]], dtype: npt.DTypeLike
+) -> None:
+    keep_flat(shard_file(folder, kind, shard), arrays, dtype)

@@ -85,25 +85,14 @@ def _prediction(
     examples: Iterator[Example], extractor: Extractor, groups: int, replicas: int, static: bool
 ) -> Iterator[tuple[list[Batch], Rows]]:
     size = groups * replicas
-    pairs = (pair for example in examples for pair in _pairs(example))
+    pairs = (example.single(k) for example in examples for k in range(len(example.docids)))
     for window in _chunks(pairs, max(SORT_PAIRS // size, 1) * size):
-        window.sort(key=lambda pair: len(pair.query) + len(pair.docs[0]), reverse=True)
+        window.sort(key=lambda pair: pair.tokens, reverse=True)
         for chunk in _chunks(iter(window), size):
             wanted = groups if static else -(-len(chunk) // replicas)
             parts = _split(chunk, replicas)
             batches = collate(parts, extractor, Shape(wanted, 1, static, share=True))
             yield batches, [[(pair.qid, pair.docids[0]) for pair in part] for part in parts]
-
-
-def _pairs(example: Example) -> Iterator[Example]:
-    """The documents of a group as groups of their own."""
-    teacher = example.teacher_scores
-    for k, (docid, tokens) in enumerate(zip(example.docids, example.docs, strict=True)):
-        here = slice(k, k + 1)
-        scores = None if teacher is None else teacher[here]
-        yield Example(
-            example.qid, (docid,), example.query, (tokens,), example.labels[here], example.weights[here], scores
-        )
 
 
 def _split(chunk: Sequence[Example], replicas: int) -> list[Sequence[Example]]:

@@ -10,18 +10,19 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from rankcli import log
-from rankcli.records.codec import encode_parts, listed, token_dtype
+from rankcli.records.codec import listed
 from rankcli.records.flat import Flat
 from rankcli.records.manifest import PARTS, Manifest, Shard, sealed, unsealed
-from rankcli.records.numbering import groups_file, labels_file
+from rankcli.records.numbering import shard_file
 from rankcli.records.stripes import Range
+from rankcli.records.texts import FEATURES
 from rankcli.records.tfrecord import write_records
+from rankcli.records.tokenised import Text
 from rankcli.records.tokens import Tools
 from rankcli.storage.base import Storage
-
-_ONE = np.ones(1, "<f4").tobytes()
 
 
 def write_shard(tools: Tools, shard: Range) -> Shard:
@@ -91,34 +92,52 @@ class _Records:
     """Puts records together from the work folder, bytes as they lie there, and counts their documents' tokens."""
 
     def __init__(self, tools: Tools) -> None:
-        self._tools, self._pages = tools, tools.pages
-        self._token_bytes = token_dtype(tools.extractor.vocab_size).itemsize
+        self._tools, self._texts, self._codec = tools, tools.tokenised, tools.codec
+        self._query_bytes = {name: stream.bytes for name, stream in self._codec.of_level("query").items()}
+        self._doc_bytes = {name: stream.bytes for name, stream in self._codec.of_level("doc").items()}
+        self._drawn = [name for name in self._codec.columns if name != FEATURES]
         self.documents = self.tokens_total = self.tokens_kept = 0
 
     def of(self, shard: Range) -> Iterator[bytes]:
         """The records of a shard, in order."""
-        groups = Flat(groups_file(self._tools.numbers, shard), np.int32)
-        labels = Flat(labels_file(self._tools.numbers, shard), np.float32)
-        for n in range(len(groups)):
-            query, *documents = groups[n].tolist()
-            yield self._record(query, documents, labels[n].tobytes())
+        folder, texts = self._tools.numbers, self._texts
+        queries = texts.queries.places(Flat(shard_file(folder, "queries", shard), np.int64)[0])
+        groups = Flat(shard_file(folder, "groups", shard), np.int64)
+        labels = Flat(shard_file(folder, "labels", shard), np.float32)
+        drawn = Flat(shard_file(folder, "columns", shard), np.float32) if self._drawn else labels
+        places, first = texts.docs.places(groups.values), 0
+        for n, end in enumerate(groups.ends.tolist()):
+            documents = list(map(texts.document, places[first:end]))
+            query, first = texts.queries.text(queries[n]), end
+            yield self._record(query, documents, labels[n].tobytes(), self._columns(query, documents, drawn[n]))
 
-    def _record(self, number: int, documents: list[int], labels: bytes) -> bytes:
-        query = self._pages.queries[number]
-        most = self._tools.extractor.doc_budget(len(query) // self._token_bytes) * self._token_bytes
-        docids, docs = [], []
-        for document in map(self._pages.document, documents):
-            tokens = document.tokens if len(document.tokens) <= most else document.tokens[:most]
-            docids.append(document.docid)
-            docs.append(listed(tokens))
-            self.tokens_total += document.total
-            self.tokens_kept += len(tokens) // self._token_bytes
-        self.documents += len(docs)
-        return encode_parts(
-            qid=self._pages.qids[number],
-            docids=docids,
-            query=query,
-            docs=docs,
+    def _record(self, query: Text, documents: list[Text], labels: bytes, columns: list[bytes]) -> bytes:
+        of_query = dict(zip(self._query_bytes, query.tokens, strict=True))
+        lengths = {name: len(tokens) // self._query_bytes[name] for name, tokens in of_query.items()}
+        tokens = {name: listed(value) for name, value in of_query.items()}
+        for place, (name, size) in enumerate(self._doc_bytes.items()):
+            most = self._tools.extractor.budget(name, lengths) * size
+            kept = [document.tokens[place][:most] for document in documents]
+            self.tokens_kept += sum(map(len, kept)) // size
+            tokens[name] = b"".join([listed(value) for value in kept])
+        self.tokens_total += sum([document.total for document in documents])
+        self.documents += len(documents)
+        return self._codec.encode_parts(
+            qid=query.listed_id,
+            docids=[document.listed_id for document in documents],
             labels=labels,
-            weights=_ONE * len(documents),
+            tokens=[tokens[name] for name in self._codec.streams],
+            columns=columns,
         )
+
+    def _columns(self, query: Text, documents: list[Text], drawn: npt.NDArray[np.float32]) -> list[bytes]:
+        """The columns in the order of their names: those drawn with the sample, and features of its documents."""
+        if not self._codec.columns:
+            return []
+        given = zip(self._drawn, np.split(drawn, max(len(self._drawn), 1)), strict=False)
+        found = {name: values.tobytes() for name, values in given}
+        if self._tools.features is not None:
+            docids = [document.id.decode() for document in documents]
+            values = self._tools.features.features(query.id.decode(), docids)
+            found[FEATURES] = values.astype("<f4").tobytes()
+        return [found[name] for name in self._codec.columns]

@@ -1,49 +1,49 @@
 """The second step of a conversion: every text that its samples need tokenised once, by several processes.
 
-Files of the folder `tokens`, one per file of ids: `query-N` and `doc-N` (the tokens), `query-lengths-N` and
-`doc-lengths-N` (how many there were before the extractor cut them). What a killed conversion has left is used again.
+Files of the folder `texts`, per level: `LEVEL-ids`, for every stream of it `LEVEL-N` (the tokens), and `LEVEL-lengths`
+(how many tokens all streams had before the extractor cut them). Each is written in parts of `TEXTS_PER_PART` texts in
+the folder `parts`, which a conversion that starts again goes on with, and put together when all parts are there: a
+reader opens the same few files however large the collection is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from rankcli import log
-from rankcli.errors import DataError
 from rankcli.extractors.base import Extractor
-from rankcli.records.codec import token_dtype
-from rankcli.records.flat import intact, write_flat
-from rankcli.records.numbering import id_files, read_ids
-from rankcli.records.pages import NUMBERS, TOKENS, Pages, lengths_file, tokens_file
+from rankcli.records.codec import Codec
+from rankcli.records.flat import intact, keep_flat, merge_flat
+from rankcli.records.numbering import wanted
+from rankcli.records.texts import LEVELS, Features, Texts
+from rankcli.records.tokenised import Tokenised, kinds
 from rankcli.records.workers import Workers
-from rankcli.shapes import Encoded, Level
-from rankcli.storage.atomic import replacing_file
+from rankcli.shapes import Encoded, Level, Record
 from rankcli.storage.base import Storage
 from rankcli.storage.disk import guard
 
-LEVELS: tuple[Level, ...] = ("query", "doc")
-
-
-class Texts(Protocol):
-    """Where documents' texts come from."""
-
-    def texts(self, docids: Sequence[str]) -> list[str]:
-        """The text of each document."""
+TEXTS_PER_PART = 16_384
+NUMBERS, TEXTS, PARTS = "numbers", "texts", "parts"  # folders of the work folder
 
 
 class Tools(NamedTuple):
-    """What a conversion process works with: `work` is the local folder to build in, `location` the cache in storage."""
+    """The means of a conversion process: `work` is the local folder to build in, `location` the cache in storage."""
 
     extractor: Extractor
+    codec: Codec
+    queries: Texts
     docs: Texts
+    features: Features | None
     work: Path
     storage: Storage
     location: str
-    pages: Pages
+    tokenised: Tokenised
 
     @property
     def numbers(self) -> Path:
@@ -51,64 +51,105 @@ class Tools(NamedTuple):
         return self.work / NUMBERS
 
     @property
-    def tokens(self) -> Path:
+    def texts(self) -> Path:
         """The folder of the second step."""
-        return self.work / TOKENS
+        return self.work / TEXTS
+
+    @property
+    def parts(self) -> Path:
+        """The folder of texts that are not put together yet."""
+        return self.work / PARTS
+
+    def of(self, level: Level) -> Texts:
+        """The texts of a level."""
+        return self.queries if level == "query" else self.docs
 
 
 class Task(NamedTuple):
-    """One file of ids to tokenise; the texts of queries come along, those of documents are read."""
+    """Texts to tokenise: the `number`-th part of a level's."""
 
     level: Level
     number: int
-    texts: list[str] | None
 
 
-def tokenise(tools: Tools, queries: Mapping[str, str], pool: Workers, bar: log.Progress) -> None:
-    """Write the token files that are missing."""
-    with guard(tools.tokens):
-        tools.tokens.mkdir(exist_ok=True)
-    for texts in pool.map(write_tokens, _tasks(tools, queries, bar)):
-        bar.advance(texts)
-
-
-def _tasks(tools: Tools, queries: Mapping[str, str], bar: log.Progress) -> Iterator[Task]:
+def tokenise(tools: Tools, pool: Workers, bar: log.Progress) -> None:
+    """Write the files that are missing."""
+    for folder in (tools.texts, tools.parts):
+        with guard(folder):
+            folder.mkdir(exist_ok=True)
     for level in LEVELS:
-        for number in range(id_files(tools.numbers, level)):
-            ids = read_ids(tools.numbers, level, number)
-            if all(intact(file(tools.tokens, level, number)) for file in (tokens_file, lengths_file)):
-                bar.advance(len(ids))
-            else:
-                yield Task(level, number, [_text(queries, qid) for qid in ids] if level == "query" else None)
+        if not _whole(tools, level):
+            for done in pool.map(write_tokens, _tasks(tools, level, bar)):
+                bar.advance(done)
+            _put_together(tools, level)
+    with guard(tools.parts):
+        shutil.rmtree(tools.parts)
 
 
-def _text(queries: Mapping[str, str], qid: str) -> str:
-    if qid not in queries:
-        raise DataError(f"query {qid!r} has no text", fix="check that queries and qrels use the same ids")
-    return queries[qid]
+def count_texts(tools: Tools) -> int:
+    """The texts that a conversion needs, of queries and documents together."""
+    return sum(len(wanted(tools.numbers, level)) for level in LEVELS)
+
+
+def _whole(tools: Tools, level: Level) -> bool:
+    return all(intact(tools.texts / f"{level}-{kind}") for kind in kinds(tools.codec, level))
+
+
+def _tasks(tools: Tools, level: Level, bar: log.Progress) -> Iterator[Task]:
+    for number in range(_parts(tools, level)):
+        if all(intact(_part(tools, level, kind, number)) for kind in kinds(tools.codec, level)):
+            bar.advance(len(_ordinals(tools, Task(level, number))))
+        else:
+            yield Task(level, number)
+
+
+def _parts(tools: Tools, level: Level) -> int:
+    return -(-len(wanted(tools.numbers, level)) // TEXTS_PER_PART)
+
+
+def _part(tools: Tools, level: Level, kind: str, number: int) -> Path:
+    return tools.parts / f"{level}-{kind}-{number:06d}"
+
+
+def _ordinals(tools: Tools, task: Task) -> npt.NDArray[np.int64]:
+    first = task.number * TEXTS_PER_PART
+    return wanted(tools.numbers, task.level)[first : first + TEXTS_PER_PART]
 
 
 def write_tokens(tools: Tools, task: Task) -> int:
-    """Tokenise the texts of one file of ids, and say how many; a task of a conversion process."""
-    texts = task.texts
-    if texts is None:
-        texts = tools.docs.texts(read_ids(tools.numbers, task.level, task.number))
-    encoded = encoded_texts(tools.extractor, task.level, texts)
-    lengths = lengths_file(tools.tokens, task.level, task.number)
-    with guard(lengths), replacing_file(lengths) as path:
-        write_flat(path, [np.array(encoded.lengths, np.int64)], np.int64)
-    tokens = tokens_file(tools.tokens, task.level, task.number)
-    with guard(tokens), replacing_file(tokens) as path:
-        write_flat(path, encoded.tokens, token_dtype(tools.extractor.vocab_size))
-    return len(texts)
+    """Tokenise the texts of one part and return how many there are; a task of a conversion process."""
+    records = tools.of(task.level).records(_ordinals(tools, task).tolist())
+    arrays: dict[str, list[npt.NDArray[Any]]] = {
+        "ids": [np.frombuffer(record.id.encode(), np.uint8) for record in records]
+    }
+    lengths = np.zeros(len(records), np.int64)
+    for n, stream in enumerate(tools.codec.of_level(task.level)):
+        encoded = encoded_texts(tools.extractor, stream, records)
+        arrays[str(n)] = encoded.tokens
+        lengths += np.array(encoded.lengths, np.int64)
+    arrays["lengths"] = [lengths[n : n + 1] for n in range(len(records))]
+    for kind, dtype in kinds(tools.codec, task.level).items():
+        keep_flat(_part(tools, task.level, kind, task.number), arrays[kind], dtype)
+    return len(records)
 
 
-def encoded_texts(extractor: Extractor, level: Level, texts: Sequence[str]) -> Encoded:
-    """What the extractor makes of `texts`; ValueError where that is not what it says of itself."""
-    encoded = extractor.encode(level, texts)
-    if not len(encoded.tokens) == len(encoded.lengths) == len(texts):
-        raise ValueError(f"the extractor made {len(encoded.tokens)} token lists of {len(texts)} texts")
+def _put_together(tools: Tools, level: Level) -> None:
+    """One file of each kind from all parts, which are removed when that is done."""
+    files = kinds(tools.codec, level)
+    parts = {kind: [_part(tools, level, kind, number) for number in range(_parts(tools, level))] for kind in files}
+    for kind, dtype in files.items():
+        merge_flat(tools.texts / f"{level}-{kind}", parts[kind], dtype)
+    for part in (part for of_kind in parts.values() for part in of_kind):
+        part.unlink()
+
+
+def encoded_texts(extractor: Extractor, stream: str, records: Sequence[Record]) -> Encoded:
+    """The tokens that the extractor makes of texts; ValueError where they are not what it declares."""
+    encoded = extractor.encode(stream, records)
+    if not len(encoded.tokens) == len(encoded.lengths) == len(records):
+        raise ValueError(f"the extractor made {len(encoded.tokens)} token lists of {len(records)} texts")
     joined = np.concatenate([np.zeros(1, np.int64), *encoded.tokens])
-    if not 0 <= joined.min() <= joined.max() < extractor.vocab_size:
-        raise ValueError(f"the extractor made token ids outside its vocabulary of {extractor.vocab_size}")
+    size = extractor.streams[stream].vocab_size
+    if not 0 <= joined.min() <= joined.max() < size:
+        raise ValueError(f"the extractor made token ids outside its vocabulary of {size}")
     return encoded

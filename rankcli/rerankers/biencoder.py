@@ -13,6 +13,7 @@ from rankcli.config.types import PositiveFloat
 from rankcli.encoders.build import build_encoder
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
+from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout
@@ -52,9 +53,10 @@ class BiEncoderModel(Reranker):
 
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
         self._options = options
-        self._lengths = {name: spec.max_length for name, spec in ctx.extractor.fields.items()}
-        self.encoder = build_encoder(ctx.stored, options.encoder, ctx.extractor.vocab_size, ctx.seed, ctx.dtype)
-        self.encoder.config.check_fit(ctx.extractor.vocab_size, max(self._lengths.values()))
+        self._lengths = {name: sequence_spec(ctx.extractor, name).max_length for name in ("query", "doc")}
+        tokens = vocab_size(ctx.extractor, "doc")
+        self.encoder = build_encoder(ctx.stored, options.encoder, tokens, ctx.seed, ctx.dtype)
+        self.encoder.config.check_fit(tokens, max(self._lengths.values()))
         self.variables = dict(self.encoder.paths)
         self.weights = self.encoder.specs  # without prefix, as a model without a head is stored
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]

@@ -14,6 +14,7 @@ from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.initial import variable
 from rankcli.encoders.weights import Weight, values_from
+from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.log import say
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.ops import Tensor
@@ -33,10 +34,10 @@ class SequenceClassifier(Reranker):
 
     def __init__(self, size: EncoderSize, rate: float, ctx: RerankerContext) -> None:
         kind = ctx.stored.config.kind if ctx.stored else "bert"
-        vocab_size, longest = ctx.extractor.vocab_size, ctx.extractor.fields["pair"].max_length
+        tokens, longest = vocab_size(ctx.extractor, "pair"), sequence_spec(ctx.extractor, "pair").max_length
         self._rate = rate
-        self.encoder = build_encoder(ctx.stored, size, vocab_size, ctx.seed, ctx.dtype, pooler=kind == "bert")
-        self.encoder.config.check_fit(vocab_size, longest)
+        self.encoder = build_encoder(ctx.stored, size, tokens, ctx.seed, ctx.dtype, pooler=kind == "bert")
+        self.encoder.config.check_fit(tokens, longest)
         head = _head_weights(self.encoder.config)
         scale = self.encoder.config.initializer_range
         self._head_paths = {w.path: variable(w.path, w.shape, w.init, ctx.seed, scale) for w in head}

@@ -15,6 +15,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.initial import variable
 from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
+from rankcli.extractors.base import vocab_size
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch
@@ -60,7 +61,7 @@ class KNRMModel(Reranker):
     def __init__(self, options: KNRM, ctx: RerankerContext) -> None:
         from rankcli.encoders.embeddings import WordEmbeddings
 
-        self.encoder = WordEmbeddings(ctx.extractor.vocab_size, options.dim, ctx.seed, options.dim**-0.5)
+        self.encoder = WordEmbeddings(vocab_size(ctx.extractor, "doc"), options.dim, ctx.seed, options.dim**-0.5)
         if not options.finetune:
             for path, trained in self.encoder.paths.items():
                 self.encoder.paths[path] = tf.Variable(trained, name=path, trainable=False)
@@ -109,6 +110,6 @@ class KNRMModel(Reranker):
 
 
 def _idf(ctx: RerankerContext) -> Tensor:
-    if ctx.extractor.idf is None:
+    if "idf" not in ctx.extractor.tables:
         raise ConfigError("this extractor computes no idf", where="reranker.idf", fix="use the extractor `embedtext`")
-    return tf.constant(ctx.extractor.idf)
+    return tf.constant(ctx.extractor.tables["idf"])

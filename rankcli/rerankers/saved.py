@@ -17,6 +17,7 @@ from rankcli.errors import MissingError, StorageError
 from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.rerankers._foreign import options_for
 from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.shapes import SequenceSpec
 from rankcli.storage.disk import guard
 from rankcli.storage.scratch import replacing_directory
 from rankcli.text.weights import open_tensors, small_file, write_tensors
@@ -75,7 +76,8 @@ def _write_length(directory: Path, extractor: Extractor) -> None:
     file = directory / "tokenizer_config.json"
     if (directory / "tokenizer.json").exists():
         settings = json.loads(file.read_bytes()) if file.exists() else {}
-        settings["model_max_length"] = max(spec.max_length for spec in extractor.fields.values())
+        sequences = (spec for spec in extractor.fields.values() if isinstance(spec, SequenceSpec))
+        settings["model_max_length"] = max(spec.max_length for spec in sequences)
         file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -16,18 +16,21 @@ from rankcli.config.schema import RunConfig, tasks
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.trec import CompactRun
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import Extractor, ExtractorContext
+from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
 from rankcli.log import say
 from rankcli.runs.initial import WEIGHT_FILES, Initial, hash_of_files
 from rankcli.runs.sets import DEV, TRAIN, RecordSet, record_sets
 from rankcli.runs.uses import CachePruned, using
 from rankcli.runs.candidates import first_stages
-from rankcli.records.convert import ConversionJob, convert, rebuild
+from rankcli.records.convert import convert, rebuild
+from rankcli.records.steps import ConversionJob
 from rankcli.records.interleave import Records
 from rankcli.records.manifest import Manifest, Shard, explain_miss, find
 from rankcli.records.shards import remove_receipts
+from rankcli.records.texts import Topics
 from rankcli.records.workers import available_cpus
 from rankcli.rerankers.base import Reranker
+from rankcli.shapes import SequenceSpec
 from rankcli.storage.base import Storage, is_remote
 from rankcli.storage.open import open_storage
 from rankcli.storage.places import cache_uri, local_root
@@ -150,7 +153,7 @@ class Prepared:
             samples=each.samples,
             group_size=each.group_size,
             extractor=each.extractor,
-            queries=each.dataset.queries,
+            queries=Topics(each.dataset.queries),
             docs=each.dataset.docs,
             storage=self.storage,
             work=work_folder(config.trainer.storage),
@@ -223,9 +226,10 @@ def _check_alike(own: Extractor, other: Extractor, where: str) -> None:
             fix="give both the same tokenizer, or the same options of a vocabulary",
         )
     for field, spec in own.fields.items():
-        if other.fields[field].max_length > spec.max_length:
+        if isinstance(spec, SequenceSpec) and sequence_spec(other, field).max_length > spec.max_length:
             raise ConfigError(
-                f"{field}: sequences of {other.fields[field].max_length} tokens, but {spec.max_length} in the run's",
+                f"{field}: sequences of {sequence_spec(other, field).max_length} tokens, "
+                f"but {spec.max_length} in the run's",
                 where=where,
                 fix="lengthen `extractor`, which the model is built for",
             )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rankcli.errors import MissingError, StorageError
-from rankcli.shapes import Ints
+from rankcli.shapes import DOC, QUERY, Ints
 
 # What a pretrained model's folder may hold about its tokenizer; kept as it is, so that other tools read what they know.
 TOKENIZER_FILES = (
@@ -59,18 +59,23 @@ class Template(NamedTuple):
         """How many special tokens it adds."""
         return sum(len(ids) for ids, _ in self.pieces)
 
-    def fill(self, *parts: Ints) -> tuple[Ints, Ints]:
-        """Token ids and segment ids, int32 [T] each, of the parts with the special tokens around them."""
-        length = self.special + sum(len(part) for part in parts)
-        ids, segments = np.empty(length, np.int32), np.empty(length, np.int32)
+    def fill(self, *texts: Ints, kinds: Sequence[int] = (QUERY, DOC)) -> tuple[Ints, Ints, Ints]:
+        """Token ids, segment ids and parts, int32 [T] each, of texts with the special tokens around them.
+
+        `kinds` says of which part the tokens of each text are.
+        """
+        length = self.special + sum(len(text) for text in texts)
+        ids, segments, parts = np.empty(length, np.int32), np.empty(length, np.int32), np.zeros(length, np.int32)
         at = len(self.pieces[0][0])
         ids[:at], segments[:at] = self.pieces[0]
-        for part, segment, (special_ids, special_segments) in zip(parts, self.segments, self.pieces[1:], strict=True):
-            middle, end = at + len(part), at + len(part) + len(special_ids)
-            ids[at:middle], segments[at:middle] = part, segment
-            ids[middle:end], segments[middle:end] = special_ids, special_segments
+        for text, kind, segment, special in zip(
+            texts, kinds[: len(texts)], self.segments, self.pieces[1:], strict=True
+        ):
+            middle, end = at + len(text), at + len(text) + len(special[0])
+            ids[at:middle], segments[at:middle], parts[at:middle] = text, segment, kind
+            ids[middle:end], segments[middle:end] = special
             at = end
-        return ids, segments
+        return ids, segments, parts
 
 
 class Tokenizer:

@@ -19,6 +19,7 @@ from rankcli.evaluation.runs import rerank as merge
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
+from rankcli.records.texts import Topics
 from rankcli.runs.candidates import first_stage, read_topics
 from rankcli.runs.directory import versions
 from rankcli.runs.hosts import check_same
@@ -130,7 +131,7 @@ class Reranking:
         """Every block, with the examples of this host's part of it."""
         for block in blocks(inputs, depth):
             samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
-            yield block, examples_of(samples, self.extractor, inputs.queries, inputs.store)
+            yield block, examples_of(samples, self.extractor, Topics(inputs.queries), inputs.store)
 
 
 def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def padded_layout(ids: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> La
     positions = np.broadcast_to(np.arange(length), ids.shape)
     sequence = np.where(mask > 0, np.arange(rows)[:, None], -1)
     places = np.where(mask > 0, np.arange(ids.size).reshape(ids.shape), -1)
-    return Layout(*(tf.constant(part, tf.int32) for part in (ids, positions, segments, sequence, places)))
+    return Layout(*(tf.constant(part, tf.int32) for part in (ids, positions, segments, sequence, places, segments)))
 
 
 @pytest.fixture

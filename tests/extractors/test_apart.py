@@ -16,17 +16,17 @@ def built(directory, **options):
 
 def test_texts_stand_alone_in_segment_0(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxqlen=6, maxdoclen=6)
-    made = extractor.sequences(tiny.example(extractor, "a b", "c d e", ""))
+    made = extractor.extract(tiny.example(extractor, "a b", "c d e", ""))
     assert tiny.listed(made["query"]) == [([2, 4, 5, 3], [0] * 4, 0)]
     assert tiny.listed(made["doc"]) == [([2, 6, 7, 8, 3], [0] * 5, 0), ([2, 3], [0] * 2, 1)]
 
 
 def test_lengths_count_special_tokens(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxqlen=3, maxdoclen=4)
-    made = extractor.sequences(tiny.example(extractor, "a b c", "d e f"))
+    made = extractor.extract(tiny.example(extractor, "a b c", "d e f"))
     assert made["query"][0].ids.tolist() == [2, 4, 3]
     assert made["doc"][0].ids.tolist() == [2, 7, 8, 3]
-    assert (extractor.doc_budget(0), extractor.doc_budget(9)) == (2, 2)
+    assert (extractor.budget("doc", {"query": 0}), extractor.budget("doc", {"query": 9})) == (2, 2)
     assert [extractor.fields[name].level for name in ("query", "doc")] == ["query", "doc"]
 
 
@@ -52,5 +52,5 @@ def _with_three_special_tokens(folder):
 
 def test_tokens_beyond_the_lengths_are_cut_even_if_they_were_stored(tmp_path):
     stored = tiny.example(built(tiny.bert(tmp_path)), "a b c", "d e f")
-    made = built(tmp_path, maxqlen=4, maxdoclen=4).sequences(stored)
+    made = built(tmp_path, maxqlen=4, maxdoclen=4).extract(stored)
     assert (made["query"][0].ids.tolist(), made["doc"][0].ids.tolist()) == ([2, 4, 5, 3], [2, 7, 8, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rankcli.config.registry import EXTRACTORS
-from rankcli.extractors.base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext, vocab_size
+from rankcli.shapes import Record
 
 TEXTS = ("a b c d", "b c d e f", "g h i j k l m n o", "a a a")
 TINY = {
@@ -45,7 +47,8 @@ def test_every_registered_extractor_is_tested_here():
 def test_options_declare_the_fields_that_are_made(name):
     extractor = built(name)
     assert tuple(extractor.fields) == EXTRACTORS.get(name).fields
-    assert set(extractor.sequences(tiny.example(extractor, "a", "b"))) == set(extractor.fields)
+    assert extractor.columns == EXTRACTORS.get(name).columns
+    assert set(extractor.extract(tiny.example(extractor, "a", "b"))) == set(extractor.fields)
 
 
 @every
@@ -53,37 +56,40 @@ def test_options_declare_the_fields_that_are_made(name):
 @given(group=groups)
 def test_no_sequence_is_longer_than_its_field_says_and_documents_come_in_order(name, group):
     extractor, (query, docs) = shared(name), group
-    made = extractor.sequences(tiny.example(extractor, query, *docs))
+    made = extractor.extract(tiny.example(extractor, query, *docs))
     for field, spec in extractor.fields.items():
-        assert all(len(s.ids) == len(s.segments) <= spec.max_length for s in made[field])
-        assert all(s.ids.dtype == s.segments.dtype == np.int32 for s in made[field])
+        assert all(len(s.ids) == len(s.segments) == len(s.parts) <= spec.max_length for s in made[field])
+        assert all(s.ids.dtype == s.segments.dtype == s.parts.dtype == np.int32 for s in made[field])
         owners = [s.doc for s in made[field]]
         assert owners == sorted(owners)
+        assert max(Counter(owners).values(), default=0) <= spec.most
         assert set(owners) == ({0} if spec.level == "query" else set(range(len(docs))))
 
 
 @every
 def test_what_is_kept_of_a_text_is_the_most_that_any_query_leaves_it(name):
     extractor = built(name)
-    (kept,) = extractor.encode("doc", ["a " * 100]).tokens
-    assert len(kept) == max(extractor.doc_budget(n) for n in range(9))
-    assert extractor.encode("doc", ["a " * 100]).lengths == [100]
+    (kept,) = extractor.encode("doc", [Record("d", "a " * 100)]).tokens
+    assert len(kept) == max(extractor.budget("doc", {"query": n}) for n in range(9))
+    assert extractor.encode("doc", [Record("d", "a " * 100)]).lengths == [100]
 
 
 @every
 def test_ids_are_below_the_vocabulary_size(name):
     extractor = built(name)
+    records = [Record("d", text) for text in (*TEXTS, "zzz ß 漢字 \ud800")]
     assert all(
-        (ids < extractor.vocab_size).all() for ids in extractor.encode("doc", [*TEXTS, "zzz ß 漢字 \ud800"]).tokens
+        (ids < vocab_size(extractor, EXTRACTORS.get(name).fields[-1])).all()
+        for ids in extractor.encode("doc", records).tokens
     )
 
 
 @every
 def test_a_batch_of_texts_has_the_tokens_of_each(name):
     extractor = built(name)
-    together = extractor.encode("doc", TEXTS).tokens
+    together = extractor.encode("doc", [Record("d", text) for text in TEXTS]).tokens
     for text, ids in zip(TEXTS, together, strict=True):
-        np.testing.assert_array_equal(extractor.encode("doc", [text]).tokens[0], ids)
+        np.testing.assert_array_equal(extractor.encode("doc", [Record("other", text)]).tokens[0], ids)
     assert extractor.encode("doc", []).tokens == []
 
 
@@ -91,7 +97,7 @@ def test_a_batch_of_texts_has_the_tokens_of_each(name):
 def test_pickled_it_works_the_same(name):
     extractor = built(name)
     copy = pickle.loads(pickle.dumps(extractor))
-    one, other = (as_lists(e.sequences(tiny.example(e, "a b", *TEXTS))) for e in (extractor, copy))
+    one, other = (as_lists(e.extract(tiny.example(e, "a b", *TEXTS))) for e in (extractor, copy))
     assert one == other
     assert copy.fingerprint == extractor.fingerprint
 
@@ -101,12 +107,12 @@ def test_saved_and_opened_it_works_the_same(name, tmp_path):
     extractor = built(name)
     extractor.save(tmp_path)
     again = EXTRACTORS.get(name)(**TINY[name]).build(ExtractorContext(saved=tmp_path))
-    one, other = (as_lists(e.sequences(tiny.example(e, "a b", *TEXTS))) for e in (extractor, again))
+    one, other = (as_lists(e.extract(tiny.example(e, "a b", *TEXTS))) for e in (extractor, again))
     assert one == other
-    assert (again.fingerprint, again.vocab_size, again.pad_id) == (
+    assert (again.fingerprint, again.streams, again.fields) == (
         extractor.fingerprint,
-        extractor.vocab_size,
-        extractor.pad_id,
+        extractor.streams,
+        extractor.fields,
     )
 
 
@@ -116,9 +122,9 @@ def test_built_twice_it_has_the_same_fingerprint(name):
 
 
 @every
-def test_defect_18_sequences_leave_labels_and_weights_alone(name):
+def test_defect_18_sequences_leave_labels_alone(name):
     extractor = built(name)
     example = tiny.example(extractor, "a b", *TEXTS)
-    extractor.sequences(example)
-    assert example.labels.tolist() == example.weights.tolist() == [0.0, 1.0, 2.0, 3.0]
+    extractor.extract(example)
+    assert example.labels.tolist() == [0.0, 1.0, 2.0, 3.0]
     assert example.docids == ("d0", "d1", "d2", "d3")

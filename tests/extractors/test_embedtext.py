@@ -11,6 +11,7 @@ import tiny_tokenizers as tiny
 from rankcli.errors import MissingError, StorageError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.embedtext import EmbedText
+from rankcli.shapes import Record
 
 TEXTS = ["The cat, the mat.", "a cat", "a dog-1 and a CAT", "zebra"]
 
@@ -22,9 +23,14 @@ def built(**options):
 def test_words_are_numbered_by_document_frequency_then_by_name():
     extractor = built(min_df=1)
     assert extractor.vocabulary.words == ("cat", "a", "1", "and", "dog", "mat", "the", "zebra")
-    assert extractor.encode("doc", ["Cat a zebra, bird!", "..."]).tokens[0].tolist() == [2, 3, 9, 1]
-    assert extractor.encode("doc", ["..."]).tokens[0].tolist() == []
-    assert (extractor.pad_id, extractor.vocab_size) == (0, 10)
+    assert extractor.encode("doc", [Record("", "Cat a zebra, bird!")]).tokens[0].tolist() == [
+        2,
+        3,
+        9,
+        1,
+    ]
+    assert extractor.encode("doc", [Record("", "...")]).tokens[0].tolist() == []
+    assert (extractor.fields["doc"].pad_id, extractor.streams["doc"].vocab_size) == (0, 10)
 
 
 def test_min_df_and_vocab_size_leave_the_rare_words_out():
@@ -41,7 +47,7 @@ def test_underscores_split_words_and_a_stemmer_joins_their_forms():
         ExtractorContext(texts=lambda: iter(["raw_decode decoded", "decoding"]))
     )
     assert extractor.vocabulary.words == ("decod", "raw")
-    assert extractor.encode("query", ["Decodes RAW_decoders"]).tokens[0].tolist() == [2, 3, 2]
+    assert extractor.encode("query", [Record("", "Decodes RAW_decoders")]).tokens[0].tolist() == [2, 3, 2]
 
 
 def test_defect_19_idf_is_computed_from_the_collection():
@@ -49,22 +55,22 @@ def test_defect_19_idf_is_computed_from_the_collection():
     by_df = {df: math.log(1 + (4 - df + 0.5) / (df + 0.5)) for df in (0, 1, 2, 3)}
     # padding, unknown, cat (3 of 4 texts), a (2), the other six (1)
     expected = [0, by_df[0], by_df[3], by_df[2], *[by_df[1]] * 6]
-    np.testing.assert_allclose(extractor.idf, expected, rtol=1e-6)
-    np.testing.assert_allclose(extractor.idf[:4], [0, math.log(10), 0.35667494, 0.69314718], rtol=1e-6)
-    assert extractor.idf.dtype == np.float32
+    np.testing.assert_allclose(extractor.tables["idf"], expected, rtol=1e-6)
+    np.testing.assert_allclose(extractor.tables["idf"][:4], [0, math.log(10), 0.35667494, 0.69314718], rtol=1e-6)
+    assert extractor.tables["idf"].dtype == np.float32
 
 
 def test_sequences_are_the_words_alone_cut_to_the_lengths():
     extractor = built(min_df=1, maxqlen=2, maxdoclen=3)
-    made = extractor.sequences(tiny.example(extractor, "the cat mat", "a cat and zebra", "mat", ""))
+    made = extractor.extract(tiny.example(extractor, "the cat mat", "a cat and zebra", "mat", ""))
     assert tiny.listed(made["query"]) == [([8, 2], [0, 0], 0)]
     assert tiny.listed(made["doc"]) == [([3, 2, 5], [0, 0, 0], 0), ([7], [0], 1), ([], [], 2)]
-    assert extractor.encode("doc", ["a cat and zebra"]).lengths == [4]
-    assert extractor.doc_budget(2) == 3
+    assert extractor.encode("doc", [Record("", "a cat and zebra")]).lengths == [4]
+    assert extractor.budget("doc", {"query": 2}) == 3
 
 
 def test_lone_surrogates_are_no_words():
-    assert built(min_df=1).encode("doc", ["cat \ud800 a"]).tokens[0].tolist() == [2, 3]
+    assert built(min_df=1).encode("doc", [Record("", "cat \ud800 a")]).tokens[0].tolist() == [2, 3]
 
 
 def test_a_saved_vocabulary_is_the_same_and_a_damaged_one_is_refused(tmp_path):
@@ -72,7 +78,7 @@ def test_a_saved_vocabulary_is_the_same_and_a_damaged_one_is_refused(tmp_path):
     extractor.save(tmp_path)
     again = EmbedText(min_df=1).build(ExtractorContext(saved=tmp_path))
     assert (again.fingerprint, again.vocabulary) == (extractor.fingerprint, extractor.vocabulary)
-    np.testing.assert_array_equal(again.idf, extractor.idf)
+    np.testing.assert_array_equal(again.tables["idf"], extractor.tables["idf"])
     (tmp_path / "vocabulary.json").write_text('{"words": []}')
     with pytest.raises(StorageError, match="damaged word vocabulary"):
         EmbedText().build(ExtractorContext(saved=tmp_path))

@@ -8,6 +8,7 @@ import tiny_tokenizers as tiny
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.passage import Passage
+from rankcli.shapes import Record
 
 
 def built(directory, **options):
@@ -16,7 +17,7 @@ def built(directory, **options):
 
 def test_query_and_document_stand_between_special_tokens(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=16, maxqlen=4)
-    made = extractor.sequences(tiny.example(extractor, "a b", "c d e", "f"))
+    made = extractor.extract(tiny.example(extractor, "a b", "c d e", "f"))
     assert tiny.listed(made["pair"]) == [
         ([2, 4, 5, 3, 6, 7, 8, 3], [0, 0, 0, 0, 1, 1, 1, 1], 0),
         ([2, 4, 5, 3, 9, 3], [0, 0, 0, 0, 1, 1], 1),
@@ -26,14 +27,14 @@ def test_query_and_document_stand_between_special_tokens(tmp_path):
 
 def test_query_is_cut_to_maxqlen_and_the_document_to_the_rest(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=8, maxqlen=2)
-    (made,) = extractor.sequences(tiny.example(extractor, "a b c", "d e f g h i"))["pair"]
+    (made,) = extractor.extract(tiny.example(extractor, "a b c", "d e f g h i"))["pair"]
     assert made.ids.tolist() == [2, 4, 5, 3, 7, 8, 9, 3]
 
 
 def test_a_short_query_leaves_its_room_to_the_document(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=8, maxqlen=4)
-    assert [extractor.doc_budget(n) for n in range(7)] == [5, 4, 3, 2, 1, 1, 1]
-    (made,) = extractor.sequences(tiny.example(extractor, "a", "b c d e f g"))["pair"]
+    assert [extractor.budget("doc", {"query": n}) for n in range(7)] == [5, 4, 3, 2, 1, 1, 1]
+    (made,) = extractor.extract(tiny.example(extractor, "a", "b c d e f g"))["pair"]
     assert made.ids.tolist() == [2, 4, 3, 5, 6, 7, 8, 3]
 
 
@@ -41,22 +42,22 @@ def test_tokens_beyond_the_budget_are_cut_even_if_they_were_stored(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=16, maxqlen=4)
     stored = tiny.example(extractor, "a b c d e", "f g h i j k l m n")
     shorter = built(tmp_path, maxseqlen=8, maxqlen=2)
-    assert shorter.sequences(stored)["pair"][0].ids.tolist() == [2, 4, 5, 3, 9, 10, 11, 3]
+    assert shorter.extract(stored)["pair"][0].ids.tolist() == [2, 4, 5, 3, 9, 10, 11, 3]
 
 
 def test_encode_counts_whole_texts_and_keeps_what_a_sequence_can_hold(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=8, maxqlen=3)
-    docs = extractor.encode("doc", ["a b c d e f g h i j", "a"])
+    docs = extractor.encode("doc", [Record("1", "a b c d e f g h i j"), Record("2", "a")])
     assert ([len(ids) for ids in docs.tokens], docs.lengths) == ([5, 1], [10, 1])
-    queries = extractor.encode("query", ["a b c d"])
+    queries = extractor.encode("query", [Record("q", "a b c d")])
     assert ([len(ids) for ids in queries.tokens], queries.lengths) == ([3], [4])
 
 
 def test_roberta_has_two_separators_between_and_less_room(tmp_path):
     extractor = built(tiny.roberta(tmp_path), maxseqlen=9, maxqlen=2)
-    (made,) = extractor.sequences(tiny.example(extractor, "a b", "c d e f g"))["pair"]
+    (made,) = extractor.extract(tiny.example(extractor, "a b", "c d e f g"))["pair"]
     assert tiny.listed([made]) == [([0, 4, 5, 2, 2, 6, 7, 8, 2], [0] * 9, 0)]
-    assert extractor.doc_budget(2) == 3
+    assert extractor.budget("doc", {"query": 2}) == 3
 
 
 def test_lengths_that_leave_the_document_nothing_are_refused(tmp_path):
@@ -69,5 +70,5 @@ def test_lengths_that_leave_the_document_nothing_are_refused(tmp_path):
 
 def test_empty_texts_are_sequences_of_special_tokens(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=8, maxqlen=3)
-    made = extractor.sequences(tiny.example(extractor, "", "", "a"))["pair"]
+    made = extractor.extract(tiny.example(extractor, "", "", "a"))["pair"]
     assert [s.ids.tolist() for s in made] == [[2, 3, 3], [2, 3, 4, 3]]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.pooledpassage import PooledPassage
+from rankcli.shapes import Record
 
 
 def built(directory, **options):
@@ -23,7 +24,7 @@ def letters(n):
 
 def passages(extractor, n):
     """The windows of a document of `n` tokens a b c ..., without query and special tokens."""
-    made = extractor.sequences(tiny.example(extractor, "z", letters(n)))["pair"]
+    made = extractor.extract(tiny.example(extractor, "z", letters(n)))["pair"]
     return ["".join(string.ascii_lowercase[i - 4] for i in s.ids[3:-1]) for s in made]
 
 
@@ -47,7 +48,7 @@ def test_windows_start_every_stride_until_one_reaches_the_end(tmp_path, tokens, 
 
 def test_every_passage_carries_the_query_and_its_document(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=12, maxqlen=2, passagelen=3, stride=3)
-    made = extractor.sequences(tiny.example(extractor, "x y z", "a b c d", "e"))["pair"]
+    made = extractor.extract(tiny.example(extractor, "x y z", "a b c d", "e"))["pair"]
     assert tiny.listed(made) == [
         ([2, 27, 28, 3, 4, 5, 6, 3], [0, 0, 0, 0, 1, 1, 1, 1], 0),
         ([2, 27, 28, 3, 7, 3], [0, 0, 0, 0, 1, 1], 0),
@@ -57,8 +58,8 @@ def test_every_passage_carries_the_query_and_its_document(tmp_path):
 
 def test_a_document_is_kept_once_as_far_as_all_windows_reach(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=12, maxqlen=4, passagelen=4, stride=3, numpassages=3)
-    assert {extractor.doc_budget(n) for n in range(9)} == {4 + 2 * 3}
-    assert [len(ids) for ids in extractor.encode("doc", [letters(26)]).tokens] == [10]
+    assert {extractor.budget("doc", {"query": n}) for n in range(9)} == {4 + 2 * 3}
+    assert [len(ids) for ids in extractor.encode("doc", [Record("d", letters(26))]).tokens] == [10]
 
 
 def test_options_that_skip_or_cut_tokens_are_refused():
@@ -89,5 +90,5 @@ def test_windows_cover_the_kept_tokens_and_none_lies_within_another(folder, n, l
 def test_windows_beyond_numpassages_are_left_out_even_if_their_tokens_were_stored(tmp_path):
     options = {"maxseqlen": 12, "maxqlen": 4, "passagelen": 4, "stride": 3}
     stored = tiny.example(built(tiny.bert(tmp_path), **options, numpassages=9), "z", letters(26))
-    made = built(tmp_path, **options, numpassages=2).sequences(stored)["pair"]
+    made = built(tmp_path, **options, numpassages=2).extract(stored)["pair"]
     assert [s.ids.tolist()[3:-1] for s in made] == [[4, 5, 6, 7], [7, 8, 9, 10]]

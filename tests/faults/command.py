@@ -11,21 +11,21 @@ from typing import Any
 
 from rankcli.cli import main
 from rankcli.log import say
-from rankcli.records import convert
+from rankcli.records import convert, steps
 from rankcli.runs import prepare
 
-write_numbers = convert.write_numbers
+number = steps._number
 
 
 def noting(*args: Any) -> None:
     """Number the samples, and say so."""
     say(f"process {os.getpid()} converts")
-    write_numbers(*args)
+    number(*args)
 
 
 if __name__ == "__main__":
     convert.SHARD_BYTES = 8000
-    convert.TEXTS_PER_PROCESS = 1
-    convert.write_numbers = noting
+    steps.TEXTS_PER_PROCESS = 1
+    steps._number = noting
     prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
     main(sys.argv[1:])

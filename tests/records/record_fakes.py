@@ -14,13 +14,25 @@ import numpy as np
 import pytest
 
 from rankcli.records import convert as conversion
-from rankcli.records.convert import ConversionJob, convert
+from rankcli.records.convert import convert
 from rankcli.records.interleave import Records
 from rankcli.records.manifest import Shard
 from rankcli.records.shards import write_shard
+from rankcli.records.steps import ConversionJob
 from rankcli.records.stripes import Range
+from rankcli.records.texts import Topics
 from rankcli.records.tokens import Tools
-from rankcli.shapes import Encoded, Example, FieldSpec, Sample, TokenSequence
+from rankcli.shapes import (
+    Encoded,
+    Example,
+    FieldSpec,
+    Floats,
+    Record,
+    Sample,
+    SequenceSpec,
+    StreamSpec,
+    TokenSequence,
+)
 from rankcli.storage.local import LocalStorage
 
 CLS, SEP, QUERY_KEPT, DOC_KEPT, PAIR_LENGTH = 1, 2, 4, 40, 30
@@ -36,33 +48,41 @@ class WordExtractor:
 
     passage: int = DOC_KEPT
     vocab_size: int = 1000
-    pad_id: int = 0
     fingerprint: str = "words"
-    idf: None = None
+    columns: tuple[str, ...] = ()
+    tables: Mapping[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     fields: Mapping[str, FieldSpec] = field(
-        default_factory=lambda: {"pair": FieldSpec("doc", PAIR_LENGTH), "query": FieldSpec("query", QUERY_KEPT)}
+        default_factory=lambda: {
+            "pair": SequenceSpec("doc", "doc", PAIR_LENGTH, most=DOC_KEPT),
+            "query": SequenceSpec("query", "query", QUERY_KEPT),
+        }
     )
 
-    def encode(self, level: str, texts: Sequence[str]) -> Encoded:
+    @property
+    def streams(self) -> Mapping[str, StreamSpec]:
+        return {"query": StreamSpec("query", self.vocab_size), "doc": StreamSpec("doc", self.vocab_size)}
+
+    def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
         assert multiprocessing.parent_process() is None or "tensorflow" not in sys.modules
-        self.seen += texts
-        words = [text.split() for text in texts]
-        kept = QUERY_KEPT if level == "query" else DOC_KEPT
+        self.seen += [record.text for record in records]
+        words = [record.text.split() for record in records]
+        kept = QUERY_KEPT if stream == "query" else DOC_KEPT
         return Encoded([np.array([token(w) for w in each[:kept]], np.int64) for each in words], [len(w) for w in words])
 
-    def doc_budget(self, query_tokens: int) -> int:
-        return PAIR_LENGTH - 3 - query_tokens
+    def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
+        return PAIR_LENGTH - 3 - query_tokens["query"]
 
-    def sequences(self, example: Example) -> dict[str, list[TokenSequence]]:
-        pairs = []
-        for k, doc in enumerate(example.docs):
+    def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
+        pairs, query = [], example.queries["query"]
+        for k, doc in enumerate(example.docs["doc"]):
             for start in range(0, max(len(doc), 1), self.passage):
                 part = doc[start : start + self.passage]
-                ids = np.concatenate([[CLS], example.query, [SEP], part, [SEP]])
-                segments = np.array([0] * (len(example.query) + 2) + [1] * (len(part) + 1))
-                pairs.append(TokenSequence(ids, segments, k))
-        return {"pair": pairs, "query": [TokenSequence(example.query, np.zeros(len(example.query), np.int64))]}
+                ids = np.concatenate([[CLS], query, [SEP], part, [SEP]])
+                segments = np.array([0] * (len(query) + 2) + [1] * (len(part) + 1))
+                parts = np.array([0, *[1] * len(query), 0, *[2] * len(part), 0])
+                pairs.append(TokenSequence(ids, segments, parts, k))
+        return {"pair": pairs, "query": [TokenSequence(query, np.zeros_like(query), np.ones_like(query))]}
 
     def save(self, directory: Path) -> None:
         raise AssertionError("a conversion saves no extractor")
@@ -74,6 +94,12 @@ class Store:
 
     def texts(self, docids: Sequence[str]) -> list[str]:
         return [document(docid) for docid in docids]
+
+    def ordinals(self, docids: Sequence[str]) -> Any:
+        return np.array([1000 - int(docid[1:]) for docid in docids], np.int64)
+
+    def records(self, ordinals: Sequence[int]) -> list[Record]:
+        return [Record(f"d{1000 - n}", document(f"d{1000 - n}")) for n in ordinals]
 
 
 def document(docid: str) -> str:
@@ -102,7 +128,7 @@ def job(root: Path, **changes: Any) -> ConversionJob:
         "sampler": Groups(),
         "samples": 23,
         "extractor": WordExtractor(),
-        "queries": QUERIES,
+        "queries": Topics(QUERIES),
         "docs": Store(),
         "storage": LocalStorage(root),
         "samples_per_shard": 2,
@@ -125,7 +151,7 @@ def expected(n: int, sampler: Callable[[int], Sample] = Groups()) -> Example:
         for docid in sample.docids
     )
     labels = np.array(sample.labels, np.float32)
-    return Example(sample.qid, sample.docids, query, docs, labels, np.ones_like(labels))
+    return Example(sample.qid, sample.docids, labels, {"query": query}, {"doc": docs})
 
 
 def end_at(state: int, task: int) -> int:
@@ -136,14 +162,17 @@ def end_at(state: int, task: int) -> int:
 
 
 def same(one: Example, other: Example) -> bool:
-    arrays = ("query", "labels", "weights")
+    def arrays(example: Example) -> dict[str, list[Any]]:
+        found = {f"query {name}": [ids] for name, ids in example.queries.items()}
+        found |= {f"docs {name}": list(docs) for name, docs in example.docs.items()}
+        return found | {f"column {name}": [values] for name, values in example.columns.items()}
+
+    mine, theirs = arrays(one), arrays(other)
     return (
         (one.qid, one.docids) == (other.qid, other.docids)
-        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
-        and len(one.docs) == len(other.docs)
-        and all(map(np.array_equal, one.docs, other.docs))
-        and (one.teacher_scores is None) == (other.teacher_scores is None)
-        and (one.teacher_scores is None or np.array_equal(one.teacher_scores, other.teacher_scores))
+        and np.array_equal(one.labels, other.labels)
+        and {name: len(found) for name, found in mine.items()} == {name: len(found) for name, found in theirs.items()}
+        and all(np.array_equal(a, b) for name, found in mine.items() for a, b in zip(found, theirs[name], strict=True))
     )
 
 

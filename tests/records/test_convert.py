@@ -16,32 +16,32 @@ from record_fakes import QUERIES, Groups, WordExtractor, converted, document, en
 
 from rankcli.backend import tf
 from rankcli.errors import DataError, StorageError
-from rankcli.records import convert as conversion
-from rankcli.records import numbering, pages
+from rankcli.records import steps, tokens
 from rankcli.records.convert import convert
 from rankcli.records.interleave import read_examples
 from rankcli.records.manifest import find
 from rankcli.records.stripes import ranges
+from rankcli.records.texts import Topics
 from rankcli.records.workers import workers
 from rankcli.shapes import Sample
 
 # Name, checksum and bytes of each shard: what caches that people have are made of.
 GOLDEN = [
-    ("shard-00-00000000-00000002.tfrecord", "42153b9e", 470),
-    ("shard-01-00000000-00000002.tfrecord", "34b61648", 474),
-    ("shard-02-00000000-00000002.tfrecord", "e0ccf38b", 507),
-    ("shard-03-00000000-00000002.tfrecord", "38c2a6c1", 529),
-    ("shard-04-00000000-00000002.tfrecord", "47cc33f3", 459),
-    ("shard-05-00000000-00000002.tfrecord", "30117a61", 445),
-    ("shard-06-00000000-00000002.tfrecord", "56acd7aa", 479),
-    ("shard-07-00000000-00000002.tfrecord", "44562968", 520),
-    ("shard-00-00000002-00000003.tfrecord", "27186c94", 240),
-    ("shard-01-00000002-00000003.tfrecord", "8bb2ddf0", 258),
-    ("shard-02-00000002-00000003.tfrecord", "5d3028fc", 271),
-    ("shard-03-00000002-00000003.tfrecord", "b5f63399", 293),
-    ("shard-04-00000002-00000003.tfrecord", "7aaaf125", 307),
-    ("shard-05-00000002-00000003.tfrecord", "fa8212d5", 303),
-    ("shard-06-00000002-00000003.tfrecord", "1683200b", 303),
+    ("shard-00-00000000-00000002.tfrecord", "39a36b67", 438),
+    ("shard-01-00000000-00000002.tfrecord", "657ce2d5", 442),
+    ("shard-02-00000000-00000002.tfrecord", "1d3bd9cb", 475),
+    ("shard-03-00000000-00000002.tfrecord", "156794f1", 497),
+    ("shard-04-00000000-00000002.tfrecord", "547c140d", 427),
+    ("shard-05-00000000-00000002.tfrecord", "8e6f56d2", 413),
+    ("shard-06-00000000-00000002.tfrecord", "dbdb8805", 447),
+    ("shard-07-00000000-00000002.tfrecord", "b41f41e5", 488),
+    ("shard-00-00000002-00000003.tfrecord", "9bf4f8ba", 224),
+    ("shard-01-00000002-00000003.tfrecord", "19445e00", 242),
+    ("shard-02-00000002-00000003.tfrecord", "6f046925", 255),
+    ("shard-03-00000002-00000003.tfrecord", "78c70c72", 277),
+    ("shard-04-00000002-00000003.tfrecord", "655792b0", 291),
+    ("shard-05-00000002-00000003.tfrecord", "08deebfa", 287),
+    ("shard-06-00000002-00000003.tfrecord", "71a25991", 287),
 ]
 
 
@@ -56,14 +56,14 @@ def test_a_cache_holds_the_samples_in_order(tmp_path: Path) -> None:
 def test_the_share_of_tokens_cut_is_counted(tmp_path: Path) -> None:
     manifest = converted(tmp_path).manifest
     total = sum(len(document(docid).split()) for n in range(23) for docid in Groups()(n).docids)
-    kept = sum(len(doc) for n in range(23) for doc in expected(n).docs)
+    kept = sum(len(doc) for n in range(23) for doc in expected(n).docs["doc"])
     assert (manifest.documents, manifest.tokens_total, manifest.tokens_kept) == (3 * 23, total, kept)
     assert manifest.share_cut == pytest.approx(1 - kept / total) and 0 < manifest.share_cut < 0.2
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tf.__version__ and "tensorflow" in sys.modules  # the extractor fails in a process that has it
-    monkeypatch.setattr(conversion, "TEXTS_PER_PROCESS", 1)
+    monkeypatch.setattr(steps, "TEXTS_PER_PROCESS", 1)
     for name, count in {"one": 1, "two": 2}.items():
         convert(job(tmp_path / name), count)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
@@ -73,8 +73,7 @@ def test_the_bytes_do_not_depend_on_how_ids_are_spread_over_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert(job(tmp_path / "one"))
-    for module in (numbering, pages):
-        monkeypatch.setattr(module, "IDS_PER_FILE", 7)
+    monkeypatch.setattr(tokens, "TEXTS_PER_PART", 7)
     convert(job(tmp_path / "many"))
     assert tree(tmp_path / "one") == tree(tmp_path / "many")
 
@@ -141,7 +140,7 @@ def test_what_a_cache_can_be_made_again_from_is_kept_beside_it(tmp_path: Path) -
 
 def test_a_query_without_text_is_a_data_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="query 'q4' has no text"):
-        convert(job(tmp_path, queries={qid: text for qid, text in QUERIES.items() if qid != "q4"}))
+        convert(job(tmp_path, queries=Topics({qid: text for qid, text in QUERIES.items() if qid != "q4"})))
     assert tree(tmp_path) == {}
 
 

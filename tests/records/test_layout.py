@@ -16,7 +16,7 @@ MIXED = np.clip(RANDOM.gamma(6.0, 45.0, (40, 64)).astype(int), 60, 256)  # about
 
 
 def sequence(*ids: int, doc: int = 0) -> TokenSequence:
-    return TokenSequence(np.array(ids, np.int64), np.arange(len(ids)) % 2, doc)
+    return TokenSequence(np.array(ids, np.int64), np.arange(len(ids)) % 2, np.array(ids, np.int64) % 3, doc)
 
 
 def of_lengths(lengths: np.ndarray) -> list[TokenSequence]:
@@ -32,6 +32,7 @@ def holds(layout: Layout, sequences: list[TokenSequence], pad_id: int) -> bool:
         own = sequences[n] if n < len(sequences) else sequence()
         at = row[: len(own.ids)]
         same = [ids[at] == own.ids, segments[at] == own.segments, positions[at] == np.arange(len(at)), owners[at] == n]
+        same.append(layout.parts.reshape(-1)[at] == own.parts)
         if not all(map(np.all, same)) or (row[len(at) :] != -1).any():
             return False
     padding = owners == -1
@@ -45,6 +46,7 @@ def test_the_flat_layout_is_this() -> None:
     assert layout.positions.tolist() == [0, 1, 2, 0, 0, 0, 0, 0]
     assert layout.segments.tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
     assert layout.sequence.tolist() == [0, 0, 0, 1, -1, -1, -1, -1]
+    assert layout.parts.tolist() == [2, 0, 1, 2, 0, 0, 0, 0]
     assert layout.places.tolist() == [[0, 1, 2, *[-1] * 5], [3, *[-1] * 7], [-1] * 8]
     assert [shape.tolist() for shape in layout.chunks.shapes] == [[1, 8]] * 4
     assert layout.chunks.token_at.tolist() == [0, 1, 2, *[7] * 5, 3, *[7] * 24]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from record_fakes import converted
 
 from rankcli.errors import StorageError
+from rankcli.records.codec import Stream
 from rankcli.records.manifest import Manifest, Shard, explain_miss, find, generations, load, sealed, unsealed
 from rankcli.storage.local import LocalStorage
 
@@ -33,7 +34,8 @@ def shard(stripe: int, first: int, end: int, size: int = 1) -> Shard:
 MANIFEST = Manifest(
     cache_id="ab12",
     identity={"sampler": {"name": "LCE", "nneg": 7}, "seed": 1},
-    token_dtype="uint16",
+    streams={"doc": Stream("doc", "uint16"), "query": Stream("query", "uint8")},
+    columns=("teacher",),
     samples=17,
     samples_per_shard=2,
     shards=(
@@ -65,7 +67,7 @@ def test_a_manifest_comes_back_from_its_file() -> None:
     back = Manifest.parse(MANIFEST.dump(), WHERE, LOCATION)
     assert back == dataclasses.replace(MANIFEST, location=LOCATION)
     content = json.loads(MANIFEST.dump())
-    assert (content["schema_version"], content["stripes"], len(content["shards"])) == (2, 8, 16)
+    assert (content["schema_version"], content["stripes"], len(content["shards"])) == (3, 8, 16)
     assert "location" not in content and content["shards"][8]["name"] == "shard-00-00000002-00000003.tfrecord"
 
 
@@ -100,7 +102,7 @@ def without(*left_out: int) -> tuple[Shard, ...]:
         {"samples": 16},
         {"samples": "17"},
         {"samples_per_shard": 0},
-        {"token_dtype": "float16"},
+        {"streams": {"doc": Stream("doc", "float16")}},
         {"shards": MANIFEST.shards[::-1]},
         {"shards": without(3)},
         {"shards": without(0)},
@@ -135,7 +137,7 @@ def test_a_shard_is_called_what_its_numbers_say(changes: dict[str, Any]) -> None
         Manifest.parse(sealed(content), WHERE, LOCATION)
 
 
-@pytest.mark.parametrize("changes", [{"schema_version": 1}, {"schema_version": 3}, {"stripes": 4}])
+@pytest.mark.parametrize("changes", [{"schema_version": 2}, {"schema_version": 4}, {"stripes": 4}])
 def test_another_version_is_refused_by_name(changes: dict[str, int]) -> None:
     with pytest.raises(StorageError, match="it is of another version") as caught:
         Manifest.parse(sealed({**unsealed(MANIFEST.dump()), **changes}), WHERE, LOCATION)

@@ -11,8 +11,9 @@ import pytest
 from record_fakes import Stopped, Writer, converted, inodes, job, tree
 
 from rankcli.errors import MissingError
-from rankcli.records.convert import ConversionJob, Part, convert, convert_part, finalize
+from rankcli.records.convert import Part, convert, convert_part, finalize
 from rankcli.records.manifest import Manifest, find
+from rankcli.records.steps import ConversionJob
 from rankcli.records.stripes import ranges
 from rankcli.storage.local import LocalStorage
 

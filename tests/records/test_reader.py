@@ -16,6 +16,7 @@ from record_fakes import Groups, WordExtractor, converted, expected, same
 from rankcli.errors import StorageError
 from rankcli.extractors.base import Extractor
 from rankcli.records import interleave, reader
+from rankcli.records.codec import Codec
 from rankcli.records.interleave import Records, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.records.reader import prediction_batches, training_batches
@@ -158,14 +159,14 @@ def test_defect_15_samples_are_read_in_numeric_order(tmp_path: Path) -> None:
 def test_a_training_batch_is_its_samples_laid_out(cache: Records) -> None:
     (batch,) = list(training_batches(cache, EXTRACTOR, batch=4, steps=5))[2]
     examples = [expected(n) for n in range(8, 12)]
-    assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all() and (batch.columns["weight"] == 1).all()
-    sequences = [EXTRACTOR.sequences(example) for example in examples]
+    assert batch.labels.tolist() == [[1, 0, 0]] * 4 and batch.doc_mask.all()
+    sequences = [EXTRACTOR.extract(example) for example in examples]
     wanted = {3 * b + s.doc: [s.ids.tolist()] for b, made in enumerate(sequences) for s in made["pair"]}
     assert read_pairs(batch.fields["pair"]) == wanted
     assert batch.fields["query"].owner.tolist() == [0, 1, 2, 3]
-    lengths = [len(example.query) for example in examples]
+    lengths = [len(example.queries["query"]) for example in examples]
     assert (batch.fields["query"].layout.places >= 0).sum(axis=1).tolist() == lengths
-    assert batch.fields["pair"].layout.ids.dtype == np.int32 and list(batch.columns) == ["weight"]
+    assert batch.fields["pair"].layout.ids.dtype == np.int32 and batch.columns == {}
 
 
 def test_training_goes_on_at_any_step(cache: Records) -> None:
@@ -198,13 +199,13 @@ def test_hosts_read_what_their_replicas_need(
 ) -> None:
     """Only their samples are decoded; where stripes are a multiple of the replicas, only their stripes are opened."""
     decoded: list[str] = []
-    decode = interleave.decode
+    decode = Codec.decode
 
-    def noting(data: bytes, dtype: Any, where: str) -> Any:
+    def noting(codec: Codec, data: bytes, where: str) -> Any:
         decoded.append(where)
-        return decode(data, dtype, where)
+        return decode(codec, data, where)
 
-    monkeypatch.setattr(interleave, "decode", noting)
+    monkeypatch.setattr(Codec, "decode", noting)
     opened: list[int] = []
     verified = interleave.open_verified
 
@@ -267,7 +268,7 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
     wanted: dict[tuple[str, str], Any] = {}
     for n in range(20):
         example = expected(n, uneven)
-        for sequence in extractor.sequences(example)["pair"]:
+        for sequence in extractor.extract(example)["pair"]:
             key = (example.qid, example.docids[sequence.doc])
             wanted.setdefault(key, (example.labels[sequence.doc], []))[1].append(sequence.ids.tolist())
     found: list[tuple[tuple[str, str], Any]] = []
@@ -277,7 +278,7 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
         assert len(batches) == len(rows) == replicas
         assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
         for batch, ids in zip(batches, rows, strict=True):
-            assert batch.doc_mask.sum() == len(ids) and not batch.columns["weight"][len(ids) :].any()
+            assert batch.doc_mask.sum() == len(ids) and not batch.doc_mask[len(ids) :].any()
             assert (
                 len(batch.labels) == -(-evalbatch // replicas)
                 if static
@@ -295,7 +296,7 @@ def check_queries(batch: Batch, ids: list[tuple[str, str]], extractor: WordExtra
     field = batch.fields["query"]
     assert len(field.owner) == len(batch.labels) and len(set(field.owner[: len(ids)])) == len({qid for qid, _ in ids})
     for owner, (qid, _) in zip(field.owner, ids, strict=False):
-        assert tokens_of(field.layout)[owner] == expected(int(qid[1:])).query.tolist()
+        assert tokens_of(field.layout)[owner] == expected(int(qid[1:])).queries["query"].tolist()
 
 
 def test_prediction_sorts_by_length_so_that_padding_is_small(tmp_path: Path) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from record_fakes import Groups, Stopped, WordExtractor, Writer, converted, inodes, job, tree
 
 from rankcli.errors import StorageError
-from rankcli.records import numbering, pages
+from rankcli.records import tokens
 from rankcli.records.convert import convert
 from rankcli.records.manifest import find
 from rankcli.records.stripes import ranges
-from rankcli.shapes import Sample
+from rankcli.shapes import Encoded, Record, Sample
 from rankcli.storage.local import LocalStorage
 
 pytestmark = pytest.mark.faults
@@ -32,8 +32,7 @@ class Drawn(Groups):
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of a conversion that was interrupted when four of its shards were done; few ids in a file."""
-    for module in (numbering, pages):
-        monkeypatch.setattr(module, "IDS_PER_FILE", 8)
+    monkeypatch.setattr(tokens, "TEXTS_PER_PART", 8)
     Writer(monkeypatch, stop_after=4)
     with pytest.raises(Stopped):
         convert(job(tmp_path / "cut"))
@@ -105,17 +104,45 @@ def remove(path: Path) -> None:
 damages = pytest.mark.parametrize("damage", [cut, flip, empty, remove])
 
 
+class Stopping(WordExtractor):
+    """Stops when it has tokenised so many texts."""
+
+    def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
+        if len(self.seen) >= 16 + 23:
+            raise Stopped
+        return super().encode(stream, records)
+
+
 @damages
-@pytest.mark.parametrize("kind", ["query-000001", "doc-000002", "doc-lengths-000002"])
-def test_a_damaged_token_file_alone_is_made_again(interrupted: Path, damage: Callable[[Path], None], kind: str) -> None:
-    damage(work(interrupted) / "tokens" / kind)
+@pytest.mark.parametrize("kind", ["doc-0-000001", "doc-ids-000000", "doc-lengths-000001"])
+def test_a_damaged_part_of_the_second_step_alone_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], kind: str
+) -> None:
+    monkeypatch.setattr(tokens, "TEXTS_PER_PART", 8)
+    converted(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        convert(job(tmp_path / "cut", extractor=Stopping()))
+    parts = work(tmp_path / "cut") / "parts"
+    assert len(list(parts.iterdir())) == 2 * 3
+    damage(parts / kind)
+    extractor = WordExtractor()
+    convert(job(tmp_path / "cut", extractor=extractor, sampler=Drawn()))
+    assert len(extractor.seen) == 69 - 8 and finished(tmp_path / "cut")
+
+
+@damages
+@pytest.mark.parametrize(("kind", "again"), [("query-0", 23), ("doc-0", 69), ("doc-ids", 69), ("doc-lengths", 69)])
+def test_a_damaged_file_of_the_second_step_is_made_again(
+    interrupted: Path, damage: Callable[[Path], None], kind: str, again: int
+) -> None:
+    damage(work(interrupted) / "texts" / kind)
     extractor = WordExtractor()
     convert(job(interrupted, extractor=extractor, sampler=Drawn()))
-    assert len(extractor.seen) == 8 and finished(interrupted)
+    assert len(extractor.seen) == again and finished(interrupted)
 
 
 @pytest.mark.parametrize("damage", [cut, flip, empty])
-@pytest.mark.parametrize("kind", ["groups-shard-01-00000002-00000003.tfrecord", "labels-" + NAMES[0], "doc-ids-000001"])
+@pytest.mark.parametrize("kind", ["groups-shard-01-00000002-00000003.tfrecord", "labels-" + NAMES[0], "wanted-doc"])
 def test_a_damaged_file_of_the_first_step_is_found_and_the_step_taken_again(
     interrupted: Path, damage: Callable[[Path], None], kind: str
 ) -> None:
@@ -159,22 +186,30 @@ def test_a_receipt_of_another_shard_does_not_count(interrupted: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("place", "written"),
-    [("/built/groups-", 0), ("/tokens/doc-lengths-", 0), ("/tokens/doc-0", 0), (f"/{NAMES[2]}", 2), ("/cut/tmp.", 0)],
+    [("/numbers/groups-", 0), ("/parts/doc-lengths-", 0), ("/parts/doc-0", 0), (f"/{NAMES[2]}", 2), ("/cut/tmp.", 0)],
 )
 def test_a_full_disk_ends_with_a_storage_error_and_what_was_done_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, written: int
 ) -> None:
-    """The disk is full when a file of the first step is synced, of the second, a shard, or the first receipt."""
+    """The disk is full when a file of the first step is written, of the second, a shard, or the first receipt."""
     converted(tmp_path / "whole")
 
     def full(descriptor: int) -> None:
         if place in os.readlink(f"/proc/self/fd/{descriptor}"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    def write_bytes(path: Path, data: bytes) -> int:
+        if place in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device: .*bytes are free") as caught:
         convert(job(tmp_path / "cut"))
     assert caught.value.where.startswith(str(tmp_path / "cut")) and caught.value.exit_code == 6
+    monkeypatch.setattr(Path, "write_bytes", write)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     writer = Writer(monkeypatch)
     convert(job(tmp_path / "cut"))

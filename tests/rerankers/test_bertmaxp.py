@@ -43,8 +43,8 @@ def test_scores_aggregate_the_logits_of_the_passages(aggregation):
     scores = model.reranker.scores(tiny.batch(model.extractor, groups, size=3, static=True)).numpy()
     counts = []
     for b, group in enumerate(groups):
-        sequences = model.extractor.sequences(group)["pair"]
-        for k in range(len(group.docs)):
+        sequences = model.extractor.extract(group)["pair"]
+        for k in range(len(group.docids)):
             own = [s for s in sequences if s.doc == k]
             logits = [numpy_models.bert_logit(model.reranker.tensors(), s.ids, s.segments, 2) for s in own]
             np.testing.assert_allclose(scores[b, k], join(logits), rtol=1e-5, atol=1e-5)

@@ -27,7 +27,7 @@ def test_scores_are_similarities_of_pooled_states(pooling, similarity, scale, fa
         return pooled / np.linalg.norm(pooled) if similarity == "cosine" else pooled
 
     for b, group in enumerate(groups):
-        made = model.extractor.sequences(group)
+        made = model.extractor.extract(group)
         expected = [factor * vector(made["query"][0]) @ vector(doc) for doc in made["doc"]]
         np.testing.assert_allclose(scores[b, : len(expected)], expected, rtol=1e-5, atol=1e-5)
 

@@ -16,7 +16,7 @@ from rankcli.backend import tf
 from rankcli.errors import ConfigError
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.crossencoder import CrossEncoder
-from rankcli.shapes import Batch, Field, FieldSpec, Layout
+from rankcli.shapes import Batch, Field, Layout, SequenceSpec, StreamSpec
 from rankcli.text.weights import read_tensors, write_tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
@@ -24,7 +24,9 @@ KINDS = ("bert", "electra")
 
 
 def fake_extractor(vocab_size=60, max_length=24):
-    return SimpleNamespace(vocab_size=vocab_size, pad_id=0, idf=None, fields={"pair": FieldSpec("doc", max_length)})
+    return SimpleNamespace(
+        streams={"doc": StreamSpec("doc", vocab_size)}, fields={"pair": SequenceSpec("doc", "doc", max_length)}
+    )
 
 
 def pretrained(directory, extractor=None):
@@ -39,7 +41,7 @@ def golden_batch(kind):
     rows = np.arange(len(ids), dtype=np.int32)
     positions = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
     places = np.arange(ids.size, dtype=np.int32).reshape(ids.shape)
-    layout = Layout(ids, positions, segments, np.where(mask, rows[:, None], -1), np.where(mask, places, -1))
+    layout = Layout(ids, positions, segments, np.where(mask, rows[:, None], -1), np.where(mask, places, -1), segments)
     zeros = np.zeros((len(ids), 1), np.float32)
     batch = Batch(zeros, np.ones(zeros.shape, bool), {}, {"pair": Field(layout, rows)})
     return tf.nest.map_structure(tf.constant, batch), golden["logits"]
@@ -60,7 +62,7 @@ def test_scores_are_the_formula_of_a_bert_classifier():
     groups = tiny.examples(model.extractor)
     scores = model.reranker.scores(tiny.batch(model.extractor, groups)).numpy()
     for b, group in enumerate(groups):
-        sequences = model.extractor.sequences(group)["pair"]
+        sequences = model.extractor.extract(group)["pair"]
         logits = [numpy_models.bert_logit(model.reranker.tensors(), s.ids, s.segments, 2) for s in sequences]
         np.testing.assert_allclose(scores[b, : len(logits)], logits, rtol=1e-5, atol=1e-5)
 

@@ -27,7 +27,10 @@ def test_scores_are_the_formula_term_by_term(idf):
     groups, scores = scored(model, static=True)
     weights = model.extractor.idf if idf else None
     for b, group in enumerate(groups):
-        expected = [numpy_models.knrm_score(model.reranker.tensors(), group.query, doc, weights) for doc in group.docs]
+        expected = [
+            numpy_models.knrm_score(model.reranker.tensors(), group.queries["query"], doc, weights)
+            for doc in group.docs["doc"]
+        ]
         np.testing.assert_allclose(scores[b, : len(expected)], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -71,7 +74,7 @@ def test_frozen_parts_are_no_trainable_variables_but_are_saved():
     assert trainable == ["output/kernel", "output/bias"]
     assert len(model.reranker.tensors()) == len(model.reranker.variables) == 5
     groups, scores = scored(model)
-    expected = numpy_models.knrm_score(model.reranker.tensors(), groups[0].query, groups[0].docs[0])
+    expected = numpy_models.knrm_score(model.reranker.tensors(), groups[0].queries["query"], groups[0].docs["doc"][0])
     np.testing.assert_allclose(scores[0, 0], expected, rtol=1e-4)
 
 

@@ -14,7 +14,7 @@ from rankcli.encoders.config import EncoderSize
 from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.records.collate import Shape, collate
 from rankcli.rerankers.base import Reranker, RerankerContext
-from rankcli.shapes import Batch, Example
+from rankcli.shapes import Batch, Example, Record
 
 TEXTS = (
     "the cat sat on the mat",
@@ -76,7 +76,7 @@ def examples(extractor: Extractor) -> list[Example]:
 
 def batch(extractor: Extractor, groups: list[Example], *, size: int = 0, docs: int = 0, static: bool = False) -> Batch:
     """The groups laid out, in places for `size` groups of `docs` documents."""
-    shape = Shape(size or len(groups), docs or max(len(group.docs) for group in groups), static)
+    shape = Shape(size or len(groups), docs or max(len(group.docids) for group in groups), static)
     return tf.nest.map_structure(tf.constant, collate([groups], extractor, shape)[0])
 
 
@@ -88,7 +88,8 @@ def padding(extractor: Extractor) -> Batch:
 
 def example(extractor: Extractor, query: str, docs: tuple[str, ...]) -> Example:
     """A group of these documents, cut as they are for records."""
-    (query_ids,) = extractor.encode("query", [query]).tokens
-    ids = tuple(doc[: extractor.doc_budget(len(query_ids))] for doc in extractor.encode("doc", docs).tokens)
-    ones = np.ones(len(docs), np.float32)
-    return Example(query, tuple(str(n) for n in range(len(docs))), query_ids, ids, ones, ones)
+    (query_ids,) = extractor.encode("query", [Record("q", query)]).tokens
+    budget = extractor.budget("doc", {"query": len(query_ids)})
+    ids = tuple(tokens[:budget] for tokens in extractor.encode("doc", [Record("", doc) for doc in docs]).tokens)
+    docids = tuple(str(n) for n in range(len(docs)))
+    return Example(query, docids, np.ones(len(docs), np.float32), {"query": query_ids}, {"doc": ids})

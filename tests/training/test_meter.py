@@ -20,7 +20,7 @@ def batch(pairs: int, lengths: tuple[int, ...], width: int) -> Batch:
     """A batch of `pairs` documents (and two places that pad) with sequences of some lengths in rows of `width`."""
     taken = np.arange(width) < np.array(lengths)[:, None]
     sequence = np.where(taken, 0, -1).astype(np.int32)
-    layout = Layout(*(np.zeros(taken.shape, np.int32) for _ in range(3)), sequence, sequence)
+    layout = Layout(*(np.zeros(taken.shape, np.int32) for _ in range(3)), sequence, sequence, sequence)
     mask = np.arange(pairs + 2)[None] < pairs
     return Batch(mask, mask, {}, {"pair": Field(layout, np.zeros(len(lengths), np.int32))})
 

@@ -1,0 +1,85 @@
+"""The texts of a conversion as its second step leaves them, read by their place among the wanted ones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rankcli.records.codec import Codec, listed
+from rankcli.records.flat import Flat, Pieces
+from rankcli.records.numbering import Numbers, wanted
+from rankcli.shapes import Level
+
+DOCUMENTS_KEPT = 1 << 13  # at most, in memory
+
+
+class Text(NamedTuple):
+    """A query or document: its id, the same as records list it, the bytes of its tokens in every stream of its level,
+    and how many tokens there were before the cut.
+    """
+
+    id: bytes
+    listed_id: bytes
+    tokens: tuple[bytes, ...]
+    total: int
+
+
+class Tokenised:
+    """Both levels' texts, opened when they are first read. The same few maps are open however large the collection is.
+
+    To another process go the paths alone.
+    """
+
+    def __init__(self, numbers: Path, texts: Path, codec: Codec) -> None:
+        self._made_of = numbers, texts, codec
+
+    @functools.cached_property
+    def queries(self) -> TextsOfLevel:
+        """The queries."""
+        return TextsOfLevel(*self._made_of, "query")
+
+    @functools.cached_property
+    def docs(self) -> TextsOfLevel:
+        """The documents."""
+        return TextsOfLevel(*self._made_of, "doc")
+
+    @functools.cached_property
+    def document(self) -> Callable[[int], Text]:
+        """The document at a place. A partial cache of many documents would cost more than it saves."""
+        few = len(self.docs.wanted) <= DOCUMENTS_KEPT
+        return functools.cache(self.docs.text) if few else self.docs.text
+
+    def __reduce__(self) -> tuple[type[Tokenised], tuple[Path, Path, Codec]]:
+        return Tokenised, self._made_of
+
+
+class TextsOfLevel:
+    """The texts of one level."""
+
+    def __init__(self, numbers: Path, texts: Path, codec: Codec, level: Level) -> None:
+        files = {kind: texts / f"{level}-{kind}" for kind in kinds(codec, level)}
+        self.wanted = wanted(numbers, level)
+        self._ids = Pieces(files["ids"])
+        self._tokens = [Pieces(files[str(n)], stream.bytes) for n, stream in enumerate(codec.of_level(level).values())]
+        self._lengths = Flat(files["lengths"], np.int64).values
+
+    def places(self, ordinals: Numbers) -> list[int]:
+        """The place of each number of the collection among the wanted ones."""
+        places: list[int] = np.searchsorted(self.wanted, ordinals).tolist()
+        return places
+
+    def text(self, place: int) -> Text:
+        """The text at a place."""
+        found, tokens = self._ids[place], tuple([pieces[place] for pieces in self._tokens])
+        return Text(found, listed(found), tokens, int(self._lengths[place]))
+
+
+def kinds(codec: Codec, level: Level) -> dict[str, npt.DTypeLike]:
+    """The files of a level and the dtype of each: ids, lengths, and the tokens of every stream by its number."""
+    streams = {str(n): stream.token for n, stream in enumerate(codec.of_level(level).values())}
+    return {"ids": np.uint8, "lengths": np.int64, **streams}
