@@ -24,7 +24,7 @@ dtypes = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 
 def sequences() -> list[TokenSequence]:
     random = np.random.default_rng(1)
-    return [TokenSequence(random.integers(0, 40, n), np.arange(n) * 2 // n) for n in LENGTHS]
+    return [TokenSequence(random.integers(0, 40, n), np.arange(n) * 2 // n, np.arange(n) % 3) for n in LENGTHS]
 
 
 def laid_out(name, parts, rows=ROWS):
