@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from rankcli.data import irds
-from rankcli.data.files import sha256_file
 from rankcli.data.formats import DOCUMENT_READERS, Format, detect
+from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
@@ -131,7 +131,7 @@ def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocS
     name = str(source)
     if name.startswith(irds.PREFIX):
         return _open(scratch, f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name)
-    content = sha256_file(source)
+    content = input_sha256(source)
     seen = format or detect(source)
     return _open(scratch, f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name)
 

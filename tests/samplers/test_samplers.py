@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import chisquare
 
 from rankcli.errors import DataError
-from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
+from rankcli.samplers._draw import GROUP, ORDER, ROUNDS, SORTED, Draws, Shuffle, permutation
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
 from rankcli.samplers.lce import LCE
@@ -85,6 +85,67 @@ def test_choices_are_made_from_the_raw_numbers_of_numpys_philox(seed: int, n: in
     assert [others.below(1000) for _ in range(11)] != [int(number) * 1000 >> 64 for number in raw]
     order = np.random.Philox(key=key, counter=np.zeros(4, np.uint64)).random_raw(9)
     assert permutation(seed, ORDER, n, 9).tolist() == sorted(range(9), key=order.__getitem__)
+
+
+def test_a_shuffle_of_any_count_has_every_number_once() -> None:
+    for count in range(1, 2001):
+        shuffle = Shuffle(count, [count, 2**64 - count])
+        assert sorted(shuffle[place] for place in range(count)) == list(range(count))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 65_537, 99_856, 316 * 317, 100_003])
+def test_a_shuffle_of_many_rounds_has_every_number_once(count: int) -> None:
+    shuffle = Shuffle(count, [3, 1 << 63, 5, count, 2**64 - 1, 0, 9, 11])
+    assert np.array_equal(np.sort([shuffle[place] for place in range(count)]), np.arange(count))
+
+
+def test_a_shuffle_of_billions_is_one_to_one_and_goes_everywhere() -> None:
+    shuffle = permutation(1, ORDER, 0, 2**36 + 5)
+    found = np.array([shuffle[place] for place in range(20_000)])
+    assert len(set(found.tolist())) == 20_000 and found.min() >= 0 and found.max() < 2**36 + 5
+    assert chisquare(np.bincount(found * 16 // (2**36 + 5), minlength=16)).pvalue > 0.01
+    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 9, 16])
+def test_every_place_of_a_shuffle_is_equally_likely(count: int) -> None:
+    drawn = [Shuffle(count, np.random.Philox(key=n).random_raw(ROUNDS).tolist()) for n in range(3000)]
+    for place in {0, 1, count - 1}:
+        assert chisquare(np.bincount([one[place] for one in drawn], minlength=count)).pvalue > 0.001
+    if count == 4:
+        orders = collections.Counter(tuple(one[place] for place in range(4)) for one in drawn)
+        assert len(orders) == 24
+
+
+def test_large_collections_are_shuffled_without_sorting_and_small_ones_as_ever() -> None:
+    count = SORTED + 1
+    passes = [[permutation(7, ORDER, n, count)[place] for place in range(count)] for n in range(2)]
+    assert passes[0] != passes[1] and sorted(passes[0]) == list(range(count))
+    together = sum(a == b for a, b in zip(*passes, strict=True))
+    assert together < 8  # one in all, on average
+    assert passes[0][:5] == GOLDEN_SHUFFLE
+    assert isinstance(permutation(7, ORDER, 0, SORTED), np.ndarray)
+
+
+def test_a_shuffle_is_this_arithmetic() -> None:
+    """Restated: 10 cells in 4 columns and 3 rows."""
+
+    def mixed(bits: int) -> int:
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            bits = ((bits ^ (bits >> shift)) * factor) % 2**64
+        return bits ^ (bits >> 31)
+
+    def moved(cell: int) -> int:
+        row, column = cell // 4, cell % 4
+        column = (column + mixed(row ^ 77)) % 4
+        row = (row + mixed(column ^ 88)) % 3
+        return 4 * row + column
+
+    for place in range(10):
+        cell = moved(place)
+        while cell >= 10:
+            cell = moved(cell)
+        assert Shuffle(10, (77, 88))[place] == cell
 
 
 def test_threads_draw_the_same_samples_at_once() -> None:
@@ -171,6 +232,7 @@ GOLDEN_TRIPLETS = [
     Sample(qid="q0", docids=("q0-other", "q0-d3"), labels=(1.0, 0.0)),
     Sample(qid="q1", docids=("q1-d2", "q1-d4"), labels=(1.0, 0.0)),
 ]
+GOLDEN_SHUFFLE = [13218, 10431, 35027, 18507, 8783]
 GOLDEN_LCE = Sample(qid="q1", docids=("q1-d2", "q1-d3", "q1-d1", "q1-d4"), labels=(1.0, 0.0, 0.0, 0.0))
 
 
