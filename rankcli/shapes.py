@@ -22,11 +22,12 @@ OutputType = Literal["logits", "probability", "log_probability"]  # what a reran
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The ids of one group: one query with K documents and their labels."""
+    """The ids of one group: one query with K documents and their labels, and named columns with a number for each."""
 
     qid: str
     docids: tuple[str, ...]
     labels: tuple[float, ...]
+    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +131,17 @@ class FieldSpec:
     max_length: int
 
 
+class Ranked(NamedTuple):
+    """The candidates of a query, best first, and their scores, float32 [C]."""
+
+    docids: tuple[str, ...]
+    scores: Floats
+
+
 @dataclass(frozen=True)
 class Judged:
-    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]` (docids,
-    best first).
-    """
+    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]`."""
 
     qids: tuple[str, ...]
     qrels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    run: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    run: Mapping[str, Ranked] = field(default_factory=dict)

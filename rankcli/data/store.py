@@ -167,10 +167,10 @@ def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocS
     """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built where it is missing."""
     name = str(source)
     if name.startswith(irds.PREFIX):
-        return _open(scratch, f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name)
+        return store_from(f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name, scratch)
     content = input_sha256(source)
     seen = format or detect(source)
-    return _open(scratch, f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name)
+    return store_from(f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name, scratch)
 
 
 def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
@@ -179,10 +179,13 @@ def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
     for docid, text in docs.items():
         content.update(_digest(docid, text))
     rows = (Row(n, docid, text) for n, (docid, text) in enumerate(docs.items(), 1))
-    return _open(scratch, f"texts:{content.hexdigest()}", lambda: rows, source)
+    return store_from(f"texts:{content.hexdigest()}", lambda: rows, source, scratch)
 
 
-def _open(scratch: Path, made_of: str, rows: Callable[[], Iterator[Row]], source: str) -> DocStore:
+def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scratch: Path) -> DocStore:
+    """The store of the documents that `rows` reads, in the folder `scratch`; read only where no store is there that
+    was made of the same: `made_of` changes whenever they do.
+    """
     key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
     path = scratch / f"docs-{key[:32]}.sqlite"
     if not path.exists():

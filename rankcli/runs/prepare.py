@@ -237,7 +237,8 @@ def prepare(config: RunConfig) -> Prepared:
         records_storage(config.trainer.storage).list()  # that it can be reached is found out before hours of work
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
-    ranked = first_stages(dataset, config.data, root)
+    depths = [task.sampler.depth for task in tasks(config).values()]
+    ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
     name = getattr(config.reranker, "pretrained", None)
     pretrained = resolve(name) if name else None
     extractors = build_extractors(config, dataset, pretrained)

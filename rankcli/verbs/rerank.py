@@ -13,13 +13,14 @@ from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.files import replacing
 from rankcli.data.store import open_store
+from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.runs import rerank as merge
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
-from rankcli.runs.candidates import first_stage, read_topics
+from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.model import Model, find_model, open_model, trained_queries

@@ -103,7 +103,7 @@ def test_no_query_is_searched_twice_and_its_candidates_lie_in_memory_once(
     runs = {name: each.ranked for name, each in prepared.sets.items()}
     assert set(runs["dev/a"]) == set(prepared.sets["dev/a"].judgments)
     for qid in runs["dev/a"]:
-        assert runs["dev/a"]._packed[qid] is runs["dev"]._packed[qid]
+        assert runs["dev/a"].by_query[qid] is runs["dev"].by_query[qid]
     assert runs["train"] is runs["dev"] is runs["test"]
 
 

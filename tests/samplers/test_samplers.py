@@ -18,14 +18,19 @@ from rankcli.samplers.candidates import Candidates
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.pair import Pair
 from rankcli.samplers.triplet import Triplet
-from rankcli.shapes import Judged, Sample
+from rankcli.shapes import Judged, Ranked, Sample
+
+
+def run_of(*docids: str) -> Ranked:
+    """Candidates with the scores -1, -2, ..."""
+    return Ranked(docids, -np.arange(1, len(docids) + 1, dtype=np.float32))
 
 
 def judged(queries: int = 5, candidates: int = 20) -> Judged:
     """Query q has candidates q-d0, q-d1, ...; d2 and q-other are relevant, d3 is judged not to be."""
     qids = tuple(f"q{i}" for i in range(queries))
     qrels = {qid: {f"{qid}-d2": 2, f"{qid}-d3": 0, f"{qid}-other": 1} for qid in qids}
-    return Judged(qids, qrels, {qid: tuple(f"{qid}-d{k}" for k in range(candidates)) for qid in qids})
+    return Judged(qids, qrels, {qid: run_of(*(f"{qid}-d{k}" for k in range(candidates))) for qid in qids})
 
 
 def context(seed: int = 1, **changes: object) -> SamplerContext:
@@ -196,7 +201,7 @@ def test_the_relevance_level_divides_positives_from_negatives() -> None:
 def test_queries_without_positives_or_negatives_are_left_out_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     whole = judged(queries=4)
     qrels = {**whole.qrels, "q0": {"q0-d1": 0}}
-    run = {**whole.run, "q1": ("q1-d2",), "q2": ()}
+    run = {**whole.run, "q1": run_of("q1-d2"), "q2": run_of()}
     sampler = Triplet().build(SamplerContext(Judged(whole.qids, qrels, run)))
     assert {sampler(n).qid for n in range(20)} == {"q3"}
     err = capsys.readouterr().err
@@ -206,7 +211,7 @@ def test_queries_without_positives_or_negatives_are_left_out_and_counted(capsys:
 
 def test_no_usable_query_is_an_error() -> None:
     with pytest.raises(DataError, match="no training query has both") as caught:
-        Pair().build(SamplerContext(Judged(("q1",), {}, {"q1": ("d1",)})))
+        Pair().build(SamplerContext(Judged(("q1",), {}, {"q1": run_of("d1")})))
     assert "relevance_level" in caught.value.fix
 
 
@@ -217,7 +222,7 @@ def test_group_sizes_and_ranks_are_checked_before_anything_is_built() -> None:
 
 
 def test_candidates_are_the_top_of_the_run_with_their_grades() -> None:
-    run = {"q1": ("a", "b", "c", "d"), "q2": (), "q0": ("x",)}
+    run = {"q1": run_of("a", "b", "c", "d"), "q2": run_of(), "q0": run_of("x")}
     candidates = Candidates(Judged(("q2", "q1", "q0"), {"q1": {"b": 3, "c": -2, "z": 1}}, run), depth=3)
     assert len(candidates) == 2
     assert [candidates(n) for n in range(2)] == [
@@ -240,7 +245,7 @@ def test_positives_that_are_not_retrieved_can_be_left_out(capsys: pytest.Capture
     judged = Judged(
         qids=("q1", "q2"),
         qrels={"q1": {"in": 1, "out": 1, "deep": 1}, "q2": {"out": 1}},
-        run={"q1": ("n1", "in", "n2", "deep"), "q2": ("n1", "n2")},
+        run={"q1": run_of("n1", "in", "n2", "deep"), "q2": run_of("n1", "n2")},
     )
     context = SamplerContext(judged=judged, relevance_level=1, seed=1)
     samples = [LCE(nneg=2, neg_to=3, positives="retrieved").build(context)(n) for n in range(20)]
