@@ -31,6 +31,7 @@ from rankcli.storage.sealed import sealed, unsealed
 VERSION = 1
 FILES = ("table", "pairs", "starts", "qids")
 _ROWS = 1 << 22  # that are in memory at once
+_REPORT_EVERY = 5_000_000
 _INT4, _INT8 = np.dtype("<i4"), np.dtype("<i8")
 
 
@@ -174,8 +175,9 @@ def _write_table(built: Path, blocks: Iterator[Block], docs: Documents, source: 
                 n = int(missing.argmax())
                 absent = block.positives[n] if documents[0, n] < 0 else block.negatives[n]
             incomplete, known = incomplete + int(missing.sum()), known + int((documents >= 0).sum())
+            if (lines + len(block.qids)) // _REPORT_EVERY > lines // _REPORT_EVERY:
+                say(f"{source}: {lines + len(block.qids):,} triples read")
             lines += len(block.qids)
-            say(f"{source}: {lines:,} triples read")
             if not known:
                 fail_documents(block.positives + block.negatives, docs, source)
     (built / "qids").write_text("".join(f"{qid}\n" for qid in queries), encoding="utf-8")

@@ -61,7 +61,5 @@ class TriplesSampler(SamplerOptions):
             )
         sampler = _TriplesSampler(ctx.triples, ctx.judged.qids, ctx.seed)
         if not len(sampler.lines):
-            raise DataError(
-                "no line has a training query and two documents of the collection", where=ctx.triples.source
-            )
+            raise DataError("no line has a training query and two known documents", where=ctx.triples.source)
         return sampler

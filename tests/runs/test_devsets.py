@@ -113,7 +113,7 @@ def test_a_run_file_of_several_sets_is_read_once(tiny: Any, more: Path, monkeypa
     )
     (more / "a.run").write_text("q0 Q0 d9 1 1 x\n")
     read, original = [], candidates.read_run
-    monkeypatch.setattr(candidates, "read_run", lambda path: [read.append(Path(path).name), original(path)][1])
+    monkeypatch.setattr(candidates, "read_run", lambda path, *depths: [read.append(Path(path).name), original(path, *depths)][1])
     prepared = with_devset(
         tiny,
         more,

@@ -6,17 +6,24 @@ import collections
 import concurrent.futures
 import multiprocessing
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from rankcli.errors import DataError
+from rankcli.data.store import store_of
+from rankcli.data.triple_files import open_triples
+from rankcli.data.triple_views import TripleCandidates, TripleJudgments
+from rankcli.data.triples import Triples
+from rankcli.errors import ConfigError, DataError
+from rankcli.samplers import _pools
 from rankcli.samplers._draw import GROUP, ORDER, ROUNDS, SORTED, Draws, Shuffle, permutation
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.pair import Pair
+from rankcli.samplers.triples import TriplesSampler
 from rankcli.samplers.triplet import Triplet
 from rankcli.shapes import Judged, Ranked, Sample
 
@@ -253,3 +260,89 @@ def test_positives_that_are_not_retrieved_can_be_left_out(capsys: pytest.Capture
         ("q1", "in", "n1", "n2")
     }
     assert "1 of 2 training queries have no relevant document among their first 3 candidates" in capsys.readouterr().err
+
+
+def test_the_first_stage_score_is_given_where_somebody_reads_it() -> None:
+    ctx = SamplerContext(judged(queries=1), seed=1, columns=frozenset({"first_stage", "other"}))
+    plain, lce = (LCE(nneg=3, neg_to=6).build(c) for c in (context(queries=1), ctx))
+    pair = Pair(neg_to=6).build(ctx)
+    for n in range(30):
+        sample = lce(n)
+        ranks = [int(docid[4:]) + 1 if docid != "q0-other" else 6 for docid in sample.docids]
+        assert sample.columns == {"first_stage": tuple(-min(float(rank), 6.0) for rank in ranks)}
+        assert (sample.docids, plain(n).columns) == (plain(n).docids, {})
+        assert len(pair(n).columns["first_stage"]) == 1
+    assert "q0-other" in {lce(n).docids[0] for n in range(30)}
+    candidates = Candidates(judged(queries=1), 3, frozenset({"first_stage"}))
+    assert candidates(0).columns == {"first_stage": (-1.0, -2.0, -3.0)} and candidates.group_size == 3
+
+
+def test_pools_that_are_made_when_they_are_needed_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [LCE(nneg=4).build(context())(n) for n in range(60)]
+    monkeypatch.setattr(_pools, "KEPT", 3)
+    sampler = LCE(nneg=4).build(context())
+    assert sampler.draw.kept is None and [sampler(n) for n in range(60)] == samples  # type: ignore[attr-defined]
+
+
+# Triples ------------------------------------------------------------------------------------------------------------
+
+LINES = [
+    *(("q1", "p1", "n2"), ("q2", "p1", "n1"), ("q1", "p1", "n1"), ("q1", "p0", "n2"), ("q1", "p0", "n2")),
+    *(("q2", "p1", "gone"), ("q1", "p1", "p0"), ("other", "p1", "n1"), ("q1", "p1", "n0"), ("q3", "gone", "n1")),
+]
+
+
+@pytest.fixture
+def triples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Triples:
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path))
+    docs = store_of({docid: docid for docid in ("n2", "n1", "n0", "p1", "p0")}, "docs", tmp_path)
+    (tmp_path / "lines").write_text("".join("\t".join(line) + "\n" for line in LINES))
+    return open_triples(tmp_path / "lines", docs, tmp_path)
+
+
+def from_triples(triples: Triples, **changes: object) -> SamplerContext:
+    return SamplerContext(Judged(("q2", "q1", "q3")), seed=4, triples=triples, **changes)  # type: ignore[arg-type]
+
+
+def test_lines_of_triples_come_once_per_pass_with_their_pairs(triples: Triples) -> None:
+    sampler = TriplesSampler().build(from_triples(triples))
+    usable = sorted(line for line in LINES if line[0] != "other" and "gone" not in line)
+    passes = [[sampler(len(usable) * turn + n) for n in range(len(usable))] for turn in range(3)]
+    assert all(sorted((one.qid, *one.docids) for one in drawn) == usable for drawn in passes)
+    assert passes[0] != passes[1] and {one.labels for one in passes[0]} == {(1.0, 0.0)}
+    order = permutation(4, ORDER, 0, len(usable))
+    kept = [line for line in LINES if line in usable]
+    assert [(one.qid, *one.docids) for one in passes[0]] == [kept[place] for place in order]
+    again = pickle.loads(pickle.dumps(sampler))
+    assert [again(n) for n in range(20)] == [sampler(n) for n in range(20)]
+
+
+def test_without_triples_there_are_no_lines(triples: Triples) -> None:
+    with pytest.raises(ConfigError, match="there are no training triples"):
+        TriplesSampler().build(context())
+    with pytest.raises(DataError, match="no line has a training query and two known documents"):
+        TriplesSampler().build(SamplerContext(Judged(("q3",)), triples=triples))
+
+
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_other_samplers_draw_from_the_documents_of_a_querys_triples(
+    kept: int, triples: Triples, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if the relevant documents were judged and the others retrieved in the order in which they first come."""
+    monkeypatch.setattr(_pools, "KEPT", kept)
+    run = {"q1": run_of("n2", "n1", "n0"), "q2": run_of("n1"), "q3": run_of("n1")}
+    plain = Judged(("q1", "q2", "q3"), {"q1": {"p1": 1, "p0": 1}, "q2": {"p1": 1}, "q3": {}}, run)
+    for options in (LCE(nneg=2), LCE(nneg=2, neg_to=2), Triplet(), Pair(neg_to=1)):
+        wanted, found = options.build(SamplerContext(plain, seed=4)), options.build(from_triples(triples))
+        assert [found(n) for n in range(40)] == [wanted(n) for n in range(40)]
+        again = pickle.loads(pickle.dumps(found))
+        assert [again(n) for n in range(9)] == [wanted(n) for n in range(9)]
+    views = TripleJudgments(triples, plain.qids), TripleCandidates(triples, plain.qids)
+    assert dict(views[0]) == plain.qrels
+    assert {qid: found.docids for qid, found in views[1].items()} == {qid: found.docids for qid, found in run.items()}
+    capsys.readouterr()
+
+
+def test_triples_have_no_first_stage_scores(triples: Triples) -> None:
+    with pytest.raises(DataError, match="no first-stage scores"):
+        LCE().build(from_triples(triples, columns=frozenset({"first_stage"})))
