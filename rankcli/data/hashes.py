@@ -32,7 +32,7 @@ _anew: ContextVar[bool] = ContextVar("anew", default=False)
 
 
 class _State(NamedTuple):
-    """By what a file is known again."""
+    """The properties that a file is recognised by."""
 
     size: int
     mtime_ns: int
@@ -65,7 +65,7 @@ def input_sha256(path: str | Path) -> str:
     """`sha256_file` of an input file, as remembered if the file has not changed since."""
     local = inputs.local_copy(path)
     if not local.is_file():
-        return sha256_file(path)  # which tells why it is none
+        return sha256_file(path)  # raises the error that fits
     before, name = _State.of(local), str(local.absolute())
     known = None if _anew.get() else _read().get(name)
     if known is not None and known.state == before:
@@ -91,7 +91,7 @@ def _remember(name: str, file: _Known) -> None:
 
 
 def _read() -> dict[str, _Known]:
-    """What is remembered, in the order in which it was hashed; nothing, with a warning, where the file is damaged."""
+    """The remembered files, those hashed longest ago first; none, with a warning, where the memory is damaged."""
     path = local_root() / NAME
     try:
         rows = unsealed(path.read_bytes())["files"]

@@ -111,7 +111,7 @@ def _check_documents(used: set[str], absent: set[str], docs: Documents, where: s
 
 
 def fail_documents(used: Collection[str], docs: Documents, where: str) -> NoReturn:
-    """Raise the DataError of document ids none of which is in the collection."""
+    """Raise the DataError of document ids that are all missing from the collection."""
     collection = [docid for docid, _ in islice(docs.iterate(), 3)]
     raise DataError(
         f"no document id is in the collection: {_two_sides(used, collection)}",

@@ -1,4 +1,4 @@
-"""What a source of data gives: queries, judgments, and documents, features or both of what is judged."""
+"""The contract of data sources: queries, judgments, and documents, features or both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DocIds(Protocol):
     """The ids of a collection by ordinal, 0..len-1. Can be pickled."""
 
     def __len__(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
 
     def id_at(self, ordinal: int) -> str:
         """The id of an ordinal; IndexError where there is none."""
@@ -31,7 +31,7 @@ class DocIds(Protocol):
 class Documents(DocIds, Protocol):
     """A collection of texts by id; `data.store.DocStore` is one, made from any texts by `data.store.store_of`."""
 
-    source: str  # what messages call it
+    source: str  # its name in messages
     fingerprint: str  # of ids and texts, in any order
     order: str  # of ids and texts, in the order of their ordinals
     empty: int  # documents without text
@@ -43,7 +43,7 @@ class Documents(DocIds, Protocol):
         """The text of each ordinal."""
 
     def absent(self, docids: Iterable[str]) -> set[str]:
-        """Those of the ids that are not in the collection."""
+        """The ids among `docids` that are not in the collection."""
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Id and text of every document, by ordinal."""
@@ -67,7 +67,7 @@ class TrainingTriples(Protocol):
 
     @property
     def source(self) -> str:
-        """What messages call the triples."""
+        """The name of the triples in messages."""
 
     @property
     def fingerprint(self) -> str:
@@ -89,11 +89,11 @@ class TrainingTriples(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A collection with queries and judgments; what it does not have is None.
+    """A collection with queries and judgments; None stands for parts that it does not have.
 
     `qrels` are by part of the split (train, dev, test), or all under an empty name: then `data.folds` makes the split.
     Without documents, the candidates of a query are the documents that are judged for it. `fingerprint` changes
-    whenever documents or features do. `name` is what messages call the source.
+    whenever documents or features do. `name` is its name in messages.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Source:
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What a source is built from besides its options: a local folder for what it keeps from run to run."""
+    """The inputs of a source besides its options: a local folder for files that it keeps from run to run."""
 
     scratch: Path
 

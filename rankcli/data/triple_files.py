@@ -69,7 +69,7 @@ def _plain(path: str | Path) -> Iterator[Block | None]:
 
 
 def _block(data: bytes) -> Block | None:
-    """Whole lines of three ids of printable ASCII characters with tabs between them; None where there is anything else."""
+    """Whole lines of three ids of printable ASCII characters with tabs between them; None if there is anything else."""
     codes = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(codes <= ord(" "))
     lengths = np.diff(ends, prepend=-1) - 1

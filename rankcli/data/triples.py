@@ -1,8 +1,8 @@
 """Training triples as a memory-mapped table of ordinals: query, relevant document, not relevant document.
 
 A file of triples is read once, in flat memory, into a folder of the local cache that is named after a hash of its
-content and of the collection. MS MARCO has 39,780,811 of them in one file: 780 MB on disk, of which the system keeps in
-memory what is read. Files of the folder, integers little-endian: `table`, int32 [N, 3], in the order of the file (-1 is
+content and of the collection. MS MARCO has 39,780,811 of them in one file: 780 MB on disk, and in
+memory only the pages in use. Files of the folder, integers little-endian: `table`, int32 [N, 3], in the order of the file (-1 is
 a document that is not in the collection); `pairs`, int32 [N, 2], its last two columns sorted by query, which keep their
 order; `starts`, int64 [Q + 1], where the pairs of each query begin; `qids`, the query ids by ordinal, one per line;
 `meta`, counts and checksums.
@@ -44,9 +44,9 @@ class Block(NamedTuple):
 
 
 class Triples:
-    """What `open_table` made. Can be pickled; nothing but the query ids is read before it is needed.
+    """The table that `open_table` made. Can be pickled; every file of it is opened at its first use.
 
-    `fingerprint` is of the content of the file, `source` what messages call it.
+    `fingerprint` is that of the content of the file, `source` its name in messages.
     """
 
     def __init__(self, folder: Path, docs: Documents, source: str) -> None:
@@ -202,7 +202,7 @@ def _sort_by_query(built: Path, queries: int) -> None:
 
 
 def _count_both(built: Path) -> int:
-    """How many documents are both relevant and not for the same query, a part of the queries at a time."""
+    """Count the documents that are both relevant and not for the same query, a part of the queries at a time."""
     pairs, starts = _mapped(built / "pairs", 2), np.fromfile(built / "starts", _INT8)
     both = first = 0
     while first < len(starts) - 1:

@@ -116,7 +116,7 @@ class Draw:
 
 @dataclass
 class _Counts:
-    """How many queries there are, and what keeps some from training."""
+    """Counts of queries, by what keeps them from training."""
 
     queries: int = 0
     unjudged: int = 0
@@ -136,7 +136,7 @@ class _Counts:
 
 
 def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
-    """What groups with one positive and `negatives` negatives are drawn from.
+    """Make the function that draws groups with one positive and `negatives` negatives.
 
     A relevant document need not be retrieved unless `positives` says so; a negative is a retrieved document of those
     ranks that is unjudged or judged below the relevance level. Queries without both are left out, and said; none left

@@ -1,4 +1,4 @@
-"""What a sampler is, what it is built from, and the columns of its samples."""
+"""The contract of samplers: functions from a number to the ids of a group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What a sampler is built from: the training split, the lowest grade that counts as relevant, the seed.
+    """The inputs of a sampler: the training split, the lowest grade that counts as relevant, the seed.
 
     `docs` are the ids of the collection, for samplers that declare `draws_docs`; `triples` the training triples, where
     there are any; `columns` the names of the columns that somebody reads: a sampler makes no others.

@@ -48,7 +48,7 @@ def guard(path: Path | str, needed: int | None = None) -> Iterator[None]:
 
 
 def remedy(error: OSError) -> str:
-    """What to do about an error of the file system or of a limit of the system."""
+    """Advice on an error of the file system, or of a limit of the system."""
     return _REMEDIES.get(error.errno or 0, "check the path and its permissions")
 
 
