@@ -43,7 +43,7 @@ from rankcli.extractors.passage import Passage
 from rankcli.log import Progress
 from rankcli.records.convert import convert
 from rankcli.records.steps import ConversionJob
-from rankcli.records.texts import Topics
+from rankcli.records.texts import InMemory
 from rankcli.records.workers import available_cpus
 from rankcli.runs.candidates import first_stage
 from rankcli.samplers.base import Sampler, SamplerContext
@@ -159,7 +159,7 @@ def _rankcli(task: Task, scratch: str) -> dict[str, float]:
             samples=task.samples,
             group_size=1 + NEGATIVES,
             extractor=task.extractor,
-            queries=Topics(task.dataset.queries),
+            queries=InMemory(task.dataset.queries),
             docs=task.dataset.docs,
             storage=open_storage(f"{folder}/records"),
             work=Path(folder, "work"),

@@ -175,12 +175,17 @@ class DenseSpec(NamedTuple):
 FieldSpec = SequenceSpec | DenseSpec
 
 
+class Ranked(NamedTuple):
+    """The candidates of a query, best first, and their scores, float32 [C]."""
+
+    docids: tuple[str, ...]
+    scores: Floats
+
+
 @dataclass(frozen=True)
 class Judged:
-    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]` (docids,
-    best first).
-    """
+    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]`."""
 
     qids: tuple[str, ...]
     qrels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    run: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    run: Mapping[str, Ranked] = field(default_factory=dict)

@@ -13,13 +13,17 @@ from rankcli.config.registry import KINDS, LOSSES, SAMPLERS, SCHEDULES, SEARCHER
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.data.store import store_of
+from rankcli.data.triple_files import open_triples
 from rankcli.samplers.base import SamplerContext
 from rankcli.schedules.base import ScheduleContext
 from rankcli.searchers.base import SearcherContext
-from rankcli.shapes import Batch, Judged
+from rankcli.shapes import Batch, Judged, Ranked
 
 NEEDED = {
     ("trainers", "multiple"): {"tasks": {"a": {"sampler": "LCE"}}},
+    ("datasets", "files"): {"docs": "d", "queries": "q", "qrels": "j"},
+    ("datasets", "ir_datasets"): {"id": "vaswani"},
+    ("datasets", "triples"): {"path": "triples.tsv"},
     ("hooks", "l1"): {"weight": 0.1},
     ("hooks", "l2"): {"weight": 0.1},
     ("hooks", "loss"): {"loss": "lce"},
@@ -51,19 +55,26 @@ def test_every_kind_has_components() -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS.names())
-def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name: str) -> None:
+def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path))
     judged = Judged(
         qids=("a", "b"),
         qrels={"a": {"r": 1}, "b": {"s": 2, "t": 1}},
-        run={qid: tuple(f"{qid}{n}" for n in range(12)) for qid in ("a", "b")},
+        run={qid: Ranked(tuple(f"{qid}{n}" for n in range(12)), np.zeros(12, np.float32)) for qid in ("a", "b")},
     )
     made = options("samplers", name)
-    sampler = made.build(SamplerContext(judged=judged, seed=3))  # type: ignore[attr-defined]
+    docs = store_of({docid: docid for docid in ("r", "s", "t", "a1", "b1", "b2")}, "docs", tmp_path)
+    (tmp_path / "triples").write_text("a r a1\nb t b1\nb s b2\n")
+    triples = open_triples(tmp_path / "triples", docs, tmp_path) if name == "triples" else None
+    context = SamplerContext(judged=judged, seed=3, triples=triples, columns=frozenset(made.gives))  # type: ignore[attr-defined]
+    sampler = made.build(context)  # type: ignore[attr-defined]
     forward = [sampler(n) for n in range(10)]
     again = pickle.loads(pickle.dumps(sampler))
     assert [again(n) for n in reversed(range(10))] == forward[::-1]
     for sample in forward:
         assert len(sample.docids) == len(sample.labels) == made.group_size  # type: ignore[attr-defined]
+        assert set(sample.columns) == set(made.gives)  # type: ignore[attr-defined]
+        assert all(len(column) == made.group_size for column in sample.columns.values())  # type: ignore[attr-defined]
         relevant = judged.qrels[sample.qid]
         assert [docid in relevant for docid in sample.docids] == [label > 0 for label in sample.labels]
 

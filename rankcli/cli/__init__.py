@@ -16,12 +16,17 @@ from typing import Any, NoReturn
 import click
 
 from rankcli import __version__
-from rankcli.cli._options import PERMISSIONS, debug_option
+from rankcli.cli._options import debug_option
 from rankcli.errors import RankcliError, StorageError
 from rankcli.log import say
+from rankcli.storage.disk import remedy
+from rankcli.storage.limits import raise_open_files
 
 COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "cache", "modules", "schema", "doctor")
-STORAGE_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+STORAGE_ERRNOS = {
+    *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 _received: list[int] = []  # signals
 
 
@@ -80,6 +85,7 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the `rankcli` script."""
     signal.signal(signal.SIGTERM, _terminate)
+    raise_open_files()
     sys.exit(run(list(sys.argv[1:] if args is None else args)))
 
 
@@ -108,10 +114,7 @@ def _report(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
-        place = str(error.filename or "")
-        refused = error.errno in (errno.EACCES, errno.EPERM)
-        fix = PERMISSIONS if refused else "free space or choose another place"
-        error = StorageError(str(error.strerror), where=place, fix=fix)
+        error = StorageError(str(error.strerror), where=str(error.filename or ""), fix=remedy(error))
     if isinstance(error, RankcliError):
         say(f"error: {error}")
         return error.exit_code

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rankcli.data.files import check_output
+from rankcli.data.hashes import reading_inputs_anew
 from rankcli.errors import StorageError
 from rankcli.storage.base import is_remote
 
@@ -49,8 +50,22 @@ OUTPUT = OutputFile(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def _verify(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Callback of `--verify-inputs`: until the command ends."""
+    if value:
+        ctx.with_resource(reading_inputs_anew())
+
+
 debug_option: Decorator = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+verify_option: Decorator = click.option(
+    "--verify-inputs",
+    is_flag=True,
+    expose_value=False,
+    callback=_verify,
+    help="Hash all input files, also those that seem unchanged.",
 )
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

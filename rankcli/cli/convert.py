@@ -6,7 +6,7 @@ import re
 
 import click
 
-from rankcli.cli._options import config_options, debug_option, json_option, print_result
+from rankcli.cli._options import config_options, debug_option, json_option, print_result, verify_option
 
 _PART = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 
@@ -32,6 +32,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 )
 @click.option("--shard", "part", callback=_part, metavar="I/N", help="Write the I-th of N parts, as one of N jobs.")
 @click.option("--finalize", is_flag=True, help="Check what the N jobs wrote and publish it.")
+@verify_option
 @json_option
 @debug_option
 def command(

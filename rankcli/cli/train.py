@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result
+from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result, verify_option
 
 
 @click.command()
@@ -26,6 +26,7 @@ from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_o
 )
 @click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
+@verify_option
 @json_option
 @debug_option
 def command(

@@ -137,11 +137,13 @@ OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
 HOOKS = Registry("hooks")
 LISTENERS = Registry("listeners")
+DATASETS = Registry("datasets")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
     for registry in (
         *(RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS, LISTENERS),
+        DATASETS,
     )
 }
 

@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from rankcli.config.registry import EXTRACTORS, LOSSES, RERANKERS, SAMPLERS, SEARCHERS, TRAINERS, component, option
+from rankcli.config.registry import (
+    DATASETS,
+    EXTRACTORS,
+    LOSSES,
+    RERANKERS,
+    SAMPLERS,
+    SEARCHERS,
+    TRAINERS,
+    component,
+    option,
+)
 from rankcli.config.types import NonNegativeInt, PositiveInt
 from rankcli.shapes import OutputType
 
@@ -61,6 +71,7 @@ class Data:
     )
     triples: str | None = option(None, "MS MARCO training triples of ids: query, relevant, not relevant", path="file")
     builtin: Literal["stdlib-docs"] | None = option(None, "a collection made on the spot instead of files")
+    source: Any = component(DATASETS, None, "any other source instead of files: {name: NAME, ...}")
     format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
     run: Any = component(
         SEARCHERS, "bm25", "candidates: a TREC run file, or a searcher (`bm25`, {name: bm25, k1: 1.2})"
@@ -72,9 +83,11 @@ class Data:
     def __post_init__(self) -> None:
         for name in sorted({*SPLITS, ALL}.intersection(self.devsets or {})):
             raise ValueError(f"no further dev set can be called {name!r}: that is a part of the split, or all of it")
+        if self.source and (self.docs or self.queries or self.qrels or self.builtin):
+            raise ValueError("`source` brings its own docs, queries and qrels: leave those out, and `builtin`")
         if self.builtin and (self.docs or self.queries or self.qrels or self.folds):
             raise ValueError("`builtin` brings its own docs, queries, qrels and split: leave those out")
-        if not self.builtin and not (
+        if not (self.builtin or self.source) and not (
             self.docs and (self.docs.startswith("ir_datasets:") or (self.queries and self.qrels))
         ):
             raise ValueError("give `docs`, `queries` and `qrels` (or `builtin: stdlib-docs`)")
@@ -82,6 +95,16 @@ class Data:
             raise ValueError("qrels by split need exactly the keys train, dev and test")
         if isinstance(self.qrels, str) and self.folds is None:
             raise ValueError("`folds` is needed with a single qrels file, for example `folds: {k: 3, fold: 0}`")
+
+    @property
+    def reader(self) -> Any:
+        """The options of the source, which `builtin`, or `docs`, `queries`, `qrels` and `format`, are short for."""
+        if self.source:
+            return self.source
+        if self.builtin:
+            return DATASETS.get("builtin")(collection=self.builtin)
+        files = {"docs": self.docs, "queries": self.queries, "qrels": self.qrels, "format": self.format}
+        return DATASETS.get("files")(**files)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rankcli.config.schema import SPLITS, Data, DevSet, Folds
-from rankcli.data import folds, formats, irds, joins, stdlib_docs, triples
+from rankcli.data import folds, joins
 from rankcli.data.folds import Split
-from rankcli.data.store import DocStore, open_store, store_of
-from rankcli.data.trec import Qrels, Rankings, Run, read_qrels
+from rankcli.data.source import Documents, FeatureStore, NoDocuments, Source, SourceContext, TrainingTriples
+from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.trec import CompactRun, Qrels
+from rankcli.data.triple_files import open_triples
+from rankcli.data.triple_views import TripleCandidates, TripleJudgments
 from rankcli.errors import ConfigError
 from rankcli.shapes import Judged
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A collection with its queries, judgments and split.
+    """A collection with its queries, judgments and split. `content` is the fingerprint of documents and features.
 
     `qrels` holds every judgment of the joined queries, also of documents that are not in the collection (`absent`),
     which count in metrics but are never trained on. `report` counts what was read. With `folds.fold: all`, the split of
@@ -27,15 +30,17 @@ class Dataset:
     the same collection, each a dataset with queries in `dev` alone.
     """
 
-    docs: DocStore
+    docs: Documents
     queries: Mapping[str, str]
     qrels: Qrels
     split: Split
     relevance_level: int
     absent: frozenset[str]
     report: Mapping[str, int]
+    content: str
     folds: Folds | None = None
-    triples: triples.Triples | None = None
+    features: FeatureStore | None = None
+    triples: TrainingTriples | None = None
     devsets: Mapping[str, Dataset] = field(default_factory=dict)
 
     def at_fold(self, fold: int) -> Dataset:
@@ -44,7 +49,8 @@ class Dataset:
             raise ConfigError("the data are not split into folds", where="data.folds.k")
         split = folds.kfold(self.qrels, self.folds.k, fold, self.folds.seed)
         if self.triples is not None:
-            split["train"] = tuple(qid for qid in split["train"] if qid in self.triples.qrels)
+            known = set(self.triples.qids)
+            split["train"] = tuple(qid for qid in split["train"] if qid in known)
         return replace(self, split=split)
 
     def topics(self, *splits: str) -> dict[str, str]:
@@ -56,23 +62,22 @@ class Dataset:
         """The judgments of one part of the split, for metrics."""
         return {qid: self.qrels[qid] for qid in self.split[split]}
 
-    def judged(self, split: str, run: Run) -> Judged:
+    def judged(self, split: str, run: CompactRun) -> Judged:
         """What a sampler sees of one part of the split: judgments of documents with a text, and candidates, best first.
 
         Where there are triples, training queries have their judgments and candidates from those alone.
         """
-        qrels: Mapping[str, Mapping[str, int]] = self.judgments(split)
-        candidates: Mapping[str, tuple[str, ...]] = Rankings(run, self.split[split])
+        qids = self.split[split]
         if self.triples is not None and split == "train":
-            qrels = {qid: self.triples.qrels[qid] for qid in self.split[split]}
-            candidates = {qid: self._with_text(self.triples.negatives[qid]) for qid in qrels}
-        return Judged(tuple(qrels), {qid: self._of_known(grades) for qid, grades in qrels.items()}, candidates)
+            return Judged(qids, TripleJudgments(self.triples, qids), TripleCandidates(self.triples, qids))
+        qrels = {qid: self._of_known(grades) for qid, grades in self.judgments(split).items()}
+        return Judged(qids, qrels, run.part(qids).by_query)
 
     def fingerprint(self, split: str) -> str:
         """SHA-256 of all that one part of the split is made from: collection, its queries and their judgments."""
-        parts: list[object] = [self.docs.fingerprint, self.topics(split), self.judgments(split)]
+        parts: list[object] = [self.content, self.topics(split), self.judgments(split)]
         if self.triples is not None and split == "train":
-            parts += [self.triples.qrels, self.triples.negatives]
+            parts.append(self.triples.fingerprint)
         return canonical_hash(parts)
 
     def _of_known(self, grades: Mapping[str, int]) -> Mapping[str, int]:
@@ -81,32 +86,26 @@ class Dataset:
             return grades
         return {docid: grade for docid, grade in grades.items() if docid not in self.absent}
 
-    def _with_text(self, docids: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(docid for docid in docids if docid not in self.absent)
-
 
 def load_dataset(data: Data, scratch: Path) -> Dataset:
-    """Read and join everything that `data` names except the candidates; the document store is kept in `scratch`."""
-    dataset, queries = _builtin(data, scratch) if data.builtin else _from_files(data, scratch)
-    devsets = {name: _devset(dataset, queries, data, name, options) for name, options in (data.devsets or {}).items()}
+    """Read and join everything that `data` names except the candidates; what is kept of it lies in `scratch`."""
+    source: Source = data.reader.build(SourceContext(scratch))
+    dataset = _joined(data, source)
+    if data.triples:
+        source = replace(source, triples=open_triples(data.triples, dataset.docs, scratch))
+    if source.triples:
+        dataset = _with_triples(dataset, source.triples)
+    devsets = {
+        name: _devset(dataset, source.queries, data, name, options) for name, options in (data.devsets or {}).items()
+    }
     counts = {f"dev/{name}_queries": len(devset.qrels) for name, devset in devsets.items()}
     return replace(dataset, devsets=devsets, report={**dataset.report, **counts})
 
 
-def _from_files(data: Data, scratch: Path) -> tuple[Dataset, Mapping[str, str]]:
-    docs = open_store(str(data.docs), data.format, scratch)
-    queries = _read_queries(data.queries or str(data.docs), data)
-    by_split, source = _read_qrels(data)
-    qrels = {qid: grades for part in by_split.values() for qid, grades in part.items()}
-    joined = joins.join_queries(queries, qrels.keys(), source)
-    split = _split(data, by_split, joined, source)
-    return _joined(data, docs, queries, {qid: qrels[qid] for qid in joined}, split, source), queries
-
-
 def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, options: DevSet) -> Dataset:
     """A further dev set, checked like the main data; that it has queries of the training is a warning."""
-    own = _read_queries(options.queries, data) if options.queries else queries
-    qrels = irds.read_qrels(options.qrels) if irds.named(options.qrels) else read_qrels(options.qrels)
+    own = read_topics(options.queries, data.format) if options.queries else queries
+    qrels = read_judgments(options.qrels)
     joined = joins.join_queries(own, qrels.keys(), options.qrels)
     judged = {qid: qrels[qid] for qid in joined}
     if options.queries:
@@ -115,11 +114,9 @@ def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, op
     absent = joins.join_judged_documents(judged, main.docs, options.qrels)
     joins.warn_of_training(main.topics("train"), {qid: own[qid] for qid in joined}, f"data.devsets.{name}")
     split: Split = {"train": (), "dev": joined, "test": ()}
-    return Dataset(main.docs, own, judged, split, data.relevance_level, absent, report={})
-
-
-def _read_queries(source: str, data: Data) -> dict[str, str]:
-    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, data.format)
+    return Dataset(
+        main.docs, own, judged, split, data.relevance_level, absent, {}, main.content, features=main.features
+    )
 
 
 def canonical_hash(value: object) -> str:
@@ -127,45 +124,44 @@ def canonical_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _builtin(data: Data, scratch: Path) -> tuple[Dataset, Mapping[str, str]]:
-    made = stdlib_docs.read()
-    docs = store_of(made.docs, str(data.builtin), scratch)
-    split = {name: tuple(sorted(qid for qid, part in made.split.items() if part == name)) for name in SPLITS}
-    return _joined(data, docs, made.queries, made.qrels, split, str(data.builtin)), made.queries
-
-
-def _joined(data: Data, docs: DocStore, queries: Mapping[str, str], qrels: Qrels, split: Split, source: str) -> Dataset:
-    absent = joins.join_judged_documents(qrels, docs, source)
-    relevant = joins.check_relevant(qrels, qrels.keys(), data.relevance_level, source)
-    joins.warn_of_unjudged(queries, qrels, source)
+def _joined(data: Data, source: Source) -> Dataset:
+    docs = source.docs or NoDocuments(source.name)
+    every = {qid: grades for part in source.qrels.values() for qid, grades in part.items()}
+    joined = joins.join_queries(source.queries, every.keys(), source.name)
+    split = _split(data, source, joined)
+    qrels = {qid: every[qid] for qid in joined}
+    absent = joins.join_judged_documents(qrels, docs, source.name)
+    relevant = joins.check_relevant(qrels, qrels.keys(), data.relevance_level, source.name)
+    joins.warn_of_unjudged(source.queries, qrels, source.name)
     report = {
         "documents": len(docs),
         "empty_documents": docs.empty,
-        "queries": len(queries),
+        "queries": len(source.queries),
         "judged_queries": len(qrels),
         "queries_with_relevant": relevant,
         "judgments": sum(map(len, qrels.values())),
         "judged_documents_absent": len(absent),
         **{f"{name}_queries": len(split[name]) for name in SPLITS},
     }
-    dataset = Dataset(docs, queries, qrels, split, data.relevance_level, absent, report, data.folds)
-    return _with_triples(dataset, data.triples) if data.triples else dataset
+    return Dataset(
+        docs=docs,
+        queries=source.queries,
+        qrels=qrels,
+        split=split,
+        relevance_level=data.relevance_level,
+        absent=absent,
+        report=report,
+        content=source.fingerprint,
+        folds=data.folds,
+        features=source.features,
+    )
 
 
-def _read_qrels(data: Data) -> tuple[dict[str, Qrels], str]:
-    """Judgments by part of the split, or all of them under an empty name; and what messages call them."""
-    if isinstance(data.qrels, dict):
-        parts = {name: read_qrels(path) for name, path in sorted(data.qrels.items())}
-        folds.check_disjoint(parts, "data.qrels")
-        return parts, ", ".join(sorted(set(data.qrels.values())))
-    if data.qrels is None:
-        return {"": irds.read_qrels(str(data.docs))}, str(data.docs)
-    return {"": read_qrels(data.qrels)}, data.qrels
-
-
-def _split(data: Data, by_split: Mapping[str, Qrels], joined: tuple[str, ...], source: str) -> Split:
-    if "" not in by_split:
-        return {name: joins.check_judged(by_split[name], joined, str(source)) for name in SPLITS}
+def _split(data: Data, source: Source, joined: tuple[str, ...]) -> Split:
+    if "" not in source.qrels:
+        if data.folds is not None:
+            raise ConfigError(f"{source.name} brings a split of its own", where="data.folds", fix="leave `folds` out")
+        return {name: joins.check_judged(source.qrels[name], joined, source.name) for name in SPLITS}
     if data.folds is None:
         raise ConfigError(
             "`folds` is needed with judgments that are not split", where="data.folds", fix="for example {k: 3, fold: 0}"
@@ -180,13 +176,11 @@ def _split(data: Data, by_split: Mapping[str, Qrels], joined: tuple[str, ...], s
     return folds.kfold(joined, data.folds.k, data.folds.fold, data.folds.seed)
 
 
-def _with_triples(dataset: Dataset, path: str) -> Dataset:
+def _with_triples(dataset: Dataset, triples: TrainingTriples) -> Dataset:
     """The dataset with triples for its training queries; those without a triple do not train."""
-    found = triples.read_triples(path)
-    joins.join_queries(dataset.queries, found.qrels.keys(), path)
-    everything = {qid: {**grades, **dict.fromkeys(found.negatives[qid], 0)} for qid, grades in found.qrels.items()}
-    absent = joins.join_judged_documents(everything, dataset.docs, path)
-    train = joins.check_judged(dataset.split["train"], found.qrels.keys(), path) if dataset.split["train"] else ()
+    joins.join_queries(dataset.queries, set(triples.qids), triples.source)
+    train = dataset.split["train"]
+    if train:
+        train = joins.check_judged(train, set(triples.qids), triples.source)
     report = {**dataset.report, "train_queries": len(train)}
-    split = {**dataset.split, "train": train}
-    return replace(dataset, triples=found, absent=dataset.absent | absent, split=split, report=report)
+    return replace(dataset, triples=triples, split={**dataset.split, "train": train}, report=report)

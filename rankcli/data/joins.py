@@ -6,9 +6,11 @@ Nothing that fails to join passes in silence: all of it is an error, some of it 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from typing import NoReturn
 
 from rankcli.data.folds import leaked
-from rankcli.data.store import DocStore
+from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, Qrels
 from rankcli.errors import DataError
 from rankcli.log import warn
@@ -37,7 +39,7 @@ def join_queries(queries: Mapping[str, str], judged: Collection[str], where: str
     return tuple(joined)
 
 
-def join_judged_documents(qrels: Qrels, docs: DocStore, where: str) -> frozenset[str]:
+def join_judged_documents(qrels: Qrels, docs: Documents, where: str) -> frozenset[str]:
     """The judged documents that are not in the collection. DataError if none of them is there."""
     judged = _documents(qrels)
     absent = docs.absent(judged)
@@ -47,7 +49,7 @@ def join_judged_documents(qrels: Qrels, docs: DocStore, where: str) -> frozenset
     return frozenset(absent)
 
 
-def join_run(run: CompactRun, queries: Mapping[str, str], docs: DocStore, where: str) -> CompactRun:
+def join_run(run: CompactRun, queries: Mapping[str, str], docs: Documents, where: str) -> CompactRun:
     """The part of a run whose queries and documents are known. DataError if that is nothing."""
     joined = join_queries(queries, run.keys(), where)
     retrieved = _documents(run)
@@ -102,16 +104,20 @@ def check_judged(qids: Collection[str], joined: Collection[str], where: str) -> 
     return kept
 
 
-def _check_documents(used: set[str], absent: set[str], docs: DocStore, where: str, what: str) -> None:
-    if len(absent) == len(used):
-        some = (docid for docid, _ in docs.iterate())
-        collection = [docid for docid, _ in zip(some, range(3), strict=False)]
-        raise DataError(
-            f"no document id is in the collection: {_two_sides(used, collection)}",
-            where=where,
-            fix=_remedy(used, collection),
-        )
+def _check_documents(used: set[str], absent: set[str], docs: Documents, where: str, what: str) -> None:
+    if used and len(absent) == len(used):
+        fail_documents(used, docs, where)
     _warn_some(len(absent), len(used), what, where, example=min(absent, default=""))
+
+
+def fail_documents(used: Collection[str], docs: Documents, where: str) -> NoReturn:
+    """Raise the DataError of document ids that are all missing from the collection."""
+    collection = [docid for docid, _ in islice(docs.iterate(), 3)]
+    raise DataError(
+        f"no document id is in the collection: {_two_sides(used, collection)}",
+        where=where,
+        fix=_remedy(used, collection),
+    )
 
 
 def _warn_some(count: int, total: int, what: str, where: str, example: str = "") -> None:

@@ -63,7 +63,7 @@ class Notes:
 def read_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, str]]:
     """Line number and text of every line, without its end; `limit` is in bytes."""
     number = 0
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         try:
             while raw := stream.readline(limit + 1):
                 number += 1
@@ -112,7 +112,7 @@ def checked_text(value: str, path: str | Path, line: int) -> str:
     return value
 
 
-def _open(path: str | Path) -> BinaryIO:
+def open_bytes(path: str | Path) -> BinaryIO:
     """The file's content, decompressed where it starts like gzip."""
     try:
         stream = open(local_copy(path), "rb")  # noqa: SIM115 (read_lines closes it)

@@ -15,24 +15,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rankcli.data import irds
-from rankcli.data.files import sha256_file
 from rankcli.data.formats import DOCUMENT_READERS, Format, detect
+from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
-from rankcli.shapes import Record
+from rankcli.shapes import Ints
 from rankcli.storage.atomic import publish
 from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
 
-VERSION = 1
+VERSION = 2
 _CHUNK = 500  # ids per statement; older SQLite allows 999
-_COMPRESS_FROM = 256  # characters; shorter texts hardly shrink
+_COMPRESS_FROM = 1024  # characters; to shrink a passage by a third would take longer than all else that is done with it
+_DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
+_REPEATED = "id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1)"
 _REPORT_EVERY = 1_000_000
 _MODULUS = 1 << 256
 
@@ -40,7 +42,8 @@ _MODULUS = 1 << 256
 class DocStore:
     """Document texts by id. Can be pickled and used across threads and forks: each opens the file for itself.
 
-    `source` is what messages call the collection, `fingerprint` a SHA-256 of ids and texts, whatever their order.
+    `source` is what messages call the collection, `fingerprint` a SHA-256 of ids and texts, whatever their order;
+    `order` is one of their order, too. The *ordinal* of a document, 0..len-1, is its place in that order.
     """
 
     def __init__(self, path: str | Path, source: str) -> None:
@@ -49,7 +52,7 @@ class DocStore:
         try:
             meta = dict(self._db().execute("SELECT key, value FROM meta"))
             self._size, self.empty, self.repeated = int(meta["documents"]), int(meta["empty"]), int(meta["repeated"])
-            self.fingerprint = meta["fingerprint"]
+            self.fingerprint, self.order = meta["fingerprint"], meta["order"]
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise self._damaged(error) from error
 
@@ -63,7 +66,7 @@ class DocStore:
         """The text of each id, title and text joined by a space; an id that is not in the collection is a DataError."""
         wanted = list(docids)
         try:
-            found = {docid: _unpacked(text) for docid, text in self._select("id, text", wanted)}
+            found = {docid: _unpacked(text) for docid, text in self._select("id, text", "id", wanted)}
         except zlib.error as error:
             raise self._damaged(error) from error
         missing = next((docid for docid in wanted if docid not in found), None)
@@ -71,9 +74,30 @@ class DocStore:
             raise DataError(f"document {missing!r} is not in the collection", where=self.source)
         return [found[docid] for docid in wanted]
 
+    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The text of each ordinal; IndexError where there is none."""
+        try:
+            return [_unpacked(text) for text in self._at("text", ordinals)]
+        except zlib.error as error:
+            raise self._damaged(error) from error
+
+    def ids_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The id of each ordinal; IndexError where there is none."""
+        return self._at("id", ordinals)
+
+    def id_at(self, ordinal: int) -> str:
+        """The id of an ordinal; IndexError where there is none."""
+        return self.ids_at([ordinal])[0]
+
+    def ordinals(self, docids: Iterable[str]) -> Ints:
+        """The ordinal of each id, int64; -1 for an id that is not in the collection."""
+        wanted = list(docids)
+        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # neighbours lie on the same pages
+        return np.array([found.get(docid, -1) for docid in wanted], np.int64)
+
     def known(self, docids: Iterable[str]) -> set[str]:
         """Those of the ids that are in the collection."""
-        return {docid for (docid,) in self._select("id", list(dict.fromkeys(docids)))}
+        return {docid for (docid,) in self._select("id", "id", list(dict.fromkeys(docids)))}
 
     def absent(self, docids: Iterable[str]) -> set[str]:
         """Those of the ids that are not in the collection; no set of those that are is held."""
@@ -81,26 +105,6 @@ class DocStore:
         while part := set(islice(iterator, _CHUNK)):
             absent |= part - self.known(part)
         return absent
-
-    def ordinals(self, docids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """The row of each document; DataError for an id that is not in the collection."""
-        rows: dict[str, int] = {docid: int(n) for docid, n in self._select("id, n", list(dict.fromkeys(docids)))}
-        missing = next((docid for docid in docids if docid not in rows), None)
-        if missing is not None:
-            raise DataError(f"document {missing!r} is not in the collection", where=self.source)
-        return np.array([rows[docid] for docid in docids], np.int64)
-
-    def records(self, ordinals: Sequence[int]) -> list[Record]:
-        """Id and text of the documents in these rows."""
-        found: dict[int, Record] = {}
-        try:
-            for start in range(0, len(ordinals), _CHUNK):
-                part = list(ordinals[start : start + _CHUNK])
-                query = f"SELECT n, id, text FROM docs WHERE n IN ({','.join('?' * len(part))})"
-                found |= {n: Record(docid, _unpacked(text)) for n, docid, text in self._db().execute(query, part)}
-        except (sqlite3.Error, zlib.error) as error:
-            raise self._damaged(error) from error
-        return [found[n] for n in ordinals]
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Id and text of every document, in file order. Several threads may take turns in asking for the next one."""
@@ -117,13 +121,22 @@ class DocStore:
         except (sqlite3.Error, zlib.error) as error:
             raise self._damaged(error) from error
 
-    def _select(self, what: str, docids: list[str]) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = []
+    def _at(self, column: str, ordinals: Iterable[int]) -> list[Any]:
+        wanted = [int(n) for n in ordinals]
+        found = dict(self._select(f"n, {column}", "n", wanted))
+        missing = next((n for n in wanted if n not in found), None)
+        if missing is not None:
+            raise IndexError(f"there is no document {missing} of {len(self)}")
+        return [found[n] for n in wanted]
+
+    def _select(self, what: str, key: str, values: Sequence[str] | Sequence[int]) -> list[tuple[Any, ...]]:
+        """The columns `what` of the documents whose `key` is one of `values`."""
+        rows: list[tuple[Any, ...]] = []
         try:
-            for start in range(0, len(docids), _CHUNK):
-                part = [docid for docid in docids[start : start + _CHUNK] if _storable(docid)]
+            for start in range(0, len(values), _CHUNK):
+                part = [value for value in values[start : start + _CHUNK] if isinstance(value, int) or _storable(value)]
                 marks = ",".join("?" * len(part))
-                rows += self._db().execute(f"SELECT {what} FROM docs WHERE id IN ({marks})", part)
+                rows += self._db().execute(f"SELECT {what} FROM docs WHERE {key} IN ({marks})", part)
         except sqlite3.Error as error:
             raise self._damaged(error) from error
         return rows
@@ -154,10 +167,10 @@ def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocS
     """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built where it is missing."""
     name = str(source)
     if name.startswith(irds.PREFIX):
-        return _open(scratch, f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name)
-    content = sha256_file(source)
+        return store_from(f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name, scratch)
+    content = input_sha256(source)
     seen = format or detect(source)
-    return _open(scratch, f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name)
+    return store_from(f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name, scratch)
 
 
 def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
@@ -166,10 +179,13 @@ def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
     for docid, text in docs.items():
         content.update(_digest(docid, text))
     rows = (Row(n, docid, text) for n, (docid, text) in enumerate(docs.items(), 1))
-    return _open(scratch, f"texts:{content.hexdigest()}", lambda: rows, source)
+    return store_from(f"texts:{content.hexdigest()}", lambda: rows, source, scratch)
 
 
-def _open(scratch: Path, made_of: str, rows: Callable[[], Iterator[Row]], source: str) -> DocStore:
+def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scratch: Path) -> DocStore:
+    """The store of the documents that `rows` reads, in the folder `scratch`; read only where no store is there that
+    was made of the same: `made_of` changes whenever they do.
+    """
     key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
     path = scratch / f"docs-{key[:32]}.sqlite"
     if not path.exists():
@@ -197,9 +213,7 @@ def _build(path: Path, rows: Iterator[Row], source: str) -> None:
         with closing(sqlite3.connect(temporary)) as db:
             db.execute("PRAGMA journal_mode = OFF")  # a half-made file is thrown away, never rolled back
             db.execute("PRAGMA synchronous = OFF")  # publish() calls fsync once, at the end
-            db.execute(
-                "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
-            )
+            db.execute(_DOCS)
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
             _fill(db, rows, source)
             db.commit()
@@ -208,40 +222,54 @@ def _build(path: Path, rows: Iterator[Row], source: str) -> None:
 
 def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
     total = seen = 0
+    order = hashlib.sha256()
     while batch := list(islice(rows, 10_000)):
         db.executemany(
-            "INSERT INTO docs (id, line, text) VALUES (?, ?, ?)",
-            ((row.id, row.line, _packed(row.text)) for row in batch),
+            "INSERT INTO docs VALUES (?, ?, ?, ?)",
+            ((n, row.id, row.line, _packed(row.text)) for n, row in enumerate(batch, seen)),
         )
-        total += sum(int.from_bytes(_digest(row.id, row.text), "big") for row in batch)
+        digests = [_digest(row.id, row.text) for row in batch]
+        total += sum(int.from_bytes(digest, "big") for digest in digests)
+        order.update(b"".join(digests))
         seen += len(batch)
         if seen % _REPORT_EVERY == 0:
             say(f"{source}: {seen:,} documents read")
     if not seen:
         raise DataError("there are no documents", where=source)
     db.execute("CREATE INDEX by_id ON docs (id)")
-    repeated = _without_repeats(db, source)
-    total -= sum(int.from_bytes(_digest(docid, text), "big") for docid, text in repeated)
+    repeated, of_repeated = _repeats(db, source)
+    if repeated:
+        _remove_repeats(db)
     (empty,) = db.execute("SELECT count(*) FROM docs WHERE text = ''").fetchone()
-    counts = {"documents": seen - len(repeated), "empty": empty, "repeated": len(repeated)}
-    meta = {**counts, "fingerprint": f"{total % _MODULUS:064x}"}
+    counts = {"documents": seen - repeated, "empty": empty, "repeated": repeated}
+    meta = {**counts, "fingerprint": f"{(total - of_repeated) % _MODULUS:064x}", "order": order.hexdigest()}
     db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
 
 
-def _without_repeats(db: sqlite3.Connection, source: str) -> list[tuple[str, str]]:
-    """Remove documents that say again what an earlier line said, and return them; DataError where the texts differ."""
-    removed = []
+def _repeats(db: sqlite3.Connection, source: str) -> tuple[int, int]:
+    """How many documents say again what an earlier line said, and the sum of their digests; DataError where the texts
+    differ.
+    """
+    count = total = 0
     query = (
-        "SELECT b.n, b.id, a.line, b.line, a.text, b.text FROM docs b JOIN docs a ON a.id = b.id "
-        "WHERE b.id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1) "
-        "AND a.n = (SELECT min(n) FROM docs WHERE id = b.id) AND b.n > a.n ORDER BY b.n"
+        f"SELECT b.id, a.line, b.line, a.text, b.text FROM (SELECT * FROM docs WHERE {_REPEATED}) b "
+        "JOIN docs a ON a.n = (SELECT min(n) FROM docs WHERE id = b.id) WHERE b.n > a.n ORDER BY b.n"
     )
-    for n, docid, first, again, old, new in db.execute(query).fetchall():
+    for docid, first, again, old, new in db.execute(query):
         if _unpacked(old) != _unpacked(new):
             fail(source, again, f"document {docid!r} has another text than in line {first}", "keep one of them")
-        removed.append((n, docid, _unpacked(new)))
-    db.executemany("DELETE FROM docs WHERE n = ?", ((n,) for n, _, _ in removed))
-    return [(docid, text) for _, docid, text in removed]
+        count, total = count + 1, total + int.from_bytes(_digest(docid, _unpacked(new)), "big")
+    return count, total
+
+
+def _remove_repeats(db: sqlite3.Connection) -> None:
+    """Remove all but the first document of each id, and number the others anew, without gaps."""
+    db.execute(f"DELETE FROM docs WHERE {_REPEATED} AND n > (SELECT min(n) FROM docs first WHERE first.id = docs.id)")
+    db.execute("ALTER TABLE docs RENAME TO gaps")
+    db.execute(_DOCS)
+    db.execute("INSERT INTO docs SELECT row_number() OVER (ORDER BY n) - 1, id, line, text FROM gaps ORDER BY n")
+    db.execute("DROP TABLE gaps")
+    db.execute("CREATE INDEX by_id ON docs (id)")
 
 
 def _digest(docid: str, text: str) -> bytes:

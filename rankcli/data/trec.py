@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 import struct
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TextIO, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 import numpy as np
 
 from rankcli.data.files import replacing
 from rankcli.data.lines import Notes, checked_id, fail, read_rows
 from rankcli.errors import DataError
+from rankcli.shapes import Ranked
 
 Qrels = dict[str, dict[str, int]]
 Run = Mapping[str, Mapping[str, float]]
@@ -32,75 +32,45 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FLOAT32 = struct.Struct("<f")
 
 
-class Packed(NamedTuple):
-    """One query's documents in the order in which they came, and their scores in float32."""
-
-    docids: tuple[str, ...]
-    scores: array[float]
-
-    @classmethod
-    def of(cls, scores: Mapping[str, float]) -> Packed:
-        """`scores` packed, each rounded to the nearest float32."""
-        return cls(tuple(scores), array("f", scores.values()))
-
-    def unpacked(self) -> dict[str, float]:
-        """Scores by document id."""
-        return dict(zip(self.docids, self.scores, strict=True))
-
-
 class CompactRun(Mapping[str, dict[str, float]]):
-    """A run that takes 12 bytes for each document of a query, and what the different ids take.
+    """A run that takes 12 bytes for each document of a query, and what the different ids take; documents best first.
 
     `run[qid]` makes a new dict each time: to change it does not change the run.
     """
 
-    def __init__(self, packed: Mapping[str, Packed]) -> None:
-        self._packed = packed
+    def __init__(self, by_query: Mapping[str, Ranked]) -> None:
+        self._by_query = by_query
 
     @classmethod
     def of(cls, items: Iterable[tuple[str, Mapping[str, float]]]) -> CompactRun:
         """The run of pairs of a query id and its scores, each rounded to the nearest float32."""
-        return cls({qid: Packed.of(scores) for qid, scores in items})
+        return cls({qid: ranked(scores) for qid, scores in items})
 
     def part(self, qids: Iterable[str]) -> CompactRun:
         """The run of those of `qids` that it has, in their order; the memory is shared."""
-        return CompactRun({qid: self._packed[qid] for qid in qids if qid in self._packed})
+        return CompactRun({qid: self._by_query[qid] for qid in qids if qid in self._by_query})
+
+    @property
+    def by_query(self) -> Mapping[str, Ranked]:
+        """The documents and scores of each query, best first; no copy."""
+        return self._by_query
 
     def __or__(self, other: CompactRun) -> CompactRun:
         """The queries of both, those of both as in `other`; the memory is shared."""
-        return CompactRun({**self._packed, **other._packed})
+        return CompactRun({**self._by_query, **other._by_query})
 
     def __getitem__(self, qid: str) -> dict[str, float]:
-        return self._packed[qid].unpacked()
+        docids, scores = self._by_query[qid]
+        return dict(zip(docids, scores.tolist(), strict=True))
 
     def __contains__(self, qid: object) -> bool:
-        return qid in self._packed
+        return qid in self._by_query
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._packed)
+        return iter(self._by_query)
 
     def __len__(self) -> int:
-        return len(self._packed)
-
-
-class Rankings(Mapping[str, tuple[str, ...]]):
-    """The document ids of those of `qids` that a run has, best first; ordered anew each time, so that no copy of the
-    run lies in memory.
-    """
-
-    def __init__(self, run: Run, qids: Iterable[str]) -> None:
-        self._run, self._qids = run, dict.fromkeys(qid for qid in qids if qid in run)
-
-    def __getitem__(self, qid: str) -> tuple[str, ...]:
-        if qid not in self._qids:
-            raise KeyError(qid)
-        return ranking(self._run[qid])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._qids)
-
-    def __len__(self) -> int:
-        return len(self._qids)
+        return len(self._by_query)
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -130,9 +100,19 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
-def read_run(path: str | Path) -> CompactRun:
-    """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32."""
-    notes, queries = Notes(path), _Queries()
+def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> CompactRun:
+    """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32.
+
+    Of a query in `depths` only so many of the best documents are kept.
+    """
+    try:
+        return _read_run(path, depths or {})
+    except Scattered:  # what was left out of a query is needed to look at its other lines
+        return _read_run(path, {})
+
+
+def _read_run(path: str | Path, depths: Mapping[str, int]) -> CompactRun:
+    notes, queries = Notes(path), _Queries(depths)
     docids: dict[str, str] = {}  # an id is checked and kept once, however many queries have it
     for number, qid, docid, score in _run_lines(path):
         if qid != queries.last:
@@ -142,7 +122,7 @@ def read_run(path: str | Path) -> CompactRun:
             checked_id(docid, path, number, "document id")
         _keep(queries.scores, qid, known, score, path, number, notes)
     notes.warn()
-    return CompactRun(queries.packed())
+    return CompactRun(queries.ranked())
 
 
 class RunFile:
@@ -194,31 +174,35 @@ def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
 class _Queries:
     """The queries of a run as its lines come: `scores` of the query that came last can be added to.
 
-    The lines of a query mostly stand together, so it is packed when the next one comes. One that comes again stays
-    unpacked until the end.
+    The lines of a query mostly stand together, so it is ranked when the next one comes, to its depth. One that comes
+    again is ranked anew at the end, when all of its lines are there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depths: Mapping[str, int]) -> None:
         self.last, self.scores = "", dict[str, float]()
-        self._packed: dict[str, Packed] = {}
+        self._depths = depths
+        self._ranked: dict[str, Ranked] = {}
         self._scattered: dict[str, dict[str, float]] = {}
 
     def turn_to(self, qid: str) -> None:
         """Make `qid` the last query."""
-        self._pack_last()
-        if qid in self._packed and qid not in self._scattered:
-            self._scattered[qid] = self._packed[qid].unpacked()
+        self._rank_last()
+        if qid in self._ranked and qid not in self._scattered:
+            if qid in self._depths:
+                raise Scattered(f"the lines of query {qid!r} do not stand together")
+            docids, scores = self._ranked[qid]
+            self._scattered[qid] = dict(zip(docids, scores.tolist(), strict=True))
         self.last, self.scores = qid, self._scattered.get(qid, {})
 
-    def packed(self) -> dict[str, Packed]:
+    def ranked(self) -> dict[str, Ranked]:
         """All queries in the order in which they first came."""
-        self._pack_last()
-        self._packed.update((qid, Packed.of(scores)) for qid, scores in self._scattered.items())
-        return self._packed
+        self._rank_last()
+        self._ranked.update((qid, ranked(scores)) for qid, scores in self._scattered.items())
+        return self._ranked
 
-    def _pack_last(self) -> None:
+    def _rank_last(self) -> None:
         if self.scores and self.last not in self._scattered:
-            self._packed[self.last] = Packed.of(self.scores)
+            self._ranked[self.last] = ranked(self.scores, self._depths.get(self.last))
 
 
 def write_run(target: str | Path | TextIO, run: Mapping[str, Mapping[str, float]], tag: str = "rankcli") -> None:
@@ -245,13 +229,19 @@ def write_query(target: TextIO, qid: str, scores: Mapping[str, float], tag: str)
 
 def ranking(scores: Mapping[str, float]) -> tuple[str, ...]:
     """The document ids in trec_eval's order: float32 scores descending, ties by id descending."""
+    return ranked(scores).docids
+
+
+def ranked(scores: Mapping[str, float], depth: int | None = None) -> Ranked:
+    """The documents (the best `depth` of them) in trec_eval's order, and their scores in float32."""
     with np.errstate(over="ignore"):
         rounded = np.array(list(scores.values()), dtype=np.float32)
     if not np.isfinite(rounded).all():
         bad = list(scores)[int(np.flatnonzero(~np.isfinite(rounded))[0])]
         raise DataError(f"the score of document {bad!r} is {scores[bad]}, not a finite float32")
     # Python compares strings by code point, which is the order of their UTF-8 bytes, as strcmp sees them.
-    return tuple(docid for _, docid in sorted(zip(rounded.tolist(), scores, strict=True), reverse=True))
+    best = sorted(zip(rounded.tolist(), scores, strict=True), reverse=True)[:depth]
+    return Ranked(tuple([docid for _, docid in best]), np.array([score for score, _ in best], np.float32))
 
 
 def columns(line: str) -> list[str]:

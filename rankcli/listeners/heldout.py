@@ -11,7 +11,7 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.config.registry import LISTENERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt
-from rankcli.data.trec import ranking
+from rankcli.data.trec import ranked
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
@@ -102,7 +102,8 @@ class HeldOutLoss(Measuring):
         )
         if not qids:
             raise DataError("no dev query has both a relevant candidate and one that is not", where=self.ctx.where)
-        run = {qid: tuple(docid for docid in ranking(dev.first_stage[qid]) if docid in scores[qid]) for qid in qids}
+        first = dev.first_stage
+        run = {qid: ranked({d: score for d, score in first[qid].items() if d in scores[qid]}) for qid in qids}
         judged = Judged(qids=qids, qrels=qrels, run=run)
         sampler = self.ctx.sampler.build(SamplerContext(judged, dev.relevance_level, self.ctx.seed))
         return [sampler(n) for n in range(self.options.groups)]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rankcli.errors import DataError
 from rankcli.records.flat import Flat, intact, keep_flat
 from rankcli.records.stripes import Range
-from rankcli.records.texts import LEVELS, Texts
+from rankcli.records.texts import LEVELS, Texts, known
 from rankcli.shapes import Level, Sample
 
 Numbers = npt.NDArray[np.int64]
@@ -36,10 +36,13 @@ class Numbering(NamedTuple):
 def write_numbers(tools: Numbering, shard: Range) -> int:
     """Draw the samples of a shard and write its files; returns their number. A task of a conversion process."""
     samples = [tools.sampler(n) for n in shard.samples]
-    docs = tools.docs.ordinals([docid for sample in samples for docid in sample.docids])
+    qids = [sample.qid for sample in samples]
+    docids = [docid for sample in samples for docid in sample.docids]
+    queries = known(tools.queries.ordinals(qids), qids, "query")
+    docs = known(tools.docs.ordinals(docids), docids, "document")
     ends = np.cumsum([len(sample.docids) for sample in samples])
     groups = np.split(docs, ends[:-1]) if samples else []
-    _write(tools.folder, "queries", shard, [tools.queries.ordinals([sample.qid for sample in samples])], np.int64)
+    _write(tools.folder, "queries", shard, [queries], np.int64)
     _write(tools.folder, "groups", shard, groups, np.int64)
     _write(tools.folder, "labels", shard, [np.array(sample.labels, np.float32) for sample in samples], np.float32)
     if tools.columns:

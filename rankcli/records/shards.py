@@ -137,7 +137,7 @@ class _Records:
         given = zip(self._drawn, np.split(drawn, max(len(self._drawn), 1)), strict=False)
         found = {name: values.tobytes() for name, values in given}
         if self._tools.features is not None:
-            docids = [document.id.decode() for document in documents]
+            docids = tuple(document.id.decode() for document in documents)
             values = self._tools.features.features(query.id.decode(), docids)
             found[FEATURES] = values.astype("<f4").tobytes()
         return [found[name] for name in self._codec.columns]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from rankcli.errors import DataError
-from rankcli.shapes import Floats, Level, Record
+from rankcli.shapes import Floats, Ints, Level
 
 LEVELS: tuple[Level, ...] = ("query", "doc")
 FEATURES = "features"  # the column of numbers that a source gives
@@ -18,14 +17,17 @@ FEATURES = "features"  # the column of numbers that a source gives
 class Texts(Protocol):
     """A collection of queries or documents. Can be pickled: conversion processes read it themselves."""
 
-    def texts(self, ids: Sequence[str]) -> list[str]:
+    def texts(self, ids: Iterable[str]) -> list[str]:
         """The text of each id; DataError for an id that is not there."""
 
-    def ordinals(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """The number of each id, the same in every process; DataError for an id that is not there."""
+    def ordinals(self, ids: Iterable[str]) -> Ints:
+        """The number of each id, int64, the same in every process; -1 for an id that is not there."""
 
-    def records(self, ordinals: Sequence[int]) -> list[Record]:
-        """Id and text of each number."""
+    def ids_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The id of each number."""
+
+    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The text of each number."""
 
 
 class Features(Protocol):
@@ -33,29 +35,41 @@ class Features(Protocol):
 
     width: int
 
-    def features(self, qid: str, docids: Sequence[str]) -> Floats:
+    def features(self, qid: str, docids: tuple[str, ...]) -> Floats:
         """Float32 [K, width]; DataError for a pair that is not there."""
 
 
-class Topics:
-    """Queries that lie in memory, numbered in their order."""
+class InMemory:
+    """Texts by id that lie in memory, numbered in their order; `noun` is their name in messages."""
 
-    def __init__(self, queries: Mapping[str, str]) -> None:
-        self._queries = queries
-        self._ids = list(queries)
-        self._numbers = {qid: n for n, qid in enumerate(self._ids)}
+    def __init__(self, texts: Mapping[str, str], noun: str = "query") -> None:
+        self._texts, self._noun = texts, noun
+        self._ids = list(texts)
+        self._numbers = {name: n for n, name in enumerate(self._ids)}
 
-    def texts(self, ids: Sequence[str]) -> list[str]:
-        """The text of each query."""
-        return [record.text for record in self.records(self.ordinals(ids).tolist())]
+    def texts(self, ids: Iterable[str]) -> list[str]:
+        """The text of each id; DataError for one without."""
+        wanted = list(ids)
+        known(self.ordinals(wanted), wanted, self._noun)
+        return [self._texts[name] for name in wanted]
 
-    def ordinals(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """The place of each query; DataError for one without a text."""
-        missing = next((qid for qid in ids if qid not in self._numbers), None)
-        if missing is not None:
-            raise DataError(f"query {missing!r} has no text", fix="check that queries and qrels use the same ids")
-        return np.array([self._numbers[qid] for qid in ids], np.int64)
+    def ordinals(self, ids: Iterable[str]) -> Ints:
+        """The place of each id; -1 for one without a text."""
+        return np.array([self._numbers.get(name, -1) for name in ids], np.int64)
 
-    def records(self, ordinals: Sequence[int]) -> list[Record]:
-        """Id and text of each place."""
-        return [Record(self._ids[n], self._queries[self._ids[n]]) for n in ordinals]
+    def ids_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The id at each place."""
+        return [self._ids[n] for n in ordinals]
+
+    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
+        """The text at each place."""
+        return [self._texts[name] for name in self.ids_at(ordinals)]
+
+
+def known(ordinals: Ints, ids: Sequence[str], noun: str) -> Ints:
+    """`ordinals`; DataError naming the first id that has none."""
+    missing = np.flatnonzero(ordinals < 0)
+    if len(missing):
+        fix = "check that all files belong together and use the same ids"
+        raise DataError(f"{noun} {ids[missing[0]]!r} has no text", fix=fix)
+    return ordinals

@@ -118,7 +118,8 @@ def _ordinals(tools: Tools, task: Task) -> npt.NDArray[np.int64]:
 
 def write_tokens(tools: Tools, task: Task) -> int:
     """Tokenise the texts of one part and return how many there are; a task of a conversion process."""
-    records = tools.of(task.level).records(_ordinals(tools, task).tolist())
+    texts, ordinals = tools.of(task.level), _ordinals(tools, task).tolist()
+    records = list(map(Record, texts.ids_at(ordinals), texts.texts_at(ordinals)))
     arrays: dict[str, list[npt.NDArray[Any]]] = {
         "ids": [np.frombuffer(record.id.encode(), np.uint8) for record in records]
     }

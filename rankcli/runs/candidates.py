@@ -10,7 +10,6 @@ from typing import Any
 
 from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import Data
-from rankcli.data import formats, irds
 from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.files import replacing, sha256_file
 from rankcli.data.joins import join_run
@@ -23,11 +22,6 @@ NOTHING = CompactRun({})
 _PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of a cached run's name
 
 
-def read_topics(source: str, format: formats.Format | None = None) -> dict[str, str]:
-    """The queries of a file or of `ir_datasets:ID`, by id."""
-    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, format)
-
-
 def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: CompactRun = NOTHING) -> CompactRun:
     """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
 
@@ -37,6 +31,8 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: Compact
     topics = dataset.topics()
     if isinstance(run_option, (str, Path)):
         run = _read(str(run_option), [dataset])
+    elif not len(dataset.docs):
+        run = _judged(dataset)
     else:
         left = {qid: text for qid, text in topics.items() if qid not in known}
         run = known
@@ -45,10 +41,11 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: Compact
     return _checked(run, topics)
 
 
-def first_stages(dataset: Dataset, data: Data, scratch: Path) -> dict[str, CompactRun]:
+def first_stages(dataset: Dataset, data: Data, scratch: Path, depth: int | None = None) -> dict[str, CompactRun]:
     """The candidates of the split's queries under an empty name, those of every further dev set under its own.
 
-    A run file that several name is read once. No query is searched twice with the same options.
+    A run file that several name is read once. No query is searched twice with the same options. `depth` is the deepest
+    rank that is read of training queries, None for all.
     """
     sets = {"": dataset, **dataset.devsets}
     options = {"": data.run, **{name: devset.run or data.run for name, devset in (data.devsets or {}).items()}}
@@ -57,7 +54,7 @@ def first_stages(dataset: Dataset, data: Data, scratch: Path) -> dict[str, Compa
     for name, option in options.items():
         if isinstance(option, (str, Path)):
             users = [sets[each] for each, other in options.items() if other == option]
-            read[str(option)] = read.get(str(option)) or _read(str(option), users)
+            read[str(option)] = read.get(str(option)) or _read(str(option), users, depth)
             found[name] = _checked(read[str(option)], sets[name].topics())
         else:
             same = found and option == data.run and sets[name].queries is dataset.queries
@@ -65,11 +62,26 @@ def first_stages(dataset: Dataset, data: Data, scratch: Path) -> dict[str, Compa
     return found
 
 
-def _read(path: str, users: Sequence[Dataset]) -> CompactRun:
-    """A run file, joined with the queries of all datasets that use it."""
+def _read(path: str, users: Sequence[Dataset], depth: int | None = None) -> CompactRun:
+    """A run file, joined with the queries of all datasets that use it; of queries that only train to `depth`."""
     queries = {id(user.queries): user.queries for user in users}
     known = users[0].queries if len(queries) == 1 else {qid: "" for texts in queries.values() for qid in texts}
-    return join_run(read_run(path), known, users[0].docs, path)
+    depths = {} if depth is None else dict.fromkeys(_training_alone(users), depth)
+    run = read_run(path, depths)
+    if depths and users[0].docs.absent({docid for docids, _ in run.by_query.values() for docid in docids}):
+        run = read_run(path)  # documents that are left out make room for deeper ones
+    return join_run(run, known, users[0].docs, path)
+
+
+def _training_alone(users: Sequence[Dataset]) -> set[str]:
+    """The training queries of the split that no further dev set has, too."""
+    main = next((user for user in users if user.split["train"]), None)
+    return set(main.split["train"]).difference(*(user.split["dev"] for user in users)) if main else set()
+
+
+def _judged(dataset: Dataset) -> CompactRun:
+    """The judged documents of each query: all that a source without texts can offer."""
+    return CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in dataset.qrels.items())
 
 
 def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:

@@ -13,7 +13,7 @@ import numpy as np
 from rankcli.config.identity import digest
 from rankcli.config.schema import Init
 from rankcli.data.dataset import Dataset
-from rankcli.data.files import sha256_file
+from rankcli.data.hashes import input_sha256
 from rankcli.data.folds import leaked
 from rankcli.encoders.weights import Weight, is_buffer, listed
 from rankcli.encoders.build import Pretrained, canonical_names, canonical_name
@@ -36,7 +36,7 @@ _VOCABULARY = re.compile(r"(^|/)word_embeddings$")
 def hash_of_files(directory: Path, pattern: str) -> str:
     """Hash of the files of a directory whose names are of the pattern, wherever it lies."""
     wanted = re.compile(pattern)
-    return digest({path.name: sha256_file(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
+    return digest({path.name: input_sha256(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
 
 
 class Match(NamedTuple):

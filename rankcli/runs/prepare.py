@@ -27,7 +27,7 @@ from rankcli.records.steps import ConversionJob
 from rankcli.records.interleave import Records
 from rankcli.records.manifest import Manifest, Shard, explain_miss, find
 from rankcli.records.shards import remove_receipts
-from rankcli.records.texts import Topics
+from rankcli.records.texts import InMemory
 from rankcli.records.workers import available_cpus
 from rankcli.rerankers.base import Reranker
 from rankcli.shapes import SequenceSpec
@@ -153,7 +153,7 @@ class Prepared:
             samples=each.samples,
             group_size=each.group_size,
             extractor=each.extractor,
-            queries=Topics(each.dataset.queries),
+            queries=InMemory(each.dataset.queries),
             docs=each.dataset.docs,
             storage=self.storage,
             work=work_folder(config.trainer.storage),
@@ -241,7 +241,8 @@ def prepare(config: RunConfig) -> Prepared:
         records_storage(config.trainer.storage).list()  # that it can be reached is found out before hours of work
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
-    ranked = first_stages(dataset, config.data, root)
+    depths = [task.sampler.depth for task in tasks(config).values()]
+    ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
     name = getattr(config.reranker, "pretrained", None)
     pretrained = resolve(name) if name else None
     extractors = build_extractors(config, dataset, pretrained)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS
+from rankcli.config.registry import DATASETS, EXTRACTORS, RERANKERS, SAMPLERS
 from rankcli.config.render import marked
 from rankcli.config.schema import SPLITS, RunConfig, tasks
 from rankcli.evaluation.trec import Qrels, Run, evaluate
@@ -107,9 +107,15 @@ def _summary(config: RunConfig) -> dict[str, str]:
         "Reranker": RERANKERS.name_of(config.reranker),
         "Extractor": EXTRACTORS.name_of(config.extractor),
         **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
-        "Collection": config.data.builtin or str(config.data.docs).rsplit("/", 1)[-1],
+        "Collection": _collection(config),
         "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
     }
+
+
+def _collection(config: RunConfig) -> str:
+    """The name of the documents, or of the source that makes them."""
+    data = config.data
+    return data.builtin or str(data.docs or DATASETS.name_of(data.reader)).rsplit("/", 1)[-1]
 
 
 def _drawn(sampler: Any) -> str:

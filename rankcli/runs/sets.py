@@ -116,14 +116,21 @@ class Drawn(RecordSet):
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """The sampler and its seed."""
-        return {**component_identity(SAMPLERS, self.drawn_by), "seed": self.seed}
+        """The sampler and its seed, and the order of the documents where that decides what is drawn."""
+        order = {"docs": self.dataset.docs.order} if self.drawn_by.draws_docs else {}
+        return {**component_identity(SAMPLERS, self.drawn_by), "seed": self.seed, **order}
 
     @cached_property
     def sampler(self) -> Any:
         """The sampler over the training queries."""
-        level = self.dataset.relevance_level
-        return self.drawn_by.build(SamplerContext(judged=self.judged, relevance_level=level, seed=self.seed))
+        context = SamplerContext(
+            judged=self.judged,
+            relevance_level=self.dataset.relevance_level,
+            seed=self.seed,
+            docs=self.dataset.docs if self.drawn_by.draws_docs else None,
+            triples=self.dataset.triples,
+        )
+        return self.drawn_by.build(context)
 
     @property
     def samples(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankcli.data.joins import warn_of_training
-from rankcli.data.store import DocStore
+from rankcli.data.source import Documents
 from rankcli.data.trec import RunFile, Scattered, ranking, read_run
 from rankcli.errors import DataError
 from rankcli.log import warn
@@ -27,7 +27,7 @@ class Inputs:
     `run` has each query once, with its scores by document; it is iterated over several times.
     """
 
-    store: DocStore
+    store: Documents
     queries: Mapping[str, str]
     run: Iterable[tuple[str, Mapping[str, float]]]
     source: str

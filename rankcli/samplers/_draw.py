@@ -7,7 +7,9 @@ They are made from the raw output of the Philox generator, whose bits NumPy prom
 from __future__ import annotations
 
 import functools
+import math
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ import numpy.typing as npt
 from rankcli.shapes import Ints
 
 ORDER, GROUP = 0, 1  # purposes: the order of the queries in pass n; the documents of sample n
+SORTED = 1 << 16  # numbers; sorting more takes time and memory at every new pass
+ROUNDS = 8  # of a shuffle, an even number; four are the fewest that look random (Luby and Rackoff, 1988)
 _WORD = (1 << 64) - 1
 
 
@@ -59,8 +63,50 @@ class Draws:
 
 
 @functools.lru_cache(maxsize=2)
-def permutation(seed: int, purpose: int, n: int, count: int) -> Ints:
-    """The numbers 0..count-1 in random order; the last two are kept, since neighbouring samples share one."""
+def permutation(seed: int, purpose: int, n: int, count: int) -> Ints | Shuffle:
+    """The numbers 0..count-1 in random order; the last two are kept, since neighbouring samples share one.
+
+    Up to `SORTED` numbers are sorted by random ones, as all were in the first version; more are shuffled one at a time.
+    """
+    if count > SORTED:
+        return Shuffle(count, tuple(_philox.raw(seed, purpose, n, ROUNDS).tolist()))
     order = np.argsort(_philox.raw(seed, purpose, n, count), kind="stable")
     order.flags.writeable = False
     return order
+
+
+class Shuffle:
+    """A permutation of 0..count-1 given by `keys`, of which any place is computed by itself, in no memory.
+
+    A number is a column and a row of a table of at least `count` cells that is about square. In turn one of the two is
+    moved on by a keyed hash of the other, which can be undone: a Feistel network for any number of cells (Black and
+    Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002, section 5). A cell at or above `count` is put through
+    it again until it falls below ("cycle walking", section 3), which fewer than one in sqrt(count) needs.
+    """
+
+    def __init__(self, count: int, keys: Sequence[int]) -> None:
+        self.count, self.keys = count, keys
+        self.columns = math.isqrt(count - 1) + 1
+        self.rows = -(-count // self.columns)
+
+    def __getitem__(self, place: int) -> int:
+        number = self._moved(place)
+        while number >= self.count:
+            number = self._moved(number)
+        return number
+
+    def _moved(self, number: int) -> int:
+        row, column = divmod(number, self.columns)
+        for one, other in zip(self.keys[::2], self.keys[1::2], strict=True):
+            column = (column + _mixed(row ^ one)) % self.columns
+            row = (row + _mixed(column ^ other)) % self.rows
+        return row * self.columns + column
+
+
+def _mixed(bits: int) -> int:
+    """64 bits that depend on all of `bits`: the finaliser of SplitMix64 with the constants of Stafford's variant 13
+    (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+    """
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & _WORD
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EB & _WORD
+    return bits ^ bits >> 31

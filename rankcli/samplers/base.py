@@ -1,18 +1,17 @@
-"""What a sampler is, what it is built from, and how training groups are drawn."""
+"""The contract of samplers: functions from a number to the ids of a group."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, Protocol
 
-from rankcli import log
 from rankcli.config.registry import option
 from rankcli.config.types import PositiveInt
-from rankcli.errors import DataError
-from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
-from rankcli.shapes import Judged, Sample
+from rankcli.data.source import DocIds, TrainingTriples
+from rankcli.shapes import Judged, Ranked, Sample
+
+FIRST_STAGE = "first_stage"
 
 
 class Sampler(Protocol):
@@ -24,17 +23,48 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What a sampler is built from: the training split, the lowest grade that counts as relevant, the seed."""
+    """The inputs of a sampler: the training split, the lowest grade that counts as relevant, the seed.
+
+    `docs` are the ids of the collection, for samplers that declare `draws_docs`; `triples` the training triples, where
+    there are any; `columns` the names of the columns that somebody reads: a sampler makes no others.
+    """
 
     judged: Judged
     relevance_level: int = 1
     seed: int = 42
+    docs: DocIds | None = None
+    triples: TrainingTriples | None = None
+    columns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupOptions:
+class SamplerOptions:
+    """The base of the options of every sampler."""
+
+    version: ClassVar[int]  # raise it when the same options give other samples
+    gives: ClassVar[tuple[str, ...]] = ()  # columns that its samples have if somebody reads them
+    draws_docs: ClassVar[bool] = False  # from the whole collection, by ordinal: its order is part of the cache id
+
+    @property
+    def group_size(self) -> int:
+        """Documents per group."""
+        raise NotImplementedError
+
+    @property
+    def depth(self) -> int | None:
+        """The deepest rank of the candidates that it reads; None for all."""
+        return None
+
+    def build(self, ctx: SamplerContext) -> Sampler:
+        """The sampler over the queries of `ctx`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOptions(SamplerOptions):
     """The options of every sampler that draws groups from judgments and candidates."""
 
+    gives: ClassVar[tuple[str, ...]] = (FIRST_STAGE,)
     neg_from: PositiveInt = option(1, "first rank of the candidates that negatives are drawn from, counted from 1")
     neg_to: PositiveInt = option(100, "last of those ranks")
     positives: Literal["judged", "retrieved"] = option(
@@ -45,72 +75,29 @@ class GroupOptions:
         if self.neg_from > self.neg_to:
             raise ValueError(f"neg_from ({self.neg_from}) must not be above neg_to ({self.neg_to})")
 
-
-class Pool(NamedTuple):
-    """A query with documents to draw from (or drawn): relevant ones, sorted by id, and negatives by rank."""
-
-    qid: str
-    positives: tuple[str, ...]
-    negatives: tuple[str, ...]
+    @property
+    def depth(self) -> int:
+        """The last rank that negatives are drawn from."""
+        return self.neg_to
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One positive and negatives of the query whose turn it is; the queries come in a new order each pass."""
+class FirstStage:
+    """The column `first_stage`: the scores of the candidates, if somebody reads them.
 
-    pools: tuple[Pool, ...]
-    seed: int
-
-    def __call__(self, n: int, negatives: int) -> Pool:
-        """Draw `n`: its query, a positive, `negatives` different negatives (or all in turn, if too few)."""
-        turn, place = divmod(n, len(self.pools))
-        pool = self.pools[int(permutation(self.seed, ORDER, turn, len(self.pools))[place])]
-        different = min(negatives, len(pool.negatives))
-        draws = Draws(self.seed, GROUP, n, 1 + different)
-        positive = pool.positives[draws.below(len(pool.positives))]
-        picked = draws.distinct(len(pool.negatives), different)
-        repeated = itertools.islice(itertools.cycle(picked), negatives)
-        return Pool(pool.qid, (positive,), tuple([pool.negatives[i] for i in repeated]))
-
-
-def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
-    """What groups with one positive and `negatives` negatives are drawn from.
-
-    A relevant document need not be retrieved unless `positives` says so; a negative is a retrieved document of those
-    ranks that is unjudged or judged below the relevance level. Queries without both are left out, and said; none left
-    is a DataError. Queries are taken by id, so that the order of the lines of an input file does not change the
-    samples.
+    A document that is not among the first `depth` candidates, as a relevant one need not be, has the score of the last
+    of them.
     """
-    every = list(_pools(ctx, options))
-    pools = tuple(pool for pool in every if pool.positives and pool.negatives)
-    _say_left_out(every, options)
-    if not pools:
-        raise DataError(
-            "no training query has both a relevant document and a candidate that is not relevant",
-            fix="check the ids of qrels, run and queries, data.relevance_level, sampler.neg_from and sampler.neg_to",
-        )
-    short = sum(len(pool.negatives) < negatives for pool in pools)
-    if short:
-        log.warn(f"{short} of {len(pools)} training queries have fewer than {negatives} negatives and repeat some")
-    return Draw(pools, ctx.seed)
 
+    run: Mapping[str, Ranked]
+    depth: int | None
+    read: bool
 
-def _pools(ctx: SamplerContext, options: GroupOptions) -> Iterator[Pool]:
-    for qid in sorted(ctx.judged.qids):
-        grades = ctx.judged.qrels.get(qid, {})
-        relevant = {docid for docid, grade in grades.items() if grade >= ctx.relevance_level}
-        retrieved = ctx.judged.run.get(qid, ())[: options.neg_to]
-        positives = relevant if options.positives == "judged" else relevant.intersection(retrieved)
-        negatives = tuple(docid for docid in retrieved[options.neg_from - 1 :] if docid not in relevant)
-        yield Pool(qid, tuple(sorted(positives)), negatives)
-
-
-def _say_left_out(pools: list[Pool], options: GroupOptions) -> None:
-    unjudged = sum(not pool.positives for pool in pools)
-    unmatched = sum(bool(pool.positives) and not pool.negatives for pool in pools)
-    if unjudged:
-        among = f" among their first {options.neg_to} candidates" if options.positives == "retrieved" else ""
-        log.warn(f"{unjudged} of {len(pools)} training queries have no relevant document{among} and are left out")
-    if unmatched:
-        at = f"at ranks {options.neg_from}-{options.neg_to}"
-        log.warn(f"{unmatched} of {len(pools)} training queries have no negative {at} and are left out")
+    def __call__(self, qid: str, docids: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+        """The columns of a group."""
+        if not self.read:
+            return {}
+        candidates = self.run[qid]
+        scores = dict(zip(candidates.docids[: self.depth], candidates.scores[: self.depth].tolist(), strict=True))
+        last = next(reversed(scores.values()))
+        return {FIRST_STAGE: tuple(scores.get(docid, last) for docid in docids)}

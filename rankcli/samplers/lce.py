@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS, option
 from rankcli.config.types import PositiveInt
-from rankcli.samplers.base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.samplers._pools import Draw, draw
+from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -17,8 +18,9 @@ class _LCESampler:
     nneg: int
 
     def __call__(self, n: int) -> Sample:
-        qid, positive, negatives = self.draw(n, self.nneg)
-        return Sample(qid, positive + negatives, (1.0,) + (0.0,) * self.nneg)
+        drawn = self.draw(n, self.nneg)
+        docids = drawn.documents
+        return Sample(drawn.qid, docids, (1.0,) + (0.0,) * self.nneg, self.draw.columns(drawn.qid, docids))
 
 
 @SAMPLERS.register("LCE")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS
-from rankcli.samplers.base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.samplers._pools import Draw, draw
+from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -17,7 +18,8 @@ class _PairSampler:
     def __call__(self, n: int) -> Sample:
         turn, negative = divmod(n, 2)
         drawn = self.draw(turn, 1)
-        return Sample(drawn.qid, drawn.negatives, (0.0,)) if negative else Sample(drawn.qid, drawn.positives, (1.0,))
+        docids = drawn.documents[negative : negative + 1]
+        return Sample(drawn.qid, docids, (0.0 if negative else 1.0,), self.draw.columns(drawn.qid, docids))
 
 
 @SAMPLERS.register("pair")

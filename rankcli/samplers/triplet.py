@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS
-from rankcli.samplers.base import Draw, GroupOptions, Sampler, SamplerContext, draw
+from rankcli.samplers._pools import Draw, draw
+from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -15,8 +16,8 @@ class _TripletSampler:
     draw: Draw
 
     def __call__(self, n: int) -> Sample:
-        qid, positive, negative = self.draw(n, 1)
-        return Sample(qid, positive + negative, (1.0, 0.0))
+        drawn = self.draw(n, 1)
+        return Sample(drawn.qid, drawn.documents, (1.0, 0.0), self.draw.columns(drawn.qid, drawn.documents))
 
 
 @SAMPLERS.register("triplet")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rankcli.data.store import DocStore
+from rankcli.data.source import Documents
 from rankcli.data.trec import Run
 
 
@@ -14,7 +14,7 @@ from rankcli.data.trec import Run
 class SearcherContext:
     """What a searcher may be built from: the collection."""
 
-    docs: DocStore
+    docs: Documents
 
 
 class Searcher(Protocol):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
-from rankcli.data.store import DocStore
+from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, Run, ranking
 from rankcli.searchers.base import Searcher, SearcherContext
 from rankcli.text import stemming
@@ -48,7 +48,7 @@ class BM25:
 class Words:
     """The collection as word numbers, from which any k1 and b can be computed; in memory, four bytes per word."""
 
-    def __init__(self, docs: DocStore, stemmer: str, stopwords: str) -> None:
+    def __init__(self, docs: Documents, stemmer: str, stopwords: str) -> None:
         self.split = splitter(stemmer, stopwords)
         self.vocabulary: dict[str, int] = {}
         self.docids: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from rankcli.data.store import DocStore
+from rankcli.data.source import Documents
 from rankcli.data.trec import Qrels, Run
 from rankcli.searchers.bm25 import BM25, Index, Words
 
@@ -22,7 +22,7 @@ class Tuned(NamedTuple):
 
 
 def tune(
-    docs: DocStore,
+    docs: Documents,
     queries: Mapping[str, str],
     qrels: Qrels,
     metric: Callable[[Qrels, Run], float],

@@ -14,6 +14,12 @@ import google_crc32c
 from rankcli.errors import StorageError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "free some space (or raise the limit: `ulimit -f`), or use another place, and run again"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (`ulimit -n`) and run again"),
+    **dict.fromkeys((errno.EROFS, errno.EIO), "use another place"),
+    errno.ENOMEM: "free memory, or raise the limit of mapped files (`sysctl vm.max_map_count`), and run again",
+}
 _BLOCK = 1 << 20
 
 
@@ -34,16 +40,16 @@ def guard(path: Path | str, needed: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what, where, fix = (
-            error.strerror or str(error),
-            str(error.filename or path),
-            "check the path and its permissions",
-        )
+        what, where = error.strerror or str(error), str(error.filename or path)
         if error.errno in _FULL:
             wanted = "" if needed is None else f"{needed:,} bytes were to be written, "
             what = f"{what}: {wanted}{free_bytes(Path(where)):,} bytes are free"
-            fix = "free some space (or raise the limit: `ulimit -f`), or use another place, and run again"
-        raise StorageError(what, where=where, fix=fix) from error
+        raise StorageError(what, where=where, fix=remedy(error)) from error
+
+
+def remedy(error: OSError) -> str:
+    """Advice on an error of the file system, or of a limit of the system."""
+    return _REMEDIES.get(error.errno or 0, "check the path and its permissions")
 
 
 def free_bytes(path: Path) -> int:

@@ -13,14 +13,15 @@ from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.files import replacing
 from rankcli.data.store import open_store
+from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.runs import rerank as merge
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
-from rankcli.records.texts import Topics
-from rankcli.runs.candidates import first_stage, read_topics
+from rankcli.records.texts import InMemory
+from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.model import Model, find_model, open_model, trained_queries
@@ -131,7 +132,7 @@ class Reranking:
         """Every block, with the examples of this host's part of it."""
         for block in blocks(inputs, depth):
             samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
-            yield block, examples_of(samples, self.extractor, Topics(inputs.queries), inputs.store)
+            yield block, examples_of(samples, self.extractor, InMemory(inputs.queries), inputs.store)
 
 
 def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 
 from rankcli.data import formats
 from rankcli.data.joins import join_queries
-from rankcli.data.store import DocStore, open_store
+from rankcli.data.source import Documents
+from rankcli.data.store import open_store
+from rankcli.data.topics import read_topics
 from rankcli.data.trec import Qrels, Run, read_qrels, write_run
 from rankcli.evaluation import trec
 from rankcli.log import say, warn
-from rankcli.runs.candidates import read_topics, warn_unanswered
+from rankcli.runs.candidates import warn_unanswered
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25
 from rankcli.searchers.tune import GRID, Tuned, tune
@@ -60,7 +62,7 @@ def search(
 
 
 def _tuned(
-    store: DocStore, topics: dict[str, str], path: str, options: BM25, metric: str, relevance_level: int
+    store: Documents, topics: dict[str, str], path: str, options: BM25, metric: str, relevance_level: int
 ) -> Tuned:
     def value(qrels: Qrels, run: Run) -> float:
         return trec.means(trec.evaluate(qrels, run, [metric], relevance_level))[metric]

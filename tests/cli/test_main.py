@@ -112,7 +112,13 @@ def test_debug_shows_the_traceback(args: list[str], failing: Any, capsys: pytest
 @pytest.mark.parametrize(
     ("number", "said", "fix"),
     [
-        (28, "No space left on device", "free space or choose another place"),
+        (
+            28,
+            "No space left on device",
+            "free some space (or raise the limit: `ulimit -f`), or use another place, and run again",
+        ),
+        (30, "Read-only file system", "use another place"),
+        (24, "Too many open files", "raise the limit of open files (`ulimit -n`) and run again"),
         (13, "Permission denied", "check the path and its permissions"),
     ],
 )

@@ -14,7 +14,7 @@ from rankcli.data.folds import read_ids
 from rankcli.data.formats import detect, read_queries
 from rankcli.data.store import open_store
 from rankcli.data.trec import read_qrels, read_run, write_run
-from rankcli.data.triples import read_triples
+from rankcli.data.triple_files import read_id_triples
 from rankcli.errors import ConfigError, DataError, MissingError
 from rankcli.storage.gcs import fetch_uri, list_uri, upload_uri
 
@@ -40,7 +40,7 @@ def test_every_kind_of_input_is_read_gzipped_or_plain(put: Any, tmp_path: Path) 
     assert read_qrels(put("qrels", "q1 0 d1 2\n")) == {"q1": {"d1": 2}}
     assert dict(read_run(put("run", "q1 Q0 d1 1 2.5 x\n"))) == {"q1": {"d1": 2.5}}
     assert read_ids(put("ids", "q2\nq1\n")) == ("q1", "q2")
-    assert read_triples(put("triples", "q1\td1\td2\n")).negatives == {"q1": ("d2",)}
+    assert [*read_id_triples(put("triples", "q1\td1\td2\n"))] == [(["q1"], ["d1"], ["d2"])]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_every_kind_of_input_is_read_gzipped_or_plain(put: Any, tmp_path: Path) 
         (read_run, "q1 Q0 d1 1 nan x\n", 1, "not a finite"),
         (read_queries, '{"_id": "q1", "text": "x"}\n{"_id": "q2"}\n', 2, "the key 'text' is missing"),
         (read_ids, "q1\n\nq2\n", 2, "a blank line"),
-        (read_triples, "q1\td1\n", 1, "2 columns"),
+        (lambda path: [*read_id_triples(path)], "q1\td1\n", 1, "2 columns"),
         (read_qrels, gzip.compress(b"q1 0 d1 1\n")[:-6], 2, "the gzip data is damaged"),
     ],
 )

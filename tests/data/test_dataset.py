@@ -15,7 +15,6 @@ from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.stdlib_docs import StdlibDocs
 from rankcli.data.trec import CompactRun
 from rankcli.errors import ConfigError, DataError
-from rankcli.shapes import Judged
 
 QIDS = ("a", "b", "c", "d", "e", "f")
 QRELS = "".join(f"{qid} 0 d{n} {1 + n % 2}\n{qid} 0 d9 0\n" for n, qid in enumerate(QIDS))
@@ -119,7 +118,7 @@ def test_some_judged_documents_are_absent(files: Files, capsys) -> None:
         "1 of 8 judged documents are not in the collection: no training, but counted in metrics (e.g. 'gone')" in warned
     )
     assert dataset.judgments("test")["a"] == {"d0": 1, "d9": 0, "gone": 2}
-    assert dataset.judged("test", {}).qrels["a"] == {"d0": 1, "d9": 0}
+    assert dataset.judged("test", CompactRun({})).qrels["a"] == {"d0": 1, "d9": 0}
 
 
 def test_no_document_is_relevant_enough(files: Files) -> None:
@@ -206,8 +205,10 @@ def test_all_folds_pool_every_query_and_give_each_fold(files: Files) -> None:
 
 def test_judged_gives_candidates_best_first(files: Files) -> None:
     dataset = files.load(Folds(k=3, fold="all"))
-    judged = dataset.judged("test", {"a": {"d1": 1.0, "d3": 2.0, "d2": 1.0}, "zzz": {"d1": 1.0}})
-    assert judged.qids == QIDS and judged.run == {"a": ("d3", "d2", "d1")} and judged.qrels["b"] == {"d1": 2, "d9": 0}
+    run = CompactRun.of({"a": {"d1": 1.0, "d3": 2.0, "d2": 1.0}, "zzz": {"d1": 1.0}}.items())
+    judged = dataset.judged("test", run)
+    assert judged.qids == QIDS and [*judged.run] == ["a"] and judged.qrels["b"] == {"d1": 2, "d9": 0}
+    assert judged.run["a"].docids == ("d3", "d2", "d1") and judged.run["a"].scores.tolist() == [2, 1, 1]
 
 
 def test_triples_give_training_judgments_and_candidates(files: Files, capsys) -> None:
@@ -215,9 +216,12 @@ def test_triples_give_training_judgments_and_candidates(files: Files, capsys) ->
     triples = files.put("triples", "a\td1\td2\na\td1\tgone\ne\td1\td2\n")
     dataset = files.load(Folds(**parts), triples=triples)
     warned = capsys.readouterr().err
-    assert "1 of 3 judged documents are not in the collection" in warned and "1 of 2 query ids are not judged" in warned
-    assert dataset.judged("train", {"a": {"d5": 1.0}}) == Judged(("a",), {"a": {"d1": 1}}, {"a": ("d2",)})
-    assert dataset.judged("dev", {"c": {"d5": 1.0}}).run == {"c": ("d5",)}
+    assert "1 of 3 lines name a document that is not in the collection" in warned
+    assert "1 of 2 query ids are not judged" in warned
+    judged = dataset.judged("train", CompactRun.of([("a", {"d5": 1.0})]))
+    assert (judged.qids, judged.qrels, [*judged.run]) == (("a",), {"a": {"d1": 1}}, ["a"])
+    assert judged.run["a"].docids == ("d2",)
+    assert dataset.judged("dev", CompactRun.of([("c", {"d5": 1.0})])).run["c"].docids == ("d5",)
     assert dataset.fingerprint("train") != files.load(Folds(**parts)).fingerprint("train")
 
 

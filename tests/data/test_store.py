@@ -12,14 +12,15 @@ import threading
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rankcli.data import store as module
 from rankcli.data.store import DocStore, open_store, store_of
 from rankcli.errors import ConfigError, DataError, StorageError
 
-DOCS = [("d2", "Two", "second"), ("d1", "", "first"), ("long", "", "word " * 200 + "é\nend")]
-TEXTS = {"d2": "Two second", "d1": "first", "long": "word " * 200 + "é\nend"}
+DOCS = [("d2", "Two", "second"), ("d1", "", "first"), ("long", "", "word " * 300 + "é\nend")]
+TEXTS = {"d2": "Two second", "d1": "first", "long": "word " * 300 + "é\nend"}
 
 
 def jsonl(rows) -> bytes:
@@ -46,6 +47,28 @@ def test_reads_by_id_in_the_order_asked_and_iterates_in_file_order(docs: DocStor
     assert "d1" in docs and "D1" not in docs and "\ud800" not in docs and 1 not in docs
     assert docs.known(["x", "d1", "d1", "\udfff"]) == {"d1"}
     assert docs.absent(["x", "d1", *map(str, range(1200)), "long"]) == {"x", *map(str, range(1200))}
+
+
+def test_an_ordinal_is_the_place_of_a_document_in_the_file(docs: DocStore) -> None:
+    assert docs.ordinals(["d1", "nope", "d2", "d1", "long", "\udfff"]).tolist() == [1, -1, 0, 1, 2, -1]
+    assert [docs.id_at(n) for n in range(3)] == docs.ids_at(range(3)) == list(TEXTS)
+    assert docs.texts_at(np.array([2, 0, 2])) == [TEXTS["long"], TEXTS["d2"], TEXTS["long"]]
+    for beyond in (3, -1):
+        with pytest.raises(IndexError, match=f"no document {beyond} of 3"):
+            docs.id_at(beyond)
+
+
+def test_ordinals_have_no_gaps_where_repeats_were(tmp_path: Path) -> None:
+    docs = open_store(put(tmp_path, [DOCS[0], DOCS[0], DOCS[1], DOCS[0], DOCS[2], DOCS[1]]), None, tmp_path / "scratch")
+    assert docs.ids_at(range(3)) == ["d2", "d1", "long"] and docs.ordinals(["long", "d2"]).tolist() == [2, 0]
+    assert list(docs.iterate()) == list(TEXTS.items()) and docs.texts(["d1"]) == ["first"]
+
+
+def test_the_order_of_the_documents_has_a_hash_of_its_own(tmp_path: Path) -> None:
+    one, other, same = (
+        open_store(put(tmp_path, rows), None, tmp_path / str(n)) for n, rows in enumerate((DOCS, DOCS[::-1], DOCS))
+    )
+    assert one.fingerprint == other.fingerprint and one.order != other.order and one.order == same.order
 
 
 def test_reads_more_ids_than_one_statement_takes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import random
 import subprocess
 import sys
@@ -138,9 +139,9 @@ def test_repeated_lines_count_once_with_a_counted_warning(tmp_path: Path, capsys
     assert capsys.readouterr().err == f"warning: {path}: 2 repeated lines ignored (the first in line 4)\n"
 
 
-def test_a_run_keeps_the_order_of_the_file_and_gives_dicts(tmp_path: Path) -> None:
+def test_a_run_keeps_the_order_of_the_queries_and_gives_dicts_best_first(tmp_path: Path) -> None:
     run = read_run(put(tmp_path, b"q2 Q0 b 1 .5 t\nq2 Q0 a 2 1 t\nq10 Q0 b 1 3 t\n"))
-    assert (list(run), list(run["q2"].items())) == (["q2", "q10"], [("b", 0.5), ("a", 1.0)])
+    assert (list(run), list(run["q2"].items())) == (["q2", "q10"], [("a", 1.0), ("b", 0.5)])
     assert list(run.items()) == [("q2", {"b": 0.5, "a": 1.0}), ("q10", {"b": 3.0})]
     assert (len(run), "q2" in run, "b" in run, run.get("q3", {})) == (2, True, False, {})
     assert {"q10": {"b": 3.0}, "q2": {"a": 1.0, "b": 0.5}} == run != {"q2": {"a": 1.0, "b": 0.5}}
@@ -361,7 +362,13 @@ def test_lines_in_any_order_are_read_as_into_dicts(tmp_path: Path, rows) -> None
             assert caught.value.where == f"{path}:{number}"
             return
     run = read_run(path)
-    assert run == plain and list(run) == list(plain) and all(list(run[qid]) == list(plain[qid]) for qid in plain)
+    assert run == plain and list(run) == list(plain) and all(tuple(run[qid]) == ranking(plain[qid]) for qid in plain)
+    depths = {"a": 1, "b": 2, "e": 1}
+    order = [qid for qid, _ in itertools.groupby(qid for qid, _, _ in rows)]
+    together = all(order.count(qid) <= 1 for qid in depths)
+    for qid, scores in read_run(path, depths).items():
+        assert tuple(scores) == tuple(run[qid])[: depths.get(qid) if together else None]
+        assert scores == {docid: run[qid][docid] for docid in scores}
 
 
 @pytest.mark.slow

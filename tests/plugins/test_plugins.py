@@ -82,6 +82,48 @@ def test_a_reranker_of_another_package_is_one_file_and_an_entry_point(theirs: Pa
     assert done.stdout == "{'name': 'theirs', 'depth': 5} passage\n"
 
 
+SOURCE = '''\
+"""A source of data by somebody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rankcli.config.registry import option
+from rankcli.data.source import DatasetOptions, Source, SourceContext
+from rankcli.data.store import store_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(DatasetOptions):
+    """Documents that are words."""
+
+    version: ClassVar[int] = 1
+    path: str = option(help="a file of words", path="file")
+
+    def build(self, ctx: SourceContext) -> Source:
+        words = open(self.path).read().split()
+        docs = store_of({f"d{n}": f"{word} and more" for n, word in enumerate(words)}, self.path, ctx.scratch)
+        queries = {f"q{n}": word for n, word in enumerate(words)}
+        qrels = {"": {f"q{n}": {f"d{n}": 1} for n in range(len(words))}}
+        return Source(name=self.path, queries=queries, qrels=qrels, docs=docs, fingerprint=docs.fingerprint)
+'''
+
+
+def test_a_source_of_another_package_is_searched_and_sampled(tmp_path: Path) -> None:
+    install(tmp_path, "their-data", "their_data", SOURCE, "[rankcli.datasets]\nwords = their_data:Words\n")
+    (tmp_path / "words.txt").write_text("ant bee cat dog eel fox gnu hen ibis")
+    config = "data: {source: {name: words, path: words.txt}, folds: {k: 3}}\nreranker: TFKNRM\n"
+    (tmp_path / "a.yaml").write_text(config + "trainer: {niters: 1, itersize: 4, batch: 2}\n")
+    done = rankcli(tmp_path, "train", "--config", "a.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "b.yaml").write_text(config.replace("path: words.txt", "path: none, x: 1"))
+    done = rankcli(tmp_path, "train", "--config", "b.yaml", "--dry-run")
+    assert done.returncode == 2 and "b.yaml:1: data.source.path: no such file" in done.stderr
+    assert "data.source.x: unknown key" in done.stderr
+
+
 def test_its_options_are_validated_like_ours(theirs: Path) -> None:
     done = configured(theirs, "reranker={name: theirs, dpeth: 5, depth: 0}")
     assert "reranker.dpeth: unknown key; did you mean 'depth'?" in done.stderr

@@ -20,7 +20,7 @@ from rankcli.records.manifest import Shard
 from rankcli.records.shards import write_shard
 from rankcli.records.steps import ConversionJob
 from rankcli.records.stripes import Range
-from rankcli.records.texts import Topics
+from rankcli.records.texts import InMemory
 from rankcli.records.tokens import Tools
 from rankcli.shapes import (
     Encoded,
@@ -98,8 +98,11 @@ class Store:
     def ordinals(self, docids: Sequence[str]) -> Any:
         return np.array([1000 - int(docid[1:]) for docid in docids], np.int64)
 
-    def records(self, ordinals: Sequence[int]) -> list[Record]:
-        return [Record(f"d{1000 - n}", document(f"d{1000 - n}")) for n in ordinals]
+    def ids_at(self, ordinals: Sequence[int]) -> list[str]:
+        return [f"d{1000 - n}" for n in ordinals]
+
+    def texts_at(self, ordinals: Sequence[int]) -> list[str]:
+        return self.texts(self.ids_at(ordinals))
 
 
 def document(docid: str) -> str:
@@ -128,7 +131,7 @@ def job(root: Path, **changes: Any) -> ConversionJob:
         "sampler": Groups(),
         "samples": 23,
         "extractor": WordExtractor(),
-        "queries": Topics(QUERIES),
+        "queries": InMemory(QUERIES),
         "docs": Store(),
         "storage": LocalStorage(root),
         "samples_per_shard": 2,

@@ -21,7 +21,7 @@ from rankcli.records.convert import convert
 from rankcli.records.interleave import read_examples
 from rankcli.records.manifest import find
 from rankcli.records.stripes import ranges
-from rankcli.records.texts import Topics
+from rankcli.records.texts import InMemory
 from rankcli.records.workers import workers
 from rankcli.shapes import Sample
 
@@ -140,7 +140,7 @@ def test_what_a_cache_can_be_made_again_from_is_kept_beside_it(tmp_path: Path) -
 
 def test_a_query_without_text_is_a_data_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="query 'q4' has no text"):
-        convert(job(tmp_path, queries=Topics({qid: text for qid, text in QUERIES.items() if qid != "q4"})))
+        convert(job(tmp_path, queries=InMemory({qid: text for qid, text in QUERIES.items() if qid != "q4"})))
     assert tree(tmp_path) == {}
 
 

@@ -103,7 +103,7 @@ def test_no_query_is_searched_twice_and_its_candidates_lie_in_memory_once(
     runs = {name: each.ranked for name, each in prepared.sets.items()}
     assert set(runs["dev/a"]) == set(prepared.sets["dev/a"].judgments)
     for qid in runs["dev/a"]:
-        assert runs["dev/a"]._packed[qid] is runs["dev"]._packed[qid]
+        assert runs["dev/a"].by_query[qid] is runs["dev"].by_query[qid]
     assert runs["train"] is runs["dev"] is runs["test"]
 
 
@@ -113,7 +113,7 @@ def test_a_run_file_of_several_sets_is_read_once(tiny: Any, more: Path, monkeypa
     )
     (more / "a.run").write_text("q0 Q0 d9 1 1 x\n")
     read, original = [], candidates.read_run
-    monkeypatch.setattr(candidates, "read_run", lambda path: [read.append(Path(path).name), original(path)][1])
+    monkeypatch.setattr(candidates, "read_run", lambda path, *depths: [read.append(Path(path).name), original(path, *depths)][1])
     prepared = with_devset(
         tiny,
         more,

@@ -1,0 +1,48 @@
+"""Training triples as judgments and candidates, each query read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from rankcli.data.source import TrainingTriples
+from rankcli.shapes import Ranked
+
+
+class TripleJudgments(Mapping[str, Mapping[str, int]]):
+    """Grade 1 for the relevant documents of some queries, in the order in which they first come."""
+
+    def __init__(self, triples: TrainingTriples, qids: Sequence[str]) -> None:
+        self._triples, self._qids = triples, dict.fromkeys(qids)
+
+    def __getitem__(self, qid: str) -> Mapping[str, int]:
+        self._qids[qid]
+        positives = dict.fromkeys(self._triples.pairs(qid)[:, 0].tolist())
+        return dict.fromkeys(self._triples.docs.ids_at(n for n in positives if n >= 0), 1)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._qids)
+
+    def __len__(self) -> int:
+        return len(self._qids)
+
+
+class TripleCandidates(Mapping[str, Ranked]):
+    """The documents of some queries that are nowhere relevant, in the order in which they first come; without scores."""
+
+    def __init__(self, triples: TrainingTriples, qids: Sequence[str]) -> None:
+        self._triples, self._qids = triples, dict.fromkeys(qids)
+
+    def __getitem__(self, qid: str) -> Ranked:
+        self._qids[qid]
+        pairs = self._triples.pairs(qid)
+        relevant = {-1, *pairs[:, 0].tolist()}
+        others = [n for n in dict.fromkeys(pairs[:, 1].tolist()) if n not in relevant]
+        return Ranked(tuple(self._triples.docs.ids_at(others)), np.zeros(0, np.float32))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._qids)
+
+    def __len__(self) -> int:
+        return len(self._qids)

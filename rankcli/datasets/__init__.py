@@ -1,0 +1,1 @@
+"""Sources of data: collections with queries and judgments."""

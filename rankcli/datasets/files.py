@@ -1,0 +1,49 @@
+"""A collection in files: documents, queries, judgments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rankcli.config.registry import DATASETS, option
+from rankcli.data.folds import check_disjoint
+from rankcli.data.source import DatasetOptions, Source, SourceContext
+from rankcli.data.store import open_store
+from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.trec import Qrels
+
+
+@DATASETS.register("files")
+@dataclass(frozen=True, kw_only=True)
+class Files(DatasetOptions):
+    """Files of documents, queries and judgments; `data: {docs, queries, qrels, format}` is short for it.
+
+    Where `docs` is `ir_datasets:ID`, queries and judgments that are left out are that data set's.
+    """
+
+    version: ClassVar[int] = 1
+    docs: str = option(help="documents: JSONL, TSV or TREC; or `ir_datasets:ID`", path="file")
+    queries: str | None = option(None, "queries: JSONL, TSV or TREC topics", path="file")
+    qrels: str | dict[str, str] | None = option(
+        None, "judgments; or {train, dev, test} files, which then make the split", path="file"
+    )
+    format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
+
+    def build(self, ctx: SourceContext) -> Source:
+        """Read the files; the documents are parsed into a store where it lacks them."""
+        docs = open_store(self.docs, self.format, ctx.scratch)
+        queries = read_topics(self.queries or self.docs, self.format)
+        qrels = self._qrels()
+        return Source(name=self._name(), queries=queries, qrels=qrels, docs=docs, fingerprint=docs.fingerprint)
+
+    def _qrels(self) -> dict[str, Qrels]:
+        if not isinstance(self.qrels, dict):
+            return {"": read_judgments(self.qrels or self.docs)}
+        parts = {name: read_judgments(path) for name, path in sorted(self.qrels.items())}
+        check_disjoint(parts, "data.qrels")
+        return parts
+
+    def _name(self) -> str:
+        if isinstance(self.qrels, dict):
+            return ", ".join(sorted(set(self.qrels.values())))
+        return self.qrels or self.docs

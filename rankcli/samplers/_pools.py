@@ -1,0 +1,187 @@
+"""Groups drawn from the relevant documents and the candidates of each query."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, overload
+
+import numpy as np
+
+from rankcli import log
+from rankcli.data.source import DocIds, TrainingTriples
+from rankcli.errors import DataError
+from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
+from rankcli.samplers.base import FIRST_STAGE, FirstStage, GroupOptions, SamplerContext
+from rankcli.shapes import Ints, Judged
+
+KEPT = 1 << 22  # negatives, at most, in memory; of more, the pool of a query is made when it is drawn from
+
+
+class Pool(NamedTuple):
+    """A query with documents to draw from (or drawn): relevant ones, sorted by id, and negatives by rank."""
+
+    qid: str
+    positives: tuple[str, ...]
+    negatives: Sequence[str]
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """All of them, relevant ones first."""
+        return (*self.positives, *self.negatives)
+
+
+class IdsAt(Sequence[str]):
+    """The ids of some ordinals, each looked up when it is needed."""
+
+    def __init__(self, docs: DocIds, ordinals: Ints) -> None:
+        self._docs, self._ordinals = docs, ordinals
+
+    @overload
+    def __getitem__(self, n: int) -> str: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[str]: ...
+    def __getitem__(self, n: int | slice) -> str | Sequence[str]:
+        if isinstance(n, slice):
+            return IdsAt(self._docs, self._ordinals[n])
+        return self._docs.id_at(int(self._ordinals[n]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._docs.ids_at(self._ordinals.tolist()))
+
+    def __len__(self) -> int:
+        return len(self._ordinals)
+
+
+@dataclass(frozen=True)
+class JudgedPools:
+    """The pools of queries with judgments and candidates."""
+
+    judged: Judged
+    relevance_level: int
+    options: GroupOptions
+
+    def __call__(self, qid: str) -> Pool:
+        """The pool of a query."""
+        options, grades = self.options, self.judged.qrels.get(qid, {})
+        relevant = {docid for docid, grade in grades.items() if grade >= self.relevance_level}
+        retrieved = self.judged.run[qid].docids[: options.neg_to] if qid in self.judged.run else ()
+        positives = relevant if options.positives == "judged" else relevant.intersection(retrieved)
+        negatives = tuple([docid for docid in retrieved[options.neg_from - 1 :] if docid not in relevant])
+        return Pool(qid, tuple(sorted(positives)), negatives)
+
+
+@dataclass(frozen=True)
+class TriplePools:
+    """The pools of queries with training triples: the documents that are not relevant stand for candidates, in the
+    order in which they first come.
+    """
+
+    triples: TrainingTriples
+    options: GroupOptions
+
+    def __call__(self, qid: str) -> Pool:
+        """The pool of a query; only its relevant documents are looked up."""
+        pairs, options = self.triples.pairs(qid), self.options
+        relevant = np.unique(pairs[:, 0][pairs[:, 0] >= 0])
+        others, first = np.unique(pairs[:, 1], return_index=True)
+        others = others[np.argsort(first)]
+        negatives = others[(others >= 0) & ~np.isin(others, relevant)][options.neg_from - 1 : options.neg_to]
+        positives = self.triples.docs.ids_at(relevant.tolist()) if options.positives == "judged" else []
+        return Pool(qid, tuple(sorted(positives)), IdsAt(self.triples.docs, negatives))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One positive and negatives of the query whose turn it is; the queries come in a new order each pass."""
+
+    qids: tuple[str, ...]
+    pools: JudgedPools | TriplePools
+    kept: tuple[Pool, ...] | None
+    seed: int
+    columns: FirstStage
+
+    def __call__(self, n: int, negatives: int) -> Pool:
+        """Draw `n`: its query, a positive, `negatives` different negatives (or all in turn, if too few)."""
+        turn, place = divmod(n, len(self.qids))
+        query = int(permutation(self.seed, ORDER, turn, len(self.qids))[place])
+        pool = self.pools(self.qids[query]) if self.kept is None else self.kept[query]
+        different = min(negatives, len(pool.negatives))
+        draws = Draws(self.seed, GROUP, n, 1 + different)
+        positive = pool.positives[draws.below(len(pool.positives))]
+        picked = [pool.negatives[i] for i in draws.distinct(len(pool.negatives), different)]
+        return Pool(pool.qid, (positive,), tuple(itertools.islice(itertools.cycle(picked), negatives)))
+
+
+@dataclass
+class _Counts:
+    """Counts of queries, by what keeps them from training."""
+
+    queries: int = 0
+    unjudged: int = 0
+    unmatched: int = 0
+    short: int = 0
+    negatives: int = 0
+
+    def add(self, pool: Pool, negatives: int) -> bool:
+        """Count a query; whether it can train."""
+        usable = bool(pool.positives) and bool(pool.negatives)
+        self.queries += 1
+        self.unjudged += not pool.positives
+        self.unmatched += bool(pool.positives) and not pool.negatives
+        self.short += usable and len(pool.negatives) < negatives
+        self.negatives += len(pool.negatives)
+        return usable
+
+
+def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
+    """Make the function that draws groups with one positive and `negatives` negatives.
+
+    A relevant document need not be retrieved unless `positives` says so; a negative is a retrieved document of those
+    ranks that is unjudged or judged below the relevance level. Queries without both are left out, and said; none left
+    is a DataError. Queries are taken by id, so that the order of the lines of an input file does not change the
+    samples. Where there are triples, documents come from them alone.
+    """
+    pools = _pools(ctx, options)
+    counts, qids, kept = _Counts(), [], list[Pool]()
+    for qid in sorted(ctx.judged.qids):
+        pool = pools(qid)
+        if counts.add(pool, negatives):
+            qids.append(qid)
+            if counts.negatives <= KEPT:
+                kept.append(pool._replace(negatives=tuple(pool.negatives)))
+    _tell(counts, options, negatives)
+    few = tuple(kept) if counts.negatives <= KEPT else None
+    columns = FirstStage(ctx.judged.run, options.depth, FIRST_STAGE in ctx.columns)
+    return Draw(tuple(qids), pools, few, ctx.seed, columns)
+
+
+def _pools(ctx: SamplerContext, options: GroupOptions) -> JudgedPools | TriplePools:
+    if ctx.triples is None:
+        return JudgedPools(ctx.judged, ctx.relevance_level, options)
+    if FIRST_STAGE in ctx.columns:
+        raise DataError(
+            "training triples have no first-stage scores",
+            where=ctx.triples.source,
+            fix="train on a run (data.run) without data.triples, or leave out what reads the scores",
+        )
+    return TriplePools(ctx.triples, options)
+
+
+def _tell(counts: _Counts, options: GroupOptions, negatives: int) -> None:
+    """Warn of queries that cannot train, or repeat documents; DataError where none can."""
+    queries, usable = counts.queries, counts.queries - counts.unjudged - counts.unmatched
+    if counts.unjudged:
+        among = f" among their first {options.neg_to} candidates" if options.positives == "retrieved" else ""
+        log.warn(f"{counts.unjudged} of {queries} training queries have no relevant document{among} and are left out")
+    if counts.unmatched:
+        at = f"at ranks {options.neg_from}-{options.neg_to}"
+        log.warn(f"{counts.unmatched} of {queries} training queries have no negative {at} and are left out")
+    if not usable:
+        raise DataError(
+            "no training query has both a relevant document and a candidate that is not relevant",
+            fix="check the ids of qrels, run and queries, data.relevance_level, sampler.neg_from and sampler.neg_to",
+        )
+    if counts.short:
+        log.warn(f"{counts.short} of {usable} training queries have fewer than {negatives} negatives and repeat some")
