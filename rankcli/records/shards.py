@@ -14,12 +14,13 @@ import numpy as np
 from rankcli import log
 from rankcli.records.codec import encode_parts, listed, token_dtype
 from rankcli.records.flat import Flat
-from rankcli.records.manifest import PARTS, Manifest, Shard, sealed, unsealed
+from rankcli.records.manifest import PARTS, Manifest, Shard
 from rankcli.records.numbering import groups_file, labels_file
 from rankcli.records.stripes import Range
 from rankcli.records.tfrecord import write_records
 from rankcli.records.tokens import Tools
 from rankcli.storage.base import Storage
+from rankcli.storage.sealed import sealed, unsealed
 
 _ONE = np.ones(1, "<f4").tobytes()
 

@@ -24,7 +24,8 @@ from rankcli.runs.uses import CachePruned, using
 from rankcli.runs.candidates import first_stages
 from rankcli.records.convert import ConversionJob, convert, rebuild
 from rankcli.records.interleave import Records
-from rankcli.records.manifest import Manifest, Shard, explain_miss, find
+from rankcli.records.lookup import explain_miss, find
+from rankcli.records.manifest import Manifest, Shard
 from rankcli.records.shards import remove_receipts
 from rankcli.records.workers import available_cpus
 from rankcli.rerankers.base import Reranker

@@ -20,7 +20,7 @@ from rankcli.records import convert as conversion
 from rankcli.records import numbering, pages
 from rankcli.records.convert import convert
 from rankcli.records.interleave import read_examples
-from rankcli.records.manifest import find
+from rankcli.records.lookup import find
 from rankcli.records.stripes import ranges
 from rankcli.records.workers import workers
 from rankcli.shapes import Sample
