@@ -12,7 +12,8 @@ from rankcli.errors import ConfigError, MissingError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.log import say
 from rankcli.shapes import Encoded, FieldSpec, Floats, Level
-from rankcli.text.tokenizer import Template, Tokenizer, train_wordpiece
+from rankcli.text.tokenizer import Template, Tokenizer
+from rankcli.text.wordpiece import train_wordpiece
 
 
 @dataclass(frozen=True, kw_only=True)

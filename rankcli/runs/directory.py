@@ -14,11 +14,12 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.config.identity import differences
-from rankcli.errors import ConfigError, StorageError
+from rankcli.errors import ConfigError
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 from rankcli.storage.disk import guard
 from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.json_files import parse_object
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import sweep_tree
 from rankcli.versions import installed, versions
@@ -96,12 +97,7 @@ class RunDirectory:
         path = self.out / file
         if not path.exists():
             return None
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            fix = "use another --out, or --overwrite"
-            raise StorageError(f"not JSON: {error}", where=f"{self.name}/{file}", fix=fix) from error
-        return dict(content)
+        return parse_object(path.read_bytes(), f"{self.name}/{file}", fix="use another --out, or --overwrite")
 
     def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
         known = self._read("run.json")
