@@ -12,10 +12,12 @@ from typing import Any
 
 from rankcli.errors import StorageError
 from rankcli.records.convert import SOURCE
-from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, generations, location, unsealed
+from rankcli.records.lookup import generations
+from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, location
 from rankcli.runs.uses import Use, uses
 from rankcli.storage.base import Storage, is_remote
 from rankcli.storage.disk import guard
+from rankcli.storage.sealed import unsealed
 
 COMPLETE, INTERRUPTED, DAMAGED, OTHER = "complete", "interrupted", "damaged", "other version"
 SHARD = re.compile(r"shard-(\d{2})-(\d{8,})-(\d{8,})\.tfrecord")

@@ -15,7 +15,8 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option, json_option, to_json
-from rankcli.runs.directory import TENSORFLOW, installed
+from rankcli.runs.directory import TENSORFLOW
+from rankcli.versions import installed
 
 NEEDED = (
     "tf-keras",

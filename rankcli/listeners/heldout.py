@@ -15,6 +15,7 @@ from rankcli.data.trec import ranked
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
+from rankcli.listeners.patience import Patience
 from rankcli.log import say
 from rankcli.samplers.base import SamplerContext
 from rankcli.shapes import Batch, Judged, Sample
@@ -55,8 +56,7 @@ class HeldOutLoss(Measuring):
     def __init__(self, options: HeldOut, ctx: ListenerContext) -> None:
         self.options, self.ctx, self.interval = options, ctx, options.interval or ctx.validatefreq
         self.best: dict[str, Any] = {}  # iteration and value of the lowest loss
-        self.mark: float | None = None
-        self.waited = 0
+        self.patience = Patience("below", options.patience, options.min_delta)
 
     def after_initialisation(self, training: Training) -> None:
         """Take what scores."""
@@ -64,11 +64,12 @@ class HeldOutLoss(Measuring):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the lowest loss, and the patience that is left."""
-        self.best, self.mark, self.waited = dict(state["best"]), state["mark"], state["waited"]
+        self.best = dict(state["best"])
+        self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:
         """The lowest loss, and the patience that is used up."""
-        return {"best": self.best, "mark": self.mark, "waited": self.waited}
+        return {"best": self.best, **self.patience.state()}
 
     def due(self, iteration: int) -> bool:
         """Every `interval` iterations, and after the last."""
@@ -84,10 +85,7 @@ class HeldOutLoss(Measuring):
         loss = float(tf.reduce_mean(self.loss(batch, tf.constant(found, tf.float32))))
         if not self.best or loss < self.best["value"]:
             self.best = {"iter": now.iteration, "value": loss}
-        if self.mark is None or loss < self.mark - self.options.min_delta:
-            self.mark, self.waited = loss, 0
-        else:
-            self.waited += 1
+        self.patience.see(loss)
         say(f"iteration {now.iteration}: held-out loss {loss:.4f}")
         return Measured("heldout", "heldout", {"loss": loss})
 
@@ -110,13 +108,12 @@ class HeldOutLoss(Measuring):
 
     def vote(self) -> Vote:
         """To stop when patience is used up, not to stop before; nothing without `patience`."""
-        if self.options.patience is None:
-            return Vote.NO_DECISION
-        return Vote.STOP if self.waited >= self.options.patience else Vote.DONT_STOP
+        return self.patience.vote()
 
     def reason(self) -> str:
         """What has not fallen, for how long."""
-        return f"{self.ctx.name}: the held-out loss has not fallen below {self.mark:.4f} in {self.waited} times"
+        mark, waited = self.patience.mark, self.patience.waited
+        return f"{self.ctx.name}: the held-out loss has not fallen below {mark:.4f} in {waited} times"
 
     def result(self) -> dict[str, Any]:
         """The lowest loss and its iteration."""

@@ -16,6 +16,7 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import rerank
 from rankcli.evaluation.trec import PerQuery, evaluate
 from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Moment, Training, Vote
+from rankcli.listeners.patience import Patience
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 
@@ -69,8 +70,7 @@ class Validator(Measuring):
             evaluate(self.dev.qrels, self.dev.first_stage, self.metrics, self.dev.relevance_level)
         )
         self.best: dict[str, dict[str, Any]] = {}
-        self.mark: float | None = None  # what has to be bettered to be patient anew
-        self.waited = 0  # validations since then
+        self.patience = Patience("above", options.patience, options.min_delta)
 
     def after_initialisation(self, training: Training) -> None:
         """Take what scores and saves."""
@@ -78,11 +78,12 @@ class Validator(Measuring):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what was best, and the patience that is left."""
-        self.best, self.mark, self.waited = dict(state["best"]), state["mark"], state["waited"]
+        self.best = dict(state["best"])
+        self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:
         """What was best, and the patience that is used up."""
-        return {"best": self.best, "mark": self.mark, "waited": self.waited}
+        return {"best": self.best, **self.patience.state()}
 
     def due(self, iteration: int) -> bool:
         """Every `interval` iterations after warm-up, and after the last."""
@@ -97,7 +98,7 @@ class Validator(Measuring):
         values = evaluate(self.dev.qrels, run, self.metrics, self.dev.relevance_level)
         means = _means(values)
         self._keep_best(now.iteration, means, run)
-        self._wait(means[self.metrics[0]])
+        self.patience.see(means[self.metrics[0]])
         if self.options.perquery:
             self._write(now.iteration, values)
         say(f"iteration {now.iteration}: {name} " + ", ".join(f"{metric} {mean:.4f}" for metric, mean in means.items()))
@@ -112,12 +113,6 @@ class Validator(Measuring):
                 if self.options.set == DEV and metric == self.dev.metrics.optimize:
                     write_run(self.ctx.out / "dev.run", run)
 
-    def _wait(self, value: float) -> None:
-        if self.mark is None or value > self.mark + self.options.min_delta:
-            self.mark, self.waited = value, 0
-        else:
-            self.waited += 1
-
     def _write(self, iteration: int, values: PerQuery) -> None:
         path = self.ctx.out / "perquery" / self.ctx.name / f"iter-{iteration:05d}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,15 +120,13 @@ class Validator(Measuring):
 
     def vote(self) -> Vote:
         """To stop when patience is used up, not to stop before; nothing without `patience`."""
-        if self.options.patience is None:
-            return Vote.NO_DECISION
-        return Vote.STOP if self.waited >= self.options.patience else Vote.DONT_STOP
+        return self.patience.vote()
 
     def reason(self) -> str:
         """What has not become better, for how long."""
         delta = f" by more than {self.options.min_delta:g}" if self.options.min_delta else ""
-        best = f"{self.metrics[0]} of {self.options.set} has not risen above {self.mark:.4f}{delta}"
-        return f"{self.ctx.name}: {best} in {self.waited} validations"
+        best = f"{self.metrics[0]} of {self.options.set} has not risen above {self.patience.mark:.4f}{delta}"
+        return f"{self.ctx.name}: {best} in {self.patience.waited} validations"
 
     def result(self) -> dict[str, Any]:
         """The dev set, the metrics of its first stage, and the weights that were kept."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from rankcli import log
 from rankcli.config.identity import digest
 from rankcli.errors import MissingError, StorageError
-from rankcli.records import manifest as manifests
-from rankcli.records.manifest import Manifest, Shard
+from rankcli.records.lookup import generations, published
+from rankcli.records.manifest import NAME, Manifest, Shard, location
 from rankcli.records.shards import build_shard, is_complete, read_receipt, remove_receipts, write_shard
 from rankcli.records.steps import LOCK, ConversionJob, ProgressOf, run_steps, working
 from rankcli.records.stripes import Range, ranges
@@ -108,15 +108,15 @@ def rebuild(
 
 def _target(job: ConversionJob) -> _Target:
     """Extend the newest cache, go on with one that was begun, or begin the next generation."""
-    known = manifests.generations(job.storage, job.cache_id)
+    known = generations(job.storage, job.cache_id)
     newest = known[0] if known else 1
-    begun = job.storage.size(f"{manifests.location(job.cache_id, newest)}/{manifests.NAME}") is None
-    base = None if job.fresh else next(manifests.published(job.storage, job.cache_id), None)
+    begun = job.storage.size(f"{location(job.cache_id, newest)}/{NAME}") is None
+    base = None if job.fresh else next(published(job.storage, job.cache_id), None)
     if base is not None:
         return _Target(base.location, base, ranges(base.samples, job.samples, base.samples_per_shard))
     generation = newest if begun else newest + 1
     missing = ranges(0, job.samples, job.samples_per_shard or _samples_per_shard(job))
-    return _Target(manifests.location(job.cache_id, generation), None, missing)
+    return _Target(location(job.cache_id, generation), None, missing)
 
 
 def _samples_per_shard(job: ConversionJob) -> int:
@@ -173,7 +173,7 @@ def _publish(job: ConversionJob, target: _Target, done: Mapping[Range, Shard]) -
     )
     if job.source:
         job.storage.write_bytes(f"{target.location}/{SOURCE}", job.source.encode())
-    name = f"{target.location}/{manifests.NAME}"
+    name = f"{target.location}/{NAME}"
     if not job.storage.swap(name, base.dump() if base else None, manifest.dump()):
         raise StorageError(
             "another process has published this cache in the meantime",

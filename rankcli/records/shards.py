@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rankcli import log
 from rankcli.records.codec import listed
 from rankcli.records.flat import Flat
-from rankcli.records.manifest import PARTS, Manifest, Shard, sealed, unsealed
+from rankcli.records.manifest import PARTS, Manifest, Shard
 from rankcli.records.numbering import shard_file
 from rankcli.records.stripes import Range
 from rankcli.records.texts import FEATURES
@@ -23,6 +23,7 @@ from rankcli.records.tfrecord import write_records
 from rankcli.records.tokenised import Text
 from rankcli.records.tokens import Tools
 from rankcli.storage.base import Storage
+from rankcli.storage.sealed import sealed, unsealed
 
 
 def write_shard(tools: Tools, shard: Range) -> Shard:

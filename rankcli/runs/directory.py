@@ -5,25 +5,24 @@ weights.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rankcli import __version__
 from rankcli.backend import tf
 from rankcli.config.identity import differences
-from rankcli.errors import ConfigError, StorageError
+from rankcli.errors import ConfigError
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
 from rankcli.storage.disk import guard
 from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.json_files import parse_object
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import sweep_tree
+from rankcli.versions import installed, versions
 
 TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
 NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
@@ -34,19 +33,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_file(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def versions() -> dict[str, str]:
-    """Versions of what results may depend on."""
-    found = {"rankcli": __version__, "python": platform.python_version()}
+def result_versions() -> dict[str, str]:
+    """Versions of all that results may depend on."""
     tensorflow = next((package for package in TENSORFLOW if installed(package)), TENSORFLOW[0])
-    return found | {package: installed(package) or "not installed" for package in (tensorflow, *NOTED)}
-
-
-def installed(package: str) -> str | None:
-    """The version of an installed package, None if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return versions(tensorflow, *NOTED)
 
 
 def _devices() -> list[str]:
@@ -107,12 +97,7 @@ class RunDirectory:
         path = self.out / file
         if not path.exists():
             return None
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            fix = "use another --out, or --overwrite"
-            raise StorageError(f"not JSON: {error}", where=f"{self.name}/{file}", fix=fix) from error
-        return dict(content)
+        return parse_object(path.read_bytes(), f"{self.name}/{file}", fix="use another --out, or --overwrite")
 
     def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
         known = self._read("run.json")
@@ -140,7 +125,7 @@ class RunDirectory:
                 "run_id": run_id,
                 "cache_ids": dict(cache_ids),
                 "command": sys.argv,
-                "versions": versions(),
+                "versions": result_versions(),
                 "devices": _devices(),
                 "identity": dict(identity),
             },

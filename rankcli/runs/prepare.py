@@ -25,7 +25,8 @@ from rankcli.runs.candidates import first_stages
 from rankcli.records.convert import convert, rebuild
 from rankcli.records.steps import ConversionJob
 from rankcli.records.interleave import Records
-from rankcli.records.manifest import Manifest, Shard, explain_miss, find
+from rankcli.records.lookup import explain_miss, find
+from rankcli.records.manifest import Manifest, Shard
 from rankcli.records.shards import remove_receipts
 from rankcli.records.texts import InMemory
 from rankcli.records.workers import available_cpus

@@ -1,4 +1,4 @@
-"""Small JSON files with a checksum of themselves."""
+"""JSON with a checksum of itself, for files whose damage must be noticed before anything in them is believed."""
 
 from __future__ import annotations
 

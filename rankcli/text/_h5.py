@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rankcli.errors import StorageError
-from rankcli.text._files import open_regular
+from rankcli.storage.json_files import open_regular
 from rankcli.text._tensors import Tensors
 
 _RENAMED = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rankcli.errors import StorageError
-from rankcli.text._files import SMALL, open_regular
+from rankcli.storage.json_files import SMALL, open_regular, parse_object
 from rankcli.text._tensors import Tensors
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -61,26 +61,6 @@ def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[s
         file.write(tensors[name].tobytes())
 
 
-def parse(text: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object; StorageError when it is none, or when it has a name twice."""
-    try:
-        content = json.loads(text, object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
-        raise StorageError(f"the JSON in it cannot be read: {error}", where=str(path)) from error
-    if not isinstance(content, dict):
-        raise StorageError("the JSON in it is not an object", where=str(path))
-    return content
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in content:
-            raise ValueError(f"{name!r} is there twice")
-        content[name] = value
-    return content
-
-
 def _read_header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]:
     """The entries of the header, without the metadata, and where the numbers start."""
     if size < 8:
@@ -88,7 +68,7 @@ def _read_header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any],
     (length,) = struct.unpack("<Q", file.read(8))
     if length > min(SMALL, size - 8):
         raise StorageError(f"not safetensors, or damaged: a header of {length} bytes in {size}", where=str(path))
-    header = parse(file.read(length), path)
+    header = parse_object(file.read(length), str(path), unique=True)
     header.pop("__metadata__", None)
     return header, 8 + length
 

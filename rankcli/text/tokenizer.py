@@ -1,4 +1,4 @@
-"""Subword tokenizers: the one a pretrained model came with, or a WordPiece vocabulary trained on the collection.
+"""Subword tokenizers as pretrained models come with them.
 
 All are fast tokenizers of the `tokenizers` library. Texts become plain token ids, without special tokens and never
 truncated; where special tokens go is read off the tokenizer's own post-processor, so that BERT, ELECTRA and RoBERTa
@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rankcli.errors import MissingError, StorageError
+from rankcli.errors import MissingError
 from rankcli.shapes import DOC, QUERY, Ints
+from rankcli.storage.json_files import parse_object
 
 # What a pretrained model's folder may hold about its tokenizer; kept as it is, so that other tools read what they know.
 TOKENIZER_FILES = (
@@ -33,16 +33,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
-SPECIAL_TOKENS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-MAX_ALPHABET = 1000  # characters of a trained vocabulary; rarer ones become [UNK]
 BATCH_CHARS = 1 << 20  # of a call of the library, whose answer takes some 70 bytes for every token
-MIN_FREQUENCY = 2  # a word piece seen once is worth no place in a trained vocabulary
 
 
 class Template(NamedTuple):
@@ -131,86 +122,6 @@ def well_formed(text: str) -> str:
     return text
 
 
-def train_wordpiece(texts: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool) -> Tokenizer:
-    """A BERT tokenizer (normalisation, splitting, `[CLS] a [SEP] b [SEP]`) whose vocabulary is learnt from `texts`.
-
-    `texts` is called twice. Deterministic: the trainer of `tokenizers` numbers the continuation pieces (`##x`) of
-    single characters in the order of a randomly seeded hash map and breaks ties between merges by these numbers, so
-    they are handed to it numbered already. All characters but the rarest are in the vocabulary, which is therefore
-    never below their number.
-    """
-    from tokenizers.models import WordPiece
-    from tokenizers.trainers import WordPieceTrainer
-
-    learner = _bert_backend({}, lowercase)
-    alphabet = _alphabet(learner.normalizer.normalize_str, texts(), limit=max(1, min(MAX_ALPHABET, vocab_size // 4)))
-    numbered = [*SPECIAL_TOKENS.values(), *(f"##{char}" for char in alphabet)]
-    trainer = WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=MIN_FREQUENCY,
-        special_tokens=numbered,
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
-        show_progress=False,
-    )
-    learner.model = WordPiece({}, unk_token=SPECIAL_TOKENS["unk_token"])
-    learner.train_from_iterator(_batches(texts()), trainer)
-    backend = _bert_backend(learner.get_vocab(), lowercase)
-    return Tokenizer(backend, _bert_files(backend, lowercase))
-
-
-def _bert_backend(vocabulary: dict[str, int], lowercase: bool) -> Any:
-    """BERT's rules around a WordPiece vocabulary."""
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
-
-    backend = Backend(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    if vocabulary:
-        backend.add_special_tokens(list(SPECIAL_TOKENS.values()))
-        around = [(token, vocabulary[token]) for token in (SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])]
-        backend.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", around)
-    return backend
-
-
-def _bert_files(backend: Any, lowercase: bool) -> dict[str, bytes]:
-    """What transformers reads a trained tokenizer from."""
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": lowercase,
-        "model_max_length": 512,
-        **SPECIAL_TOKENS,
-    }
-    vocabulary = backend.get_vocab()
-    return {
-        "tokenizer.json": backend.to_str().encode(),
-        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
-        "special_tokens_map.json": json.dumps(SPECIAL_TOKENS, indent=2).encode(),
-        "vocab.txt": "".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)).encode(),
-    }
-
-
-def _alphabet(normalize: Callable[[str], str], texts: Iterable[str], limit: int) -> list[str]:
-    """The `limit` most frequent characters of the normalised texts, in code point order."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(normalize(well_formed(text)))
-    written = [char for char in counts if not char.isspace()]
-    return sorted(sorted(written, key=lambda char: (-counts[char], char))[:limit])
-
-
-def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(well_formed(text))
-        if len(batch) == size:
-            yield batch
-            batch = []
-    yield batch
-
-
 def _batches_of_size(texts: Iterable[str]) -> Iterator[list[str]]:
     """Well-formed texts in batches of about `BATCH_CHARS` characters, or of one text that is longer."""
     batch: list[str] = []
@@ -288,10 +199,4 @@ def _pad_id(backend: Any, files: dict[str, bytes]) -> int:
 
 
 def _json(files: dict[str, bytes], name: str) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(files.get(name, b"{}"))
-    except ValueError as error:
-        raise StorageError(
-            f"not readable as JSON: {error}", where=name, fix="copy or download the model again"
-        ) from error
-    return content
+    return parse_object(files.get(name, b"{}"), name, fix="copy or download the model again")

@@ -15,6 +15,7 @@ import numpy as np
 
 from rankcli.errors import MissingError, StorageError
 from rankcli.shapes import Floats, Ints
+from rankcli.storage.json_files import parse_object
 from rankcli.text.stemming import stemmer
 
 PAD_ID, OOV_ID, FIRST_ID = 0, 1, 2
@@ -62,14 +63,13 @@ class Vocabulary:
         file = directory / FILE
         if not file.is_file():
             raise MissingError("no word vocabulary", where=str(file), fix="name a directory that rankcli saved")
+        fix = "save the model again"
+        content = parse_object(file.read_bytes(), str(file), fix=fix)
         try:
-            content = json.loads(file.read_bytes())
             kept = {key: tuple(content[key]) for key in ("words", "frequencies")}
             return cls(**kept, texts=content["texts"], rules=Rules(**content["rules"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f"damaged word vocabulary: {error!r}", where=str(file), fix="save the model again"
-            ) from error
+            raise StorageError(f"damaged word vocabulary: {error!r}", where=str(file), fix=fix) from error
 
     def save(self, directory: Path) -> None:
         """Write `vocabulary.json`."""

@@ -11,8 +11,8 @@ import numpy as np
 from rankcli.errors import MissingError, StorageError
 from rankcli.storage.atomic import replacing_file
 from rankcli.storage.disk import guard
+from rankcli.storage.json_files import read_object, small_file
 from rankcli.text import _h5, _safetensors
-from rankcli.text._files import small_file
 from rankcli.text._tensors import Tensors, shapes_of
 
 __all__ = ["Tensors", "open_tensors", "read_tensors", "shapes_of", "small_file", "write_tensors"]
@@ -54,7 +54,7 @@ def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: 
 
 def _open_shards(directory: Path) -> Tensors:
     index = directory / INDEX_FILE
-    shard_of = _safetensors.parse(small_file(index), index).get("weight_map")
+    shard_of = read_object(index, unique=True).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise StorageError("no map of weights to shards", where=str(index))
     shards = {shard: _safetensors.opened(_shard(directory, shard)) for shard in sorted(set(shard_of.values()))}

@@ -22,7 +22,7 @@ from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import InMemory
 from rankcli.runs.candidates import first_stage
-from rankcli.runs.directory import versions
+from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.model import Model, find_model, open_model, trained_queries
 from rankcli.runs.stream import Counts, Inputs, Ranked, blocks, run_in, survey
@@ -104,7 +104,7 @@ class Reranking:
         with self.hosts.together(), scratch(local_root(), "rerank") as folder:
             inputs, counts = survey(inputs, depth)
             if self.hosts.count > 1:
-                given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": versions()}
+                given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": result_versions()}
                 check_same(self.hosts, given)
             with guard(folder), (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
                 self._rerank(inputs, depth, counts, file)

@@ -23,7 +23,7 @@ from rankcli.listeners.team import chosen
 from rankcli.log import say
 from rankcli.records.interleave import Records
 from rankcli.report.history import added
-from rankcli.runs.directory import RunDirectory, versions, write_json
+from rankcli.runs.directory import RunDirectory, result_versions, write_json
 from rankcli.runs.hosts import check_same, common_directory
 from rankcli.runs.outcome import Judgments, choose_alpha, stages, summary
 from rankcli.runs.plan import check_parts, plan
@@ -89,7 +89,7 @@ def _text(result: Mapping[str, Any], out: str) -> str:
 
 def _one_run(prepared: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any]:
     config, out = prepared.config, directory.out
-    also = {"fastforward": config.trainer.fastforward, "versions": versions(), "caches": prepared.cache_ids}
+    also = {"fastforward": config.trainer.fastforward, "versions": result_versions(), "caches": prepared.cache_ids}
     check_same(hosts, {**prepared.run_identity, **also})
     finished = directory.open(prepared.run_id, prepared.run_identity, config.trainer.fastforward)
     if finished is not None and _tested_on(out) == prepared.cache_ids["test"]:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
-from rankcli.records.manifest import Manifest, load
+from rankcli.records.lookup import load
+from rankcli.records.manifest import Manifest
 from rankcli.runs.prepare import records_storage
 from rankcli.storage.base import Storage, is_remote
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rankcli.cli import run
-from rankcli.records.manifest import sealed, unsealed
 from rankcli.runs.uses import using
+from rankcli.storage.sealed import sealed, unsealed
 from tests.caches.caches import SAMPLES, SHARDS, Caches, another_process
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rankcli import versions
 from rankcli.cli import doctor, run
 from rankcli.runs import directory
 
@@ -39,10 +40,10 @@ def test_a_missing_optional_package_is_only_noted(
 
 
 def test_minor_versions_of_keras_and_tensorflow_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {"tensorflow": "2.20.0", "tf-keras": "2.19.1"}
-    monkeypatch.setattr(doctor, "installed", lambda package: versions.get(package, "1.0"))
+    known = {"tensorflow": "2.20.0", "tf-keras": "2.19.1"}
+    monkeypatch.setattr(doctor, "installed", lambda package: known.get(package, "1.0"))
     assert doctor.Finding("missing", "tf-keras", "2.19 does not fit tensorflow 2.20") in list(doctor._packages())
-    versions["tf-keras"] = "2.20.1"
+    known["tf-keras"] = "2.20.1"
     assert all(each.state != "missing" for each in doctor._packages())
 
 
@@ -52,8 +53,9 @@ def test_each_distribution_of_tensorflow_is_tensorflow(distribution: str, monkey
     monkeypatch.setattr(doctor, "installed", lambda package: None if package in others else "2.20.0")
     assert doctor.Finding("ok", distribution, "2.20.0") == next(doctor._packages())
     assert all(each.state != "missing" for each in doctor._packages())
-    monkeypatch.setattr(directory, "installed", lambda package: None if package in others else "2.20.0")
-    assert directory.versions()[distribution] == "2.20.0" and not others & directory.versions().keys()
+    for module in (directory, versions):
+        monkeypatch.setattr(module, "installed", lambda package: None if package in others else "2.20.0")
+    assert directory.result_versions()[distribution] == "2.20.0" and not others & directory.result_versions().keys()
 
 
 def test_no_tensorflow_at_all_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from rankcli.errors import RankcliError  # noqa: E402
 from rankcli.log import say  # noqa: E402
 from rankcli.records.convert import convert  # noqa: E402
 from rankcli.records.interleave import Records, read_examples  # noqa: E402
-from rankcli.records.manifest import find  # noqa: E402
+from rankcli.records.lookup import find  # noqa: E402
 from rankcli.records.steps import ConversionJob  # noqa: E402
 from rankcli.shapes import Sample  # noqa: E402
 from rankcli.storage.local import LocalStorage  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 from rankcli.errors import RankcliError
 from rankcli.log import say
 from rankcli.records.interleave import Records, read_examples
-from rankcli.records.manifest import load
+from rankcli.records.lookup import load
 from rankcli.storage.local import LocalStorage
 
 

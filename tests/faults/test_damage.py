@@ -19,7 +19,8 @@ from record_fakes import Groups, Stopped, Writer, converted, expected, job, same
 from rankcli.errors import StorageError
 from rankcli.records.convert import convert
 from rankcli.records.interleave import Records, open_verified, read_examples
-from rankcli.records.manifest import Shard, find, load
+from rankcli.records.lookup import find, load
+from rankcli.records.manifest import Shard
 from rankcli.records.tfrecord import frame, masked_crc, read_records
 from rankcli.shapes import Sample
 from rankcli.storage.local import LocalStorage

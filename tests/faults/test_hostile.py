@@ -12,7 +12,7 @@ from record_fakes import converted
 
 from rankcli.cli import run
 from rankcli.records.interleave import Records, read_examples
-from rankcli.records.manifest import load
+from rankcli.records.lookup import load
 from rankcli.storage.local import LocalStorage
 from tests.faults.forked import convert_small, killed_in, read_small, started
 from tests.faults.project import CONFIG, Project

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rankcli.records.manifest import find
+from rankcli.records.lookup import find
 from rankcli.storage.local import LocalStorage
 from tests.faults.forked import convert_noting, convert_slowly, convert_small, exit_code, started
 from tests.faults.project import Project, contents, counts

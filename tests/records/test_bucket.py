@@ -12,7 +12,7 @@ from record_fakes import expected, job, same
 
 from rankcli.records.convert import Part, convert, convert_part, finalize
 from rankcli.records.interleave import Records, read_examples
-from rankcli.records.manifest import explain_miss, find
+from rankcli.records.lookup import explain_miss, find
 from rankcli.storage import _retry
 from rankcli.storage.open import open_storage
 from tests.gcs.proxy import KINDS

@@ -19,7 +19,7 @@ from rankcli.errors import DataError, StorageError
 from rankcli.records import steps, tokens
 from rankcli.records.convert import convert
 from rankcli.records.interleave import read_examples
-from rankcli.records.manifest import find
+from rankcli.records.lookup import find
 from rankcli.records.stripes import ranges
 from rankcli.records.texts import InMemory
 from rankcli.records.workers import workers

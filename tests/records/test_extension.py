@@ -10,7 +10,8 @@ from record_fakes import Stopped, Writer, converted, expected, inodes, job, same
 from rankcli.errors import StorageError
 from rankcli.records.convert import convert
 from rankcli.records.interleave import read_examples
-from rankcli.records.manifest import Manifest, find
+from rankcli.records.lookup import find
+from rankcli.records.manifest import Manifest
 from rankcli.records.stripes import ranges
 from rankcli.storage.local import LocalStorage
 

@@ -14,8 +14,10 @@ from record_fakes import converted
 
 from rankcli.errors import StorageError
 from rankcli.records.codec import Stream
-from rankcli.records.manifest import Manifest, Shard, explain_miss, find, generations, load, sealed, unsealed
+from rankcli.records.lookup import explain_miss, find, generations, load
+from rankcli.records.manifest import Manifest, Shard
 from rankcli.storage.local import LocalStorage
+from rankcli.storage.sealed import sealed, unsealed
 
 
 def shard(stripe: int, first: int, end: int, size: int = 1) -> Shard:

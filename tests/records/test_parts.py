@@ -12,7 +12,8 @@ from record_fakes import Stopped, Writer, converted, inodes, job, tree
 
 from rankcli.errors import MissingError
 from rankcli.records.convert import Part, convert, convert_part, finalize
-from rankcli.records.manifest import Manifest, find
+from rankcli.records.lookup import find
+from rankcli.records.manifest import Manifest
 from rankcli.records.steps import ConversionJob
 from rankcli.records.stripes import ranges
 from rankcli.storage.local import LocalStorage

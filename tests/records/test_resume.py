@@ -13,7 +13,7 @@ from record_fakes import Groups, Stopped, WordExtractor, Writer, converted, inod
 from rankcli.errors import StorageError
 from rankcli.records import tokens
 from rankcli.records.convert import convert
-from rankcli.records.manifest import find
+from rankcli.records.lookup import find
 from rankcli.records.stripes import ranges
 from rankcli.shapes import Encoded, Record, Sample
 from rankcli.storage.local import LocalStorage

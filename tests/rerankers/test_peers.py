@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from rankcli.text.tokenizer import Tokenizer, train_wordpiece
+from rankcli.text.tokenizer import Tokenizer
+from rankcli.text.wordpiece import train_wordpiece
 
 pytestmark = pytest.mark.peers
 

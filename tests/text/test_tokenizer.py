@@ -17,7 +17,8 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import rankcli
 from rankcli.errors import MissingError, StorageError
-from rankcli.text.tokenizer import Tokenizer, train_wordpiece, well_formed
+from rankcli.text.tokenizer import Tokenizer, well_formed
+from rankcli.text.wordpiece import train_wordpiece
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "##s", "dog", "run"]
 TEXTS = ["the cat sat on the mat", "the dog ran to the cat", "Über den Dächern", "mats and cats, cats and mats"] * 3
@@ -138,7 +139,7 @@ def test_a_folder_without_or_with_a_broken_tokenizer_says_what_to_do(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"')
     with pytest.raises(MissingError, match="cannot be read"):
         Tokenizer.open(tmp_path)
-    with pytest.raises(StorageError, match=r"tokenizer_config.json: not readable"):
+    with pytest.raises(StorageError, match=r"tokenizer_config.json: the JSON in it cannot be read"):
         bert().save(str(tmp_path / "tokenizer.json"))
         (tmp_path / "tokenizer_config.json").write_text("{")
         Tokenizer.open(tmp_path)
@@ -152,7 +153,7 @@ def test_surrogates_are_replaced_and_pairs_of_them_joined():
 
 def test_trained_vocabulary_is_the_same_every_time_and_in_every_process():
     code = (
-        "import json, sys; from rankcli.text.tokenizer import train_wordpiece;"
+        "import json, sys; from rankcli.text.wordpiece import train_wordpiece;"
         "texts = json.loads(sys.argv[1]); print(train_wordpiece(lambda: texts, 60, True).fingerprint)"
     )
     command, root = [sys.executable, "-c", code, json.dumps(TEXTS)], Path(rankcli.__file__).parents[1]

@@ -1,0 +1,91 @@
+"""Finds the cache that serves a run among those in storage, or says how the nearest one differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rankcli import log
+from rankcli.config.identity import ABSENT, Difference, differences
+from rankcli.errors import StorageError
+from rankcli.records.manifest import NAME, PARTS, Manifest, location
+from rankcli.storage.base import Storage
+
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+_AT_ONCE = 8  # manifests that are read
+_LONGEST = 24  # characters of a value in a message
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
+_MANIFEST = re.compile(rf"[^/]+/({_GENERATION.pattern})/{re.escape(NAME)}")
+
+
+def generations(storage: Storage, cache_id: str) -> list[int]:
+    """The generations of a cache that were begun, the newest first."""
+    return sorted((int(entry) for entry in storage.list(cache_id) if _GENERATION.fullmatch(entry)), reverse=True)
+
+
+def load(storage: Storage, location: str) -> Manifest:
+    """The manifest of the cache at `location`; StorageError where there is none, or a damaged one."""
+    name = f"{location}/{NAME}"
+    return Manifest.parse(storage.read_bytes(name), f"{storage.uri}/{name}", location)
+
+
+def published(storage: Storage, cache_id: str) -> Iterator[Manifest]:
+    """The caches of an id, the newest first; a damaged manifest is passed over, and said."""
+    yield from _readable(storage, cache_id, [f"{cache_id}/{name}" for name in storage.below(cache_id)])
+
+
+def find(storage: Storage, cache_id: str, samples: int) -> Manifest | None:
+    """The newest cache of `cache_id` with at least `samples` samples; None if there is none.
+
+    Since sample n is a pure function, the first m samples of a cache are what a cache of m samples holds.
+    """
+    return next((found for found in published(storage, cache_id) if found.samples >= samples), None)
+
+
+def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Complete = dict) -> str:
+    """The cache most like `identity` and how it differs, as one line; empty when there is no cache at all.
+
+    Identities leave out options that have their default; `complete` writes them out.
+    """
+
+    def difference(cache: tuple[str, list[str]]) -> tuple[int, str] | None:
+        manifest = next(_readable(storage, *cache), None)
+        if manifest is None:
+            return None
+        differing = differences(complete(manifest.identity), complete(identity))
+        said = "; ".join(map(_said, differing)) or "nothing but its number of samples"
+        return len(differing), f"cache {manifest.cache_id} differs in {said}"
+
+    caches: dict[str, list[str]] = {}
+    for name in storage.below():
+        caches.setdefault(name.partition("/")[0], []).append(name)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = [each for each in pool.map(difference, caches.items()) if each is not None]
+    return min(found)[1] if found else ""
+
+
+def _readable(storage: Storage, cache_id: str, names: Collection[str]) -> Iterator[Manifest]:
+    """The caches of an id, of which there are the files `names`, as `published` gives them."""
+    found = sorted((int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name))), reverse=True)
+    for place in (location(cache_id, generation) for generation in found):
+        try:
+            manifest = load(storage, place)
+        except StorageError as error:
+            log.warn(f"{error.where}: passed over: {error.what}")
+            continue
+        if manifest.cache_id == cache_id:
+            receipts = any(name.startswith(f"{place}/{PARTS}/") for name in names)
+            yield dataclasses.replace(manifest, receipts=receipts)
+
+
+def _said(difference: Difference) -> str:
+    return f"{difference.key} ({_short(difference.have)}, wanted {_short(difference.want)})"
+
+
+def _short(value: Any) -> str:
+    """A value for a message: the start of a hash tells as much as all of it."""
+    text = "nothing" if value is None or value is ABSENT else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:8]}..."
