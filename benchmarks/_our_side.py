@@ -28,14 +28,14 @@ class Enough(Exception):
 
 
 def count_traces() -> dict[str, int]:
-    """How often the model's scores are traced from now on, under `traces`: each is one compilation."""
-    counted, scores = {"traces": 0}, CrossEncoderModel.scores
+    """How often the model is traced from now on, under `traces`: each is one compilation."""
+    counted, called = {"traces": 0}, CrossEncoderModel.__call__
 
     def counting(self: Any, *args: Any) -> Any:
         counted["traces"] += 1
-        return scores(self, *args)
+        return called(self, *args)
 
-    CrossEncoderModel.scores = counting  # type: ignore
+    CrossEncoderModel.__call__ = counting  # type: ignore
     return counted
 
 

@@ -7,7 +7,7 @@ K + k.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,6 @@ Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
 SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
-OutputType = Literal["logits", "probability", "log_probability"]  # what a reranker's scores are
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +133,35 @@ class Batch(NamedTuple):
     doc_mask: Any
     columns: dict[str, Any]
     fields: dict[str, Any]  # a Field, or of a dense one a tensor [B, K, width]
+
+
+class Outputs(NamedTuple):
+    """The output of a reranker for a batch: `scores`, float32 [B, K], raw logits; and its vectors, if it makes any.
+
+    `vectors[name]` is float32 [N, D], a vector per sequence of a field; `owners[name]` says whose they are, as `owner`
+    of that field does. Places outside `doc_mask` and vectors without an owner hold any finite numbers.
+    """
+
+    scores: Any
+    vectors: Mapping[str, Any] = {}
+    owners: Mapping[str, Any] = {}
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class StepContext(NamedTuple):
+    """The training step that a loss or hook computes in; the default stands for a step of one device.
+
+    `gather(tensor)` joins the rows of all replicas along the first axis, in the order of the replicas, and passes
+    gradients back to each replica's own rows. Indices among rows, such as `owners`, still count within their replica.
+    `number` is the global step and `replica` the number of the replica, int32 scalars.
+    """
+
+    gather: Callable[[Any], Any] = _same
+    number: Any = 0
+    replica: Any = 0
 
 
 @dataclass(frozen=True, slots=True)

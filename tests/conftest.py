@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from rankcli.config.load import load_config
 from rankcli.config.schema import RunConfig
+from rankcli.listeners.base import Moment
+from rankcli.listeners.watch import Watch
 from tests.gcs.fixtures import gcs, gcs_proxy
 
 __all__ = ["gcs", "gcs_proxy"]
@@ -70,6 +73,33 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
         return load_config([path], list(overrides))[0]
 
     return config
+
+
+OnStep = Callable[[Callable[[Moment, Any], None]], None]
+
+
+@pytest.fixture
+def on_step(monkeypatch: pytest.MonkeyPatch) -> OnStep:
+    """`on_step(function)`: `watch`, a listener of every training, calls it after each step with what the step gave."""
+
+    def listen(function: Callable[[Moment, Any], None]) -> None:
+        monkeypatch.setattr(Watch, "end_step", lambda self, now, done: function(now, done))
+
+    return listen
+
+
+@pytest.fixture
+def stop_after(on_step: OnStep) -> Callable[[int], None]:
+    """SIGTERM arrives during step number n, once."""
+    armed: list[int] = []
+
+    def stop(now: Moment, done: Any) -> None:
+        if now.step in armed:
+            armed.remove(now.step)
+            signal.raise_signal(signal.SIGTERM)
+
+    on_step(stop)
+    return armed.append
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from rankcli.data.triple_files import open_triples
 from rankcli.samplers.base import SamplerContext
 from rankcli.schedules.base import ScheduleContext
 from rankcli.searchers.base import SearcherContext
-from rankcli.shapes import Batch, Judged, Ranked
+from rankcli.shapes import Batch, Judged, Outputs, Ranked, StepContext
 
 NEEDED = {
     ("trainers", "multiple"): {"tasks": {"a": {"sampler": "LCE"}}},
@@ -88,7 +88,7 @@ def test_a_loss_is_one_finite_value_per_group_that_padding_does_not_change(name:
         labels[:, 0], scores[:, :3] = 1, [[0.5, -1, 2], [3, 2.5, 0.1]]
         mask = np.arange(4)[None, :] < np.full((2, 1), 3)
         part = [tf.constant(x[:, :width]) for x in (labels, mask)]
-        return loss(Batch(*part, columns={}, fields={}), tf.constant(scores[:, :width])).numpy()
+        return loss(Batch(*part, columns={}, fields={}), Outputs(tf.constant(scores[:, :width])), StepContext()).numpy()
 
     assert value(3).shape == (2,) and np.isfinite(value(3)).all() and (value(3) > 0).all()
     np.testing.assert_allclose(value(4), value(3), rtol=1e-6)

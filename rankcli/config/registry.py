@@ -172,18 +172,15 @@ def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
     return rows
 
 
-def option(
-    default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True, alias: str = ""
-) -> Any:
+def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True) -> Any:
     """A dataclass field with the description that `rankcli modules KIND NAME` prints; no default makes it required.
 
     `path="file"` marks a path, which is relative to the config file it stands in and must be there; `path="folder"`
     one that need not be there yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are
     looked for when they are read. `identity=False` keeps the option out of cache and run ids: it must not change any
-    result. `alias` names the option that this one is another way to say: a config may hold only one of the two.
+    result.
     """
-    metadata = {"help": help, "path": path, "identity": identity, "alias": alias}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={"help": help, "path": path, "identity": identity})
 
 
 def component(registry: Registry, default: Any, help: str = "") -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from rankcli.config.registry import (
     DATASETS,
     EXTRACTORS,
+    HOOKS,
     LOSSES,
     RERANKERS,
     SAMPLERS,
@@ -18,7 +20,6 @@ from rankcli.config.registry import (
     option,
 )
 from rankcli.config.types import NonNegativeInt, PositiveInt
-from rankcli.shapes import OutputType
 
 SPLITS = ("train", "dev", "test")
 ALL = "all"  # every set of records
@@ -158,9 +159,19 @@ class RunConfig:
     init: Init | None = option(None, "other weights to start from")
 
 
-def output_type(reranker: Any) -> OutputType:
-    """What the scores of a reranker (options) are: what its class constant `output_type` says, else raw logits."""
-    return getattr(reranker, "output_type", "logits")
+def is_listwise(reranker: Any) -> bool:
+    """Tell whether a reranker (options) scores the documents of a group together: its class constant `listwise`."""
+    return bool(getattr(reranker, "listwise", False))
+
+
+def vectors_of(reranker: Any) -> tuple[str, ...]:
+    """The names of the vectors that a reranker (options) gives: its class constant `vectors`."""
+    return tuple(getattr(reranker, "vectors", ()))
+
+
+def columns_of(sampler: Any) -> tuple[str, ...]:
+    """The names of the columns that a sampler (options) gives: its class constant `columns`."""
+    return tuple(getattr(sampler, "columns", ()))
 
 
 class Task(NamedTuple):
@@ -175,11 +186,11 @@ class Task(NamedTuple):
 
 
 def tasks(config: RunConfig) -> dict[str, Task]:
-    """The tasks of the trainer by name, with the run's own extractor where a task has none; a trainer without `tasks`
+    """The tasks of the trainer by name, with the run's own extractor where a task has none; a trainer without several
     has one, without a name.
     """
     trainer = config.trainer
-    several = getattr(trainer, "tasks", None)
+    several = trainer.several
     if not several:
         return {"": Task(config.sampler, config.extractor, trainer.loss, trainer.samples)}
     return {
@@ -195,16 +206,22 @@ def conflicts(config: RunConfig) -> list[str]:
         prefix = f"trainer.tasks.{name}." if name else ""
         if name and task.extractor is not config.extractor:
             found += _unread(prefix, task.extractor, config.reranker)
-        found += _unfit(f"{prefix or 'trainer.'}loss", task.loss, task.sampler, config)
-        for number, hook in enumerate(config.trainer.hooks):
-            if loss := getattr(hook, "loss", None):
-                found += _unfit(f"trainer.hooks.{number}.loss", loss, task.sampler, config)
+        for key, loss in {f"{prefix or 'trainer.'}loss": task.loss, **_further_losses(config)}.items():
+            found += _unfit(key, loss, task.sampler, config)
         found += _too_many(f"{prefix}sampler", task.sampler, config.trainer)
+    if config.trainer.accumulate > 1:
+        found += _divided(config)
     if "" not in tasks(config) and config.sampler != SAMPLERS.get("LCE")():
         found.append("sampler: every task has a sampler of its own; leave this one out")
     if isinstance(config.data.qrels, dict) and config.data.folds is not None:
         found.append("data.folds: the qrels are given per split already; leave `folds` out")
     return found
+
+
+def _further_losses(config: RunConfig) -> dict[str, Any]:
+    """The losses of hooks, which are computed on every task."""
+    hooks = enumerate(config.trainer.hooks)
+    return {f"trainer.hooks.{n}.{key}": loss for n, hook in hooks for key, loss in hook.losses.items()}
 
 
 def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
@@ -218,31 +235,50 @@ def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
 
 
 def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
-    """What keeps a loss from being computed on a sampler's groups and the reranker's scores."""
-    found, reranker = [], config.reranker
-    pointwise = hasattr(config.trainer, "group_size")
-    if loss.min_docs > (size := getattr(config.trainer, "group_size", sampler.group_size)):
-        who = TRAINERS.name_of(config.trainer) if pointwise else SAMPLERS.name_of(sampler)
+    """What keeps a loss from being computed on a sampler's groups and the reranker's outputs."""
+    found = []
+    if loss.min_docs > (size := config.trainer.group_size or sampler.group_size):
         found.append(
-            f"{key}: needs at least {loss.min_docs} documents per group, but "
-            f"{'trainer' if pointwise else 'sampler'} {who!r} {'reads' if pointwise else 'makes'} groups of {size}; "
-            f"use {'`bce` or `mse`' if pointwise else '`LCE` or `triplet`'}"
+            f"{key}: needs at least {loss.min_docs} documents per group, but groups have {size}; use a sampler "
+            "of larger groups (`LCE`, `triplet`), or a loss of single documents (`bce`, `mse`)"
         )
-    legal = getattr(loss, "output_types", ("logits",))
-    if output_type(reranker) not in legal:
+    if absent := set(loss.reads) - {"scores", *vectors_of(config.reranker)}:
         found.append(
-            f"{key}: {LOSSES.name_of(loss)!r} reads scores that are {' or '.join(legal)}, but those of reranker "
-            f"{RERANKERS.name_of(reranker)!r} are {output_type(reranker)}"
+            f"{key}: {LOSSES.name_of(loss)!r} reads the vectors {', '.join(sorted(absent))}, which reranker "
+            f"{RERANKERS.name_of(config.reranker)!r} does not give; use a reranker that does, such as `biencoder`"
+        )
+    if absent := set(loss.columns) - set(columns_of(sampler)):
+        found.append(
+            f"{key}: {LOSSES.name_of(loss)!r} reads the columns {', '.join(sorted(absent))}, which sampler "
+            f"{SAMPLERS.name_of(sampler)!r} does not give; use a sampler that does"
         )
     return found
 
 
 def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
     """What keeps a trainer of groups of some size from training on a sampler's."""
-    wanted = getattr(trainer, "group_size", sampler.group_size)
-    if sampler.group_size == wanted:
+    if trainer.group_size in (None, sampler.group_size):
         return []
     return [
         f"{key}: {SAMPLERS.name_of(sampler)!r} makes groups of {sampler.group_size} documents, but trainer "
-        f"{TRAINERS.name_of(trainer)!r} reads groups of {wanted}; use `pair`"
+        f"{TRAINERS.name_of(trainer)!r} reads groups of {trainer.group_size}; use `pair`"
     ]
+
+
+def _divided(config: RunConfig) -> list[str]:
+    """What compares groups of a whole batch with each other, where micro-batches hold only a part of it each."""
+    return [
+        f"{key}: {name!r} compares the groups of a batch with each other, but with trainer.accumulate = "
+        f"{config.trainer.accumulate} it would see a micro-batch at a time; use accumulate: 1"
+        for key, name in _in_batch(config)
+    ]
+
+
+def _in_batch(config: RunConfig) -> Iterator[tuple[str, str]]:
+    own = {f"trainer.tasks.{name}.loss" if name else "trainer.loss": task.loss for name, task in tasks(config).items()}
+    for key, loss in {**own, **_further_losses(config)}.items():
+        if loss.in_batch:
+            yield key, LOSSES.name_of(loss)
+    for n, hook in enumerate(config.trainer.hooks):
+        if hook.in_batch:
+            yield f"trainer.hooks.{n}", HOOKS.name_of(hook)

@@ -28,6 +28,8 @@ INVALID: Any = object()  # stands for a value that has been complained about
 Option = dataclasses.Field[Any]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ELSEWHERE = (REMOTE, "ir_datasets:")
+# what other programs call options of ours
+SYNONYMS = {"max_epochs": "niters", "epochs": "niters", "steps_per_epoch": "itersize", "learning_rate": "lr"}
 
 
 def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
@@ -66,9 +68,6 @@ class _Check:
         options = {option.name: option for option in dataclasses.fields(cls)}
         found: dict[str, Any] = {}
         for name, option in options.items():
-            same, said = option.metadata.get("alias"), node.value.get(name)
-            if same in node.value and said is not None and said.value is not None:
-                self.complain(said, (*keys, name), f"says the same as `{same}`: give one of the two")
             found[name] = self.option(option, hints[name], node, (*keys, name), found)
         for key, child in node.value.items():
             if key not in options:
@@ -257,7 +256,7 @@ def _has(section: Any, key: str) -> bool:
 
 
 def _meant(name: str, legal: list[str]) -> str:
-    close = difflib.get_close_matches(name, legal, n=1)
+    close = [SYNONYMS[name]] if SYNONYMS.get(name) in legal else difflib.get_close_matches(name, legal, n=1)
     return (f"did you mean {close[0]!r}? " if close else "") + f"(there are: {', '.join(sorted(legal)) or 'none'})"
 
 

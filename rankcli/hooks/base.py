@@ -1,25 +1,43 @@
-"""What a hook is built from, and the three things it may be: a loss on scores, a penalty on variables, a change of
-gradients.
-
-The training step calls them on every device, so they compute with what they are given and keep nothing.
-"""
+"""The contract of hooks: parts of the training step on the devices, in pure TensorFlow."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from rankcli.backend import tf
 from rankcli.config.registry import option
 from rankcli.config.types import check_regex
 from rankcli.errors import ConfigError
-from rankcli.shapes import Batch, OutputType
+from rankcli.schedules.ramp import Ramp
+from rankcli.shapes import Batch, Outputs, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartOptions:
+class HookOptions(ABC):
+    """The base class of a hook's options.
+
+    `in_batch` is True for a hook that compares groups of a batch with each other, or needs their vectors in `after`.
+    """
+
+    version: ClassVar[int] = 1
+    in_batch: ClassVar[bool] = False
+
+    @property
+    def losses(self) -> Mapping[str, Any]:
+        """The losses (options) that it computes on every task, by the name of the option."""
+        return {}
+
+    @abstractmethod
+    def build(self, ctx: HookContext) -> Hook:
+        """Make the hook, in the scope of the training's devices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOptions(HookOptions):
     """The option of every hook that may be about a part of the model only."""
 
     part: str = option("", "regular expression, looked for in paths such as `encoder/layer_0/output/kernel`")
@@ -30,13 +48,10 @@ class PartOptions:
 
 @dataclass(frozen=True)
 class HookContext:
-    """What a hook is built from: the variables that are trained by path, the paths of each optimizer group, and what
-    the reranker's scores are.
-    """
+    """What a hook is built from: the variables that are trained by path, and the paths of each optimizer group."""
 
     variables: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
-    output_type: OutputType = "logits"
 
     def paths(self, part: str) -> tuple[str, ...]:
         """The paths that a component's `part` is found in; ConfigError where there is none."""
@@ -51,39 +66,15 @@ class HookContext:
 
 
 @dataclass(frozen=True)
-class ScoreLoss:
-    """`function(batch, scores [B, K]) -> [B]`; `weight` times its mean over all groups is added to what is minimised.
-
-    With several tasks it is added to each of them.
-    """
-
-    name: str
-    weight: float
-    function: Callable[[Batch, Any], Any]
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """`function(values) -> scalar` of the variables at `paths`; `weight` times it is added to what is minimised.
-
-    It is computed once a step, whatever the number of devices and micro-batches.
-    """
-
-    name: str
-    weight: float
-    paths: tuple[str, ...]
-    function: Callable[[Sequence[Any]], Any]
-
-
-@dataclass(frozen=True)
 class Gradients:
     """The gradients of a step, summed over devices and micro-batches, by path; the paths of each group; and whether
-    the group is trained in this step (a boolean scalar each).
+    the group is trained in this step (a boolean scalar each). `noted` holds the scalars that the hook at hand logs.
     """
 
     values: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
     active: Mapping[str, Any]
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
     def norm(self, paths: Iterable[str]) -> Any:
         """The Euclidean norm of the gradients at `paths`, those of groups that are not trained yet left out."""
@@ -101,17 +92,56 @@ class Gradients:
         values = {path: value * factor if path in wanted else value for path, value in self.values.items()}
         return replace(self, values=values)
 
+    def noting(self, noted: Mapping[str, Any]) -> Gradients:
+        """The same with scalars to log, by the names in the hook's `notes`."""
+        return replace(self, noted=noted)
 
-class GradientHook(Protocol):
-    """Sees the gradients after they are summed and unscaled and before the update, and returns those to go on with.
 
-    `measures` names the scalars that it returns beside them; the mean of each over an iteration is logged.
+class Hook:
+    """One part of the training step. A subclass has its own version of the methods that it needs.
+
+    They run on every device; with several tasks, `loss`, `measure` and `after` run for each of them. `name` is what the
+    loss and the penalty are called in the log and `weight` their factor, a number or a ramp. `measures` are the names
+    that `measure` returns, `notes` those that `gradients` notes. `state` is a module with variables, or nests of them,
+    as attributes: checkpoints hold it, `loss` may read it and `after` changes it.
     """
 
-    measures: tuple[str, ...]
+    name: str = ""
+    weight: float | Ramp = 1.0
+    measures: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    state: Any = None
 
-    def __call__(self, gradients: Gradients) -> tuple[Gradients, list[Any]]:
-        """The gradients to go on with, and the values of `measures`."""
+    def loss(self, batch: Batch, outputs: Outputs, step: StepContext) -> Any:
+        """Return [B], one value per group: `weight` times its mean over all groups is added to what is minimised."""
+
+    def penalty(self, variables: Mapping[str, Any]) -> Any:
+        """Return a scalar of the trained variables: `weight` times it is added to what is minimised.
+
+        It is computed once a step, whatever the number of devices and micro-batches.
+        """
+
+    def gradients(self, gradients: Gradients) -> Gradients:
+        """Return the gradients to go on with; they come summed and unscaled, changed by the hooks before this one."""
+        return gradients
+
+    def measure(self, batch: Batch, outputs: Outputs, step: StepContext) -> Mapping[str, tuple[Any, Any]]:
+        """Return a sum and a count (float32 scalars) for each of `measures`.
+
+        Sums and counts are added up over micro-batches, devices and the steps of an iteration; their ratio is logged.
+        """
+        return {}
+
+    def after(self, batch: Batch, outputs: Outputs, step: StepContext) -> Mapping[str, Any]:
+        """Return the new values of `state`, by attribute, after the step's gradients; where the step was not finite,
+        nothing changes.
+
+        It is called once a step. The values must be equal on every replica: compute them from what `step.gather` gives.
+        With micro-batches it sees the labels, columns and scores of all of them, and neither fields nor vectors.
+        """
+        return {}
 
 
-Hook = ScoreLoss | Penalty | GradientHook
+def has(hook: Hook, method: str) -> bool:
+    """Tell whether a hook has its own version of a method."""
+    return getattr(type(hook), method) is not getattr(Hook, method)

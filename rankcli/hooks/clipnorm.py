@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from rankcli.backend import tf
 from rankcli.config.registry import HOOKS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks.base import Gradients, HookContext, PartOptions
+from rankcli.hooks.base import Gradients, Hook, HookContext, PartOptions
 
 
-@dataclass(frozen=True)
-class _Clip:
-    norm: float
-    paths: tuple[str, ...]
-    measures: ClassVar[tuple[str, ...]] = ("clipnorm/clipped",)
+class _Clip(Hook):
+    notes = ("clipnorm/clipped",)
 
-    def __call__(self, gradients: Gradients) -> tuple[Gradients, list[Any]]:
-        found = gradients.norm(self.paths)
-        factor = self.norm / tf.maximum(found, self.norm)
-        return gradients.scaled(factor, self.paths), [tf.cast(found > self.norm, tf.float32)]
+    def __init__(self, norm: float, paths: tuple[str, ...]) -> None:
+        self._norm, self._paths = norm, paths
+
+    def gradients(self, gradients: Gradients) -> Gradients:
+        norm = gradients.norm(self._paths)
+        factor = self._norm / tf.maximum(norm, self._norm)
+        clipped = tf.cast(norm > self._norm, tf.float32)
+        return gradients.scaled(factor, self._paths).noting({"clipnorm/clipped": clipped})
 
 
 @HOOKS.register("clipnorm")
@@ -32,9 +32,8 @@ class ClipNorm(PartOptions):
     clipped.
     """
 
-    version: ClassVar[int] = 1
     norm: PositiveFloat = option(1.0, "the largest norm that gradients keep")
 
     def build(self, ctx: HookContext) -> _Clip:
-        """The hook over the variables of `ctx`."""
+        """Make the hook over the variables of `ctx`."""
         return _Clip(self.norm, ctx.paths(self.part))

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from rankcli.config.registry import HOOKS
-from rankcli.hooks.base import Gradients, HookContext
+from rankcli.hooks.base import Gradients, Hook, HookContext, HookOptions
 
 
-@dataclass(frozen=True)
-class _Norms:
-    groups: tuple[str, ...]
+class _Norms(Hook):
+    def __init__(self, groups: Sequence[str]) -> None:
+        self.notes = [f"gradnorm/{group}" for group in (*groups, "all")]
 
-    @property
-    def measures(self) -> tuple[str, ...]:
-        return (*(f"gradnorm/{group}" for group in self.groups), "gradnorm/all")
-
-    def __call__(self, gradients: Gradients) -> tuple[Gradients, list[Any]]:
-        norms = [gradients.norm(gradients.groups[group]) for group in self.groups]
-        return gradients, [*norms, gradients.norm(gradients.values)]
+    def gradients(self, gradients: Gradients) -> Gradients:
+        parts = [*gradients.groups.values(), gradients.values]
+        return gradients.noting({name: gradients.norm(paths) for name, paths in zip(self.notes, parts, strict=True)})
 
 
 @HOOKS.register("gradnorm")
 @dataclass(frozen=True, kw_only=True)
-class GradNorm:
+class GradNorm(HookOptions):
     """Logs the Euclidean norm of each optimizer group's gradient and of all together: `gradnorm/GROUP`, `gradnorm/all`.
 
     They are what this place in the list of hooks sees: before `clipnorm` as computed, after it as clipped. A group that
     is not trained yet counts as 0.
     """
 
-    version: ClassVar[int] = 1
-
     def build(self, ctx: HookContext) -> _Norms:
-        """The hook over the groups of `ctx`."""
+        """Make the hook over the groups of `ctx`."""
         return _Norms(tuple(ctx.groups))

@@ -1,28 +1,44 @@
-"""A further loss on the scores."""
+"""A further loss on the outputs of the reranker."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from rankcli.config.registry import HOOKS, LOSSES, component, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks.base import HookContext, ScoreLoss
+from rankcli.hooks.base import Hook, HookContext, HookOptions
+from rankcli.schedules.ramp import Ramp
+from rankcli.shapes import Batch, Outputs, StepContext
+
+
+class _Loss(Hook):
+    def __init__(self, options: ExtraLoss) -> None:
+        self.name, self.weight = LOSSES.name_of(options.loss), options.weight
+        self._loss = options.loss.build()
+
+    def loss(self, batch: Batch, outputs: Outputs, step: StepContext) -> Any:
+        return self._loss(batch, outputs, step)
 
 
 @HOOKS.register("loss")
 @dataclass(frozen=True, kw_only=True)
-class ExtraLoss:
-    """weight x a further loss on the same scores: the weighted sum of several losses is minimised."""
+class ExtraLoss(HookOptions):
+    """weight x a further loss on the same outputs: the weighted sum of several losses is minimised."""
 
-    version: ClassVar[int] = 1
     loss: Any = component(LOSSES, None, "any loss that `trainer.loss` may be")
-    weight: PositiveFloat = option(1.0, "factor on its mean over the groups")
+    weight: PositiveFloat | Ramp = option(1.0, "factor on its mean over the groups, or {start, end, iterations}")
 
     def __post_init__(self) -> None:
         if self.loss is None:
             raise ValueError("loss is needed")
 
-    def build(self, ctx: HookContext) -> ScoreLoss:
-        """The loss under its registered name."""
-        return ScoreLoss(LOSSES.name_of(self.loss), self.weight, self.loss.build(ctx.output_type))
+    @property
+    def losses(self) -> Mapping[str, Any]:
+        """The loss."""
+        return {"loss": self.loss}
+
+    def build(self, ctx: HookContext) -> Hook:
+        """Make the hook, which logs the loss under its registered name."""
+        return _Loss(self)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 from rankcli.backend import tf
 from rankcli.config.registry import HOOKS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.hooks.base import HookContext, PartOptions, Penalty
+from rankcli.hooks.base import Hook, HookContext, PartOptions
+from rankcli.schedules.ramp import Ramp
+
+
+class _Penalty(Hook):
+    """`size(values)` of the variables at some paths."""
+
+    def __init__(
+        self, name: str, weight: float | Ramp, paths: tuple[str, ...], size: Callable[[list[Any]], Any]
+    ) -> None:
+        self.name, self.weight = name, weight
+        self._paths, self._size = paths, size
+
+    def penalty(self, variables: Mapping[str, Any]) -> Any:
+        return self._size([variables[path] for path in self._paths])
 
 
 @HOOKS.register("l2")
@@ -19,14 +34,12 @@ class L2(PartOptions):
     Unlike `weight_decay` it counts in the loss that is logged, biases and norms included.
     """
 
-    version: ClassVar[int] = 1
-    weight: PositiveFloat = option(help="factor on the sum")
+    weight: PositiveFloat | Ramp = option(help="factor on the sum, or {start, end, iterations}")
 
-    def build(self, ctx: HookContext) -> Penalty:
-        """The penalty over the variables of `ctx`."""
-        return Penalty(
-            "l2", self.weight, ctx.paths(self.part), lambda values: 2.0 * tf.add_n([tf.nn.l2_loss(v) for v in values])
-        )
+    def build(self, ctx: HookContext) -> Hook:
+        """Make the penalty over the variables of `ctx`."""
+        paths = ctx.paths(self.part)
+        return _Penalty("l2", self.weight, paths, lambda values: 2.0 * tf.add_n([tf.nn.l2_loss(v) for v in values]))
 
 
 @HOOKS.register("l1")
@@ -37,11 +50,9 @@ class L1(PartOptions):
     Its gradient at 0 is 0.
     """
 
-    version: ClassVar[int] = 1
-    weight: PositiveFloat = option(help="factor on the sum")
+    weight: PositiveFloat | Ramp = option(help="factor on the sum, or {start, end, iterations}")
 
-    def build(self, ctx: HookContext) -> Penalty:
-        """The penalty over the variables of `ctx`."""
-        return Penalty(
-            "l1", self.weight, ctx.paths(self.part), lambda values: tf.add_n([tf.reduce_sum(tf.abs(v)) for v in values])
-        )
+    def build(self, ctx: HookContext) -> Hook:
+        """Make the penalty over the variables of `ctx`."""
+        paths = ctx.paths(self.part)
+        return _Penalty("l1", self.weight, paths, lambda values: tf.add_n([tf.reduce_sum(tf.abs(v)) for v in values]))

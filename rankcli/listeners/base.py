@@ -2,9 +2,10 @@
 
 Calls come in one order, whatever the listeners: `before_initialisation`, then the trainer's strategy, model and
 optimizers, `after_initialisation`, `restore` if there is a checkpoint, `start_training`. For every iteration
-`start_iteration`, its steps, the line of `metrics.jsonl`, `end_iteration`, the checkpoint; where a listener is `due`,
-`before_validation` of all, `validate` of those that are due, the line of `metrics.jsonl`, `after_validation` of all;
-then `vote`. At last `end_training`. Before training, iteration 0 is validated and voted on, too.
+`start_iteration`, its steps with an `end_step` after each, the line of `metrics.jsonl`, `end_iteration`, the
+checkpoint; where a listener is `due`, `before_validation` of all, `validate` of those that are due, the line of
+`metrics.jsonl`, `after_validation` of all; then `vote`. At last `end_training`. Before training, iteration 0 is
+validated and voted on, too.
 
 A run that is resumed within an iteration hears no second `start_iteration`; one that is resumed after its checkpoint
 and before its validation is complete hears all of that validation again.
@@ -23,7 +24,6 @@ from rankcli.config.schema import Metrics
 from rankcli.data.trec import Run
 from rankcli.evaluation.interpolate import Scores
 from rankcli.records.interleave import Records
-from rankcli.shapes import OutputType
 
 DEV = "dev"  # the dev set that chooses weights and alpha
 Entry = dict[str, Any]  # a line of metrics.jsonl
@@ -106,7 +106,6 @@ class ListenerContext:
     sampler: Any = None
     loss: Any = None
     seed: int = 42
-    output_type: OutputType = "logits"
 
 
 class Listener:
@@ -126,6 +125,9 @@ class Listener:
 
     def start_iteration(self, now: Moment) -> None:
         """The first step of iteration `now.iteration` + 1 is about to be made."""
+
+    def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
+        """A step is made and counted: what it gave, as `TrainingStep` returns it, on the devices still."""
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
         """An iteration is complete, and `entry` is its line of metrics.jsonl."""

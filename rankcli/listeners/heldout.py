@@ -18,7 +18,7 @@ from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Mo
 from rankcli.listeners.patience import Patience
 from rankcli.log import say
 from rankcli.samplers.base import SamplerContext
-from rankcli.shapes import Batch, Judged, Sample
+from rankcli.shapes import Batch, Judged, Outputs, Sample, StepContext
 
 
 @LISTENERS.register("heldout")
@@ -44,9 +44,14 @@ class HeldOut:
             raise ValueError("min_delta does nothing without patience")
 
     def build(self, ctx: ListenerContext) -> Measuring:
-        """The listener; ConfigError where several tasks are trained, which have no one loss."""
+        """Make the listener; ConfigError where several tasks are trained, which have no one loss, and for a loss that
+        needs more than the scores of a group.
+        """
         if ctx.sampler is None or ctx.loss is None:
             raise ConfigError("there is no one loss of several tasks", where=ctx.where, fix="leave `heldout` out")
+        if ctx.loss.in_batch or ctx.loss.reads != ("scores",):
+            what = "the training loss needs more than the scores of single groups"
+            raise ConfigError(what, where=ctx.where, fix="leave `heldout` out")
         return HeldOutLoss(self, ctx)
 
 
@@ -60,7 +65,7 @@ class HeldOutLoss(Measuring):
 
     def after_initialisation(self, training: Training) -> None:
         """Take what scores."""
-        self.training, self.loss = training, self.ctx.loss.build(self.ctx.output_type)
+        self.training, self.loss = training, self.ctx.loss.build()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the lowest loss, and the patience that is left."""
@@ -82,7 +87,7 @@ class HeldOutLoss(Measuring):
         found = [[scores[group.qid][docid] for docid in group.docids] for group in groups]
         labels = np.array([group.labels for group in groups], np.float32)
         batch = Batch(labels, np.ones(labels.shape, bool), {}, {})
-        loss = float(tf.reduce_mean(self.loss(batch, tf.constant(found, tf.float32))))
+        loss = float(tf.reduce_mean(self.loss(batch, Outputs(tf.constant(found, tf.float32)), StepContext())))
         if not self.best or loss < self.best["value"]:
             self.best = {"iter": now.iteration, "value": loss}
         self.patience.see(loss)

@@ -123,6 +123,7 @@ class Listeners:
         self.members: dict[str, Listener] = {
             each.name: each.options.build(ListenerContext(name=each.name, where=each.where, **shared)) for each in found
         }
+        self._stepping = [each for each in self if getattr(each.end_step, "__func__", None) is not Listener.end_step]
         main = (DEV, dev[DEV].metrics.optimize)
         self._main = next(each.name for each in found if main in each.kept)
 
@@ -159,6 +160,11 @@ class Listeners:
         """Tell all."""
         for listener in self:
             listener.start_iteration(now)
+
+    def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
+        """Tell those that listen to steps."""
+        for listener in self._stepping:
+            listener.end_step(now, done)
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
         """Tell all."""

@@ -1,15 +1,37 @@
-"""What a loss is: `loss(batch, scores) -> [B]`, one finite value per group; groups that only pad get 0."""
+"""The contract of losses, and the arithmetic that several share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from rankcli.backend import tf
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, Outputs, StepContext
 
-Loss = Callable[[Batch, Any], Any]
+Loss = Callable[[Batch, Outputs, StepContext], Any]
 FLOOR = -1e9  # stands for minus infinity where a padding place must not take part in a softmax
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(ABC):
+    """The base class of a loss's options.
+
+    `min_docs` is the least number of documents in a group. `columns` names the columns of the batch that it needs and
+    the sampler must give; `reads` names what it takes of the reranker's outputs, `scores` or vectors. `in_batch` is
+    True for a loss that compares groups of a batch with each other.
+    """
+
+    version: ClassVar[int] = 1
+    min_docs: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ("scores",)
+    in_batch: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self) -> Loss:
+        """Return `loss(batch, outputs, step) -> [B]`: one finite value per group, 0 for a group that only pads."""
 
 
 def masked(batch: Batch, values: Any, fill: float = 0.0) -> Any:
@@ -24,6 +46,9 @@ def weights_of(batch: Batch) -> Any:
 
 
 def mean_over_documents(batch: Batch, values: Any) -> Any:
-    """Weighted mean of `values` [B, K] over each group's real documents; 0 where the weights sum to 0."""
-    weights = weights_of(batch)
-    return tf.math.divide_no_nan(tf.reduce_sum(weights * masked(batch, values), axis=1), tf.reduce_sum(weights, axis=1))
+    """Sum of weight x `values` [B, K] over each group's real documents, divided by their number; 0 without any.
+
+    A weight scales its document's part, and one that all documents of a group share scales the group's loss.
+    """
+    total = tf.reduce_sum(weights_of(batch) * masked(batch, values), axis=1)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(batch.doc_mask, tf.float32), axis=1))

@@ -8,23 +8,27 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses.base import Loss, weights_of
-from rankcli.shapes import Batch, OutputType
+from rankcli.losses.base import Loss, LossOptions, weights_of
+from rankcli.shapes import Batch, Outputs, StepContext
 
 
 @LOSSES.register("pairwise_hinge", aliases=("pairwise_hinge_loss",))
 @dataclass(frozen=True, kw_only=True)
-class PairwiseHinge:
-    """Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000)."""
+class PairwiseHinge(LossOptions):
+    """Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000).
 
-    version: ClassVar[int] = 1
+    A pair's term is multiplied by the `weight` of its more relevant document, and the mean divides by the number of
+    pairs.
+    """
+
     min_docs: ClassVar[int] = 2
     margin: PositiveFloat = option(1.0, "the lead over a less relevant document at which a pair costs nothing")
 
-    def build(self, output_type: OutputType = "logits") -> Loss:
-        """The loss function."""
+    def build(self) -> Loss:
+        """Return the loss function."""
 
-        def loss(batch: Batch, scores: Any) -> Any:
+        def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
+            scores = outputs.scores
             real = tf.logical_and(batch.doc_mask[:, :, None], batch.doc_mask[:, None, :])
             better = tf.logical_and(real, batch.labels[:, :, None] > batch.labels[:, None, :])
             cost = tf.nn.relu(self.margin - (scores[:, :, None] - scores[:, None, :])) * weights_of(batch)[:, :, None]

@@ -9,8 +9,8 @@ from rankcli.backend import tf, tfr
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
 from rankcli.log import warn
-from rankcli.losses.base import Loss, masked
-from rankcli.shapes import Batch, OutputType
+from rankcli.losses.base import Loss, LossOptions, masked
+from rankcli.shapes import Batch, Outputs, StepContext
 
 # The temperature of each key (None: it has none). Said here because TensorFlow Ranking's own defaults changed between
 # releases.
@@ -35,10 +35,12 @@ RANDOM = {"coupled_rankdistil_loss", "gumbel_approx_ndcg_loss", "list_mle_loss",
 
 @LOSSES.register("tfr")
 @dataclass(frozen=True, kw_only=True)
-class TFRanking:
-    """A loss of tf-ranking, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short)."""
+class TFRanking(LossOptions):
+    """A loss of tf-ranking, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short).
 
-    version: ClassVar[int] = 1
+    The column `weight` is not read.
+    """
+
     min_docs: ClassVar[int] = 2
     key: str = option(help="a key of tfr.keras.losses, for example softmax_loss")
     temperature: PositiveFloat | None = option(
@@ -51,8 +53,8 @@ class TFRanking:
         if self.temperature is not None and TEMPERATURES[self.key] is None:
             raise ValueError(f"{self.key} has no temperature")
 
-    def build(self, output_type: OutputType = "logits") -> Loss:
-        """The loss function."""
+    def build(self) -> Loss:
+        """Return the loss function."""
         if self.key in RANDOM:
             warn(
                 f"{self.key} draws random numbers from TensorFlow's own state: a resumed run will not be bit-identical"
@@ -61,7 +63,8 @@ class TFRanking:
         settings = {} if temperature is None else {"temperature": temperature}
         per_list = tfr.keras.losses.get(self.key, reduction=tf.keras.losses.Reduction.NONE, **settings)
 
-        def loss(batch: Batch, scores: Any) -> Any:
+        def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
+            scores = outputs.scores
             groups = tf.shape(scores)[0]
             # tf-ranking knows padding by a negative label; sampled losses return several rows per group, in group
             # order.

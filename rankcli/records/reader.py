@@ -13,7 +13,7 @@ from rankcli.shapes import Batch, Example
 
 SORT_PAIRS = 20_000  # sorting more at once by length would save hardly any more padding
 
-Rows = list[list[tuple[str, str]]]
+Rows = list[list[tuple[str, tuple[str, ...]]]]
 
 
 def training_batches(
@@ -70,15 +70,19 @@ def prediction_batches(
     evalbatch: int,
     replicas: int = 1,
     static: bool = False,
+    whole_groups: bool = False,
 ) -> Generator[tuple[list[Batch], Rows], None, None]:
-    """Every query-document pair of `examples` once, as groups of one document, and which a batch holds.
+    """Every query-document pair of `examples` once, as groups of one document or in its whole group, and which a batch
+    holds.
 
-    `rows[r][b]` is the (qid, docid) of group b of replica r; groups behind those only pad. Pairs are sorted by length
-    within a large window, longest first, so that batches hold sequences of like lengths. `evalbatch` counts the pairs
-    of all replicas and is rounded up to a multiple of them; with `static` the last batch is as large as the others.
+    `rows[r][b]` is the (qid, docids) of group b of replica r; groups behind those only pad. Pairs are sorted by length
+    within a large window, longest first, so that batches hold sequences of like lengths; whole groups by their number
+    of documents before that. `evalbatch` counts the pairs of all replicas and is rounded up to a multiple of them; a
+    batch has at least one whole group per replica. With `static` the last batch is as large as the others.
     """
     per_replica = -(-evalbatch // replicas)
-    return prefetch(_prediction(examples, extractor, per_replica, replicas, static))
+    make = _whole_groups if whole_groups else _prediction
+    return prefetch(make(examples, extractor, per_replica, replicas, static))
 
 
 def _prediction(
@@ -92,7 +96,39 @@ def _prediction(
             wanted = groups if static else -(-len(chunk) // replicas)
             parts = _split(chunk, replicas)
             batches = collate(parts, extractor, Shape(wanted, 1, static, share=True))
-            yield batches, [[(pair.qid, pair.docids[0]) for pair in part] for part in parts]
+            yield batches, _rows(parts)
+
+
+def _whole_groups(
+    examples: Iterator[Example], extractor: Extractor, pairs: int, replicas: int, static: bool
+) -> Iterator[tuple[list[Batch], Rows]]:
+    for window in _windows(examples):
+        window.sort(key=lambda group: (len(group.docids), group.tokens), reverse=True)
+        while window:
+            docs = len(window[0].docids)
+            groups = max(pairs // docs, 1)
+            chunk, window = window[: groups * replicas], window[groups * replicas :]
+            wanted = groups if static else -(-len(chunk) // replicas)
+            parts = _split(chunk, replicas)
+            yield collate(parts, extractor, Shape(wanted, docs, static, share=True)), _rows(parts)
+
+
+def _windows(examples: Iterator[Example]) -> Iterator[list[Example]]:
+    """Lists of groups that have about `SORT_PAIRS` documents together, those without any left out."""
+    window, pairs = list[Example](), 0
+    for example in examples:
+        if example.docids:
+            window.append(example)
+            pairs += len(example.docids)
+        if pairs >= SORT_PAIRS:
+            yield window
+            window, pairs = [], 0
+    if window:
+        yield window
+
+
+def _rows(parts: Sequence[Sequence[Example]]) -> Rows:
+    return [[(example.qid, example.docids) for example in part] for part in parts]
 
 
 def _split(chunk: Sequence[Example], replicas: int) -> list[Sequence[Example]]:

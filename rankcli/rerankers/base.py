@@ -15,7 +15,7 @@ from rankcli.encoders.build import Pretrained
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.weights import Weight, values_from
 from rankcli.extractors.base import Extractor
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, Outputs
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class RerankerContext:
 
 
 class Reranker(ABC):
-    """Scores of a batch in float32, raw logits unless the options say another `output_type`: one code path for training
-    and prediction.
+    """A model that scores batches: one code path for training and prediction.
 
     `encoder` is what reads tokens. `variables` maps a unique path such as `encoder/layer_0/attention/query/kernel` to
     each variable; optimizer groups are regular expressions over these paths, and everything of the encoder starts with
@@ -51,8 +50,10 @@ class Reranker(ABC):
     weights: Sequence[Weight]
 
     @abstractmethod
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Any:
-        """Float32 [B, K]; `dropout` is given in training only. Places outside `doc_mask` hold any finite number."""
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute scores, and the vectors that they are made of where there are such; `dropout` is given in training
+        only. Prediction takes the scores alone, and what only makes vectors is not computed then.
+        """
 
     @abstractmethod
     def save_config(self, directory: Path) -> None:

@@ -11,8 +11,8 @@ from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.classifier import SequenceClassifier
-from rankcli.rerankers.ops import Aggregation, Tensor, per_document
-from rankcli.shapes import Batch
+from rankcli.rerankers.ops import Aggregation, per_document
+from rankcli.shapes import Batch, Outputs
 
 
 @RERANKERS.register("TFBERTMaxP")
@@ -46,7 +46,8 @@ class BERTMaxPModel(SequenceClassifier):
         super().__init__(options.encoder, options.dropout, ctx)
         self._aggregation = options.aggregation
 
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
-        """Float32 [B, K]."""
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute the scores."""
         pair = batch.fields["pair"]
-        return per_document(self.logits(pair.layout, dropout), pair.owner, batch.doc_mask, self._aggregation)
+        logits = self.logits(pair.layout, dropout)
+        return Outputs(per_document(logits, pair.owner, batch.doc_mask, self._aggregation))

@@ -16,7 +16,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.ops import Tensor, per_document, query_of
-from rankcli.shapes import Batch, Layout
+from rankcli.shapes import Batch, Layout, Outputs
 
 _ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}
 _POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # as sentence-transformers calls them
@@ -35,6 +35,7 @@ class BiEncoder:
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "apart"
+    vectors: ClassVar[tuple[str, ...]] = ("query", "doc")  # that its outputs have
     pretrained: str | None = option(
         None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
     )
@@ -61,14 +62,15 @@ class BiEncoderModel(Reranker):
         self.weights = self.encoder.specs  # without prefix, as a model without a head is stored
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
-        """Float32 [B, K]."""
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute the scores, and the vectors of queries (`query`) and documents (`doc`), of length 1 for cosine."""
         query, doc = batch.fields["query"], batch.fields["doc"]
         keys = [None, None] if dropout is None else [dropout.fold(0), dropout.fold(1)]
         queries, docs = self._vectors(query.layout, keys[0]), self._vectors(doc.layout, keys[1])
         own = tf.gather(queries, query_of(query.owner, doc.owner, batch.doc_mask))
         values = self._scale * tf.reduce_sum(own * docs, axis=-1)
-        return per_document(values, doc.owner, batch.doc_mask)
+        scores = per_document(values, doc.owner, batch.doc_mask)
+        return Outputs(scores, {"query": queries, "doc": docs}, {"query": query.owner, "doc": doc.owner})
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""

@@ -11,8 +11,8 @@ from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.classifier import SequenceClassifier
-from rankcli.rerankers.ops import Tensor, per_document
-from rankcli.shapes import Batch
+from rankcli.rerankers.ops import per_document
+from rankcli.shapes import Batch, Outputs
 
 
 @RERANKERS.register("crossencoder", aliases=("TFVanillaBERT",))
@@ -41,7 +41,7 @@ class CrossEncoder:
 class CrossEncoderModel(SequenceClassifier):
     """One sequence per document, whose logit is the document's score."""
 
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
-        """Float32 [B, K]."""
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute the scores."""
         pair = batch.fields["pair"]
-        return per_document(self.logits(pair.layout, dropout), pair.owner, batch.doc_mask)
+        return Outputs(per_document(self.logits(pair.layout, dropout), pair.owner, batch.doc_mask))

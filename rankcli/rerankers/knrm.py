@@ -18,7 +18,7 @@ from rankcli.errors import ConfigError
 from rankcli.extractors.base import vocab_size
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.ops import Tensor, per_document, query_of
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, Outputs
 
 MUS = np.array([-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0], np.float32)
 SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts exact matches
@@ -76,8 +76,8 @@ class KNRMModel(Reranker):
         self._floor = options.floor
         self._idf = _idf(ctx) if options.idf else None
 
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
-        """Float32 [B, K]."""
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute the scores."""
         query, doc = batch.fields["query"], batch.fields["doc"]
         query_states, query_mask = self._directions(query.layout)
         doc_states, doc_mask = self._directions(doc.layout)
@@ -89,7 +89,7 @@ class KNRMModel(Reranker):
             weight *= tf.gather(self._idf, self.encoder.ids(query.layout))
         phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
         values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
-        return per_document(values[:, 0], doc.owner, batch.doc_mask)
+        return Outputs(per_document(values[:, 0], doc.owner, batch.doc_mask))
 
     def save_config(self, directory: Path) -> None:
         """Nothing: no other tool knows this architecture."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankcli.config.load import load_saved
-from rankcli.config.schema import RunConfig
+from rankcli.config.registry import RERANKERS
+from rankcli.config.schema import RunConfig, is_listwise
 from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.extractors.base import Extractor
@@ -101,13 +102,21 @@ def _holds_folds(model: Model) -> bool:
     return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
 
 
-def open_model(model: Model, weights: str, dtype: str) -> tuple[Reranker, Extractor]:
-    """The reranker and its extractor: from a run directory by `weights`, or from a directory of weights or a hub id."""
+class Opened(NamedTuple):
+    """A reranker, its extractor, and whether it scores the documents of a query together."""
+
+    reranker: Reranker
+    extractor: Extractor
+    listwise: bool
+
+
+def open_model(model: Model, weights: str, dtype: str) -> Opened:
+    """Open a reranker: from a run directory by `weights`, or from a directory of weights or a hub id."""
     directory, checkpoint = places(model, weights)
-    reranker, extractor, _ = load_reranker(directory, dtype)
+    reranker, extractor, sections = load_reranker(directory, dtype)
     if checkpoint is not None:
         assign_variables(checkpoint, reranker.variables)
-    return reranker, extractor
+    return Opened(reranker, extractor, is_listwise(RERANKERS.get(sections["reranker"]["name"])))
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:

@@ -9,7 +9,6 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.config.registry import SCHEDULES
 from rankcli.config.render import marked
-from rankcli.config.schema import output_type
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.sets import TRAIN, RecordSet
 from rankcli.rerankers.base import Reranker, RerankerContext
@@ -52,7 +51,7 @@ def check_parts(prepared: Prepared) -> None:
     if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
         with tf.Graph().as_default(), redirect_stderr(StringIO()):
             groups = trained(groups_for(built(prepared).variables, trainer))
-            build_hooks(trainer.hooks, groups, output_type(prepared.config.reranker))
+            build_hooks(trainer.hooks, groups, trainer.niters)
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:

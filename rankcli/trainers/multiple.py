@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from rankcli.config.registry import EXTRACTORS, LOSSES, SAMPLERS, TRAINERS, component, option
-from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from rankcli.config.types import NonNegativeInt, PositiveFloat, PositiveInt
+from rankcli.schedules.ramp import Ramp, unreached, weight_at
 from rankcli.trainers.tensorflow import TensorflowTrainer
 from rankcli.training.base import TRAIN, Share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ramp:
-    """A weight that goes in a straight line from one value to another, and then stays there."""
-
-    start: NonNegativeFloat = option(help="the weight in the first step")
-    end: NonNegativeFloat = option(help="the weight after `iterations`")
-    iterations: PositiveFloat = option(help="how long it changes")
-
-    def __post_init__(self) -> None:
-        if self.start == self.end:
-            raise ValueError("start and end are equal: say the weight as a number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +27,6 @@ class TaskOptions:
         if self.sampler is None:
             raise ValueError("sampler is needed: how the groups of the task are drawn")
 
-    def weight_at(self, iterations: float) -> float:
-        """The factor on its loss after some iterations."""
-        if not isinstance(self.weight, Ramp):
-            return self.weight
-        share = min(iterations / self.weight.iterations, 1.0)
-        return (1.0 - share) * self.weight.start + share * self.weight.end
-
 
 @TRAINERS.register("multiple")
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +35,6 @@ class MultipleTrainer(TensorflowTrainer):
     weighted sum of their losses.
     """
 
-    version: ClassVar[int] = 1
     tasks: dict[str, TaskOptions] = option(help="{NAME: {sampler, extractor, loss, weight, batch}}")
     batch: NonNegativeInt = option(0, "groups per optimizer step: the sum of the tasks' batches, leave it out")
     loss: Any = component(LOSSES, None, "every task has its own, leave it out")
@@ -78,21 +59,23 @@ class MultipleTrainer(TensorflowTrainer):
                 raise ValueError(
                     f"batch = {task.batch} of task {name!r} cannot be divided into accumulate = {self.accumulate} parts"
                 )
-            if isinstance(task.weight, Ramp) and task.weight.iterations > self.niters:
-                raise ValueError(
-                    f"the weight of task {name!r} changes for {task.weight.iterations:g} iterations, but there are "
-                    f"{self.niters}: it would never be {task.weight.end:g}"
-                )
+            if why := unreached(task.weight, self.niters):
+                raise ValueError(f"the weight of task {name!r} {why}")
+
+    @property
+    def several(self) -> Mapping[str, Any]:
+        """The options of the tasks."""
+        return self.tasks
 
     @property
     def batches(self) -> dict[str, int]:
         """The groups of each task in a step."""
         return {name: task.batch for name, task in self.tasks.items()}
 
-    def shares(self, step: int) -> dict[str, Share]:
+    def task_groups_and_weights(self, step: int) -> dict[str, Share]:
         """The groups and the weight of each task at a global step."""
         iterations = step / self.steps_per_iter
-        return {name: Share(task.batch, task.weight_at(iterations)) for name, task in self.tasks.items()}
+        return {name: Share(task.batch, weight_at(task.weight, iterations)) for name, task in self.tasks.items()}
 
     def losses(self) -> dict[str, Any]:
         """The loss of each task."""

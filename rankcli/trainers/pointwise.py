@@ -16,6 +16,5 @@ class PointwiseTrainer(TensorflowTrainer):
     that looks at no other.
     """
 
-    version: ClassVar[int] = 1
-    group_size: ClassVar[int] = 1  # documents of a group
-    loss: Any = component(LOSSES, "bce", "`bce`, `mse` or `crossentropy`, by what the reranker's scores are")
+    group_size: ClassVar[int | None] = 1
+    loss: Any = component(LOSSES, "bce", "what is minimised: `bce`, `mse` or `crossentropy`")

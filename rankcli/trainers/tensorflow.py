@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from rankcli.config.registry import (
     HOOKS,
@@ -18,6 +18,7 @@ from rankcli.config.registry import (
 )
 from rankcli.config.types import Factor, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from rankcli.schedules.base import Schedule, ScheduleContext
+from rankcli.trainers.base import TrainerOptions
 from rankcli.training.base import TRAIN, Share, TrainerContext
 from rankcli.training.groups import GroupOptions
 
@@ -26,19 +27,14 @@ BERTLR, LR = 2e-5, 1e-3
 
 @TRAINERS.register("tensorflow")
 @dataclass(frozen=True, kw_only=True)
-class TensorflowTrainer:
+class TensorflowTrainer(TrainerOptions):
     """Trains on one CPU, one or many GPUs, several hosts or a TPU with tf.distribute, with a learning rate of its own
     for the encoder.
     """
 
-    version: ClassVar[int] = 1
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
     niters: PositiveInt = option(2, "iterations")
-    max_epochs: PositiveInt | None = option(None, "another name of `niters`", alias="niters")
     itersize: PositiveInt = option(160, "samples (groups) per iteration")
-    steps_per_epoch: PositiveInt | None = option(
-        None, "steps per iteration, in place of `itersize`: that is steps_per_epoch x batch", alias="itersize"
-    )
     steps_per_execution: PositiveInt = option(
         1, "steps that the devices make before the host looks at them: more save time on a TPU"
     )
@@ -102,7 +98,6 @@ class TensorflowTrainer:
     tpuzone: str | None = option(None, "zone of a named TPU", identity=False)
 
     def __post_init__(self) -> None:
-        self._take_aliases()
         if self.niters < self.validatefreq:
             raise ValueError(
                 f"validatefreq = {self.validatefreq} is above niters = {self.niters}: nothing would be kept"
@@ -139,15 +134,6 @@ class TensorflowTrainer:
         if self.tpuname and self.tpuname != "local" and not self.tpuzone:
             raise ValueError("a named TPU needs tpuzone")
 
-    def _take_aliases(self) -> None:
-        """Other names become the usual ones, so that a run has one id whatever its options were called."""
-        if self.max_epochs is not None:
-            object.__setattr__(self, "niters", self.max_epochs)
-        if self.steps_per_epoch is not None:
-            object.__setattr__(self, "itersize", self.steps_per_epoch * self.batch)
-        for name in ("max_epochs", "steps_per_epoch"):
-            object.__setattr__(self, name, None)
-
     def _check_groups(self) -> None:
         if self.groups and (self.bertlr, self.lr) != (BERTLR, LR):
             raise ValueError("give either `groups` or `bertlr` and `lr`: they say the same thing twice")
@@ -183,7 +169,7 @@ class TensorflowTrainer:
         """The groups of each task in a step."""
         return {TRAIN: self.batch}
 
-    def shares(self, step: int) -> dict[str, Share]:
+    def task_groups_and_weights(self, step: int) -> dict[str, Share]:
         """The groups and the weight of each task at a global step."""
         return {task: Share(groups, 1.0) for task, groups in self.batches.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,23 @@ TRAIN = "train"  # the only training set of one task
 
 
 class Share(NamedTuple):
-    """A task's part in a step: the number of its groups on all devices together, and its weight; float32 scalars."""
+    """A task's part in a step: the number of its groups on all devices together, and its weight."""
 
-    groups: Any
-    weight: Any
+    groups: int
+    weight: float
+
+
+class StepInputs(NamedTuple):
+    """What an optimizer step is given beside its batches: its global number, int32; by task the number of its groups on
+    all devices together, float32; the factors of all terms that are minimised, float32 [T]; and of each optimizer group
+    its learning rate, float32 [G], and whether it is trained, bool [G].
+    """
+
+    number: Any
+    groups: Mapping[str, Any]
+    weights: Any
+    rates: Any
+    active: Any
 
 
 @dataclass(frozen=True)
@@ -59,31 +72,40 @@ class State:
     """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
 
     `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`, `sums` what else is logged
-    of them, by kind and name; `unusable` counts the steps in a row, up to the last, that `on_nan: skip` has left out;
-    `seconds` counts training steps only, not validation; `validated` is the last iteration whose validation is
-    complete, -1 before the first; `listeners` holds what each of them knows.
+    of them, by kind and name, and `measured` the sum and the count of what hooks measured; `unusable` counts the steps
+    in a row, up to the last, that `on_nan: skip` has left out; `seconds` counts training steps only, not validation;
+    `validated` is the last iteration whose validation is complete, -1 before the first; `listeners` holds what each of
+    them knows.
     """
 
     step: int = 0
     loss_sum: float = 0.0
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
+    measured: dict[str, list[float]] = field(default_factory=dict)
     skipped: int = 0
     unusable: int = 0
     seconds: float = 0.0
     validated: int = -1
     listeners: dict[str, Any] = field(default_factory=dict)
 
-    def count(self, loss: float, told: Mapping[str, Mapping[str, float]]) -> None:
-        """Add up what is logged of a step."""
+    def count(
+        self, loss: float, logged: Mapping[str, Mapping[str, float]], measured: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Add up what is logged of a step; `measured` has sums and counts."""
         self.loss_sum += loss
-        for kind, values in told.items():
+        for kind, values in logged.items():
             sums = self.sums.setdefault(kind, dict.fromkeys(values, 0.0))
             for name, value in values.items():
                 sums[name] += value
+        for name, pair in measured.items():
+            before = self.measured.get(name, (0.0, 0.0))
+            self.measured[name] = [old + new for old, new in zip(before, pair, strict=True)]
 
     def means(self, taken: int) -> dict[str, Any]:
         """The means over the `taken` steps that were counted, None where there are none; then counting starts anew."""
-        loss, sums = self.loss_sum, self.sums
-        self.loss_sum, self.sums = 0.0, {}
-        means = {kind: {name: value / taken for name, value in values.items()} for kind, values in sums.items()}
+        loss, sums, measured = self.loss_sum, self.sums, self.measured
+        self.loss_sum, self.sums, self.measured = 0.0, {}, {}
+        means: dict[str, Any] = {kind: {name: v / taken for name, v in values.items()} for kind, values in sums.items()}
+        if measured:
+            means["measures"] = {name: total / count if count else None for name, (total, count) in measured.items()}
         return {"loss": loss / taken if taken else None, **means}

@@ -85,10 +85,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: Path, run_id: str, variables: Mapping[str, Any], states: Sequence[Any], keep: int = 2
+        self,
+        directory: Path,
+        run_id: str,
+        variables: Mapping[str, Any],
+        states: Sequence[Any],
+        keep: int = 2,
+        hooks: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory, self.run_id, self.keep = directory, run_id, keep
-        self._model, self._states = _bag(variables), list(states)
+        self._model, self._states, self._hooks = _bag(variables), list(states), dict(hooks or {})
         self._broken: set[str] = set()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
@@ -103,7 +109,8 @@ class Checkpoints:
         name = checkpoint_name(iteration) + (f"-step-{state.step:06d}" if between else "")
         content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
         text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
-        snapshot = self._saver(_snapshot(self._model), map(_snapshot, self._states))
+        hooks = {name: _snapshot(hook) for name, hook in self._hooks.items()}
+        snapshot = self._saver(_snapshot(self._model), map(_snapshot, self._states), hooks)
         self._writing = self._thread.submit(self._write, name, snapshot, text)
 
     def wait(self) -> None:
@@ -133,8 +140,9 @@ class Checkpoints:
             self._thread.shutdown()
 
     @staticmethod
-    def _saver(model: Any, states: Iterable[Any]) -> Any:
-        return tf.train.Checkpoint(model=model, optimizers=list(states))
+    def _saver(model: Any, states: Iterable[Any], hooks: Mapping[str, Any]) -> Any:
+        others = {"hooks": dict(hooks)} if hooks else {}
+        return tf.train.Checkpoint(model=model, optimizers=list(states), **others)
 
     def _write(self, name: str, snapshot: Any, text: str) -> None:
         """Write a checkpoint, then remove all but the newest."""
@@ -192,7 +200,7 @@ class Checkpoints:
         if content.pop("sha256") != _checksum(content):
             raise ValueError("state.json is damaged")
         del content["schema_version"], content["run_id"]
-        self._saver(self._model, self._states).read(str(directory / "ckpt")).assert_consumed()
+        self._saver(self._model, self._states, self._hooks).read(str(directory / "ckpt")).assert_consumed()
         return State(**content)
 
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rankcli.backend import tf
 from rankcli.encoders.dropout import Dropout
-from rankcli.hooks.base import Penalty
+from rankcli.hooks.base import Hook
 from rankcli.rerankers.base import Reranker
-from rankcli.shapes import Batch
-from rankcli.training.base import Share
+from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.training.base import StepInputs
 from rankcli.training.objective import Objective
 
 Batches = Mapping[str, Batch]
-Part = Callable[[Batches, Any], tuple[Any, list[Any]]]
+
+
+class Sums(NamedTuple):
+    """What is added up over micro-batches and devices: `values` [1 + T], what is minimised and its terms, without their
+    weights; the gradients; and what hooks `measured` [M, 2].
+    """
+
+    values: Any
+    gradients: list[Any]
+    measured: Any
+
+
+Outcome = tuple[Sums, Mapping[str, Outputs]]
+Part = Callable[[Batches, Any], Outcome]
 
 
 def gradients_of(
@@ -25,30 +39,34 @@ def gradients_of(
     variables: Sequence[Any],
     batches: Batches,
     dropout: Dropout | None,
-    shares: Mapping[str, Share],
+    inputs: StepInputs,
+    step: StepContext,
     scale: Any = None,
-) -> tuple[Any, list[Any]]:
-    """This replica's share of what is minimised, in front of those of its terms [1 + T], and its gradients.
+) -> Outcome:
+    """This replica's share of the sums of a step, and the outputs of its batches.
 
     Gradients are dense, those of the weighted sum times `scale`; None for a variable that does not influence it.
     """
     with tf.GradientTape() as tape:
-        terms = list(objective(reranker, batches, dropout, shares).values())
-        value = _sum([term.weight * term.value for term in terms])
+        terms, outputs = objective(reranker, batches, dropout, inputs.groups, step)
+        value = _sum([inputs.weights[n] * term for n, term in enumerate(terms)])
         scaled = value if scale is None else value * scale
     gradients = [dense(gradient) for gradient in tape.gradient(scaled, variables)]
-    return tf.stack([value, *(term.value for term in terms)]), gradients
+    return Sums(tf.stack([value, *terms]), gradients, objective.measured(batches, outputs, step)), outputs
 
 
 def with_penalties(
-    penalties: Sequence[Penalty], variables: Mapping[str, Any], values: Any, gradients: Sequence[Any]
+    hooks: Sequence[Hook], weights: Any, variables: Mapping[str, Any], values: Any, gradients: Sequence[Any]
 ) -> tuple[Any, list[Any]]:
-    """`values` [1 + T] and the gradients of `variables`, both with those of the penalties added."""
-    if not penalties:
+    """`values` [1 + T] and the gradients of `variables`, both with those of the hooks' penalties added.
+
+    `weights` [T + P] has the factors of the penalties behind those of the other terms.
+    """
+    if not hooks:
         return values, list(gradients)
     with tf.GradientTape() as tape:
-        found = [penalty.function([variables[path] for path in penalty.paths]) for penalty in penalties]
-        total = _sum([penalty.weight * value for penalty, value in zip(penalties, found, strict=True)])
+        found = [hook.penalty(variables) for hook in hooks]
+        total = _sum([weights[n - len(hooks)] * value for n, value in enumerate(found)])
     added = tape.gradient(total, list(variables.values()))
     gradients = [old if new is None else old + new for old, new in zip(gradients, added, strict=True)]
     return tf.concat([[values[0] + total], values[1:], tf.stack(found)], axis=0), gradients
@@ -65,22 +83,37 @@ def dense(gradient: Any) -> Any:
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
 
 
-def accumulated(
-    part: Part, variables: Sequence[Any], terms: int, batches: Batches, count: int
-) -> tuple[Any, list[Any]]:
-    """The sums of what `part(batches, n)` returns over `count` micro-batches, stacked along a new first axis.
+def accumulated(part: Part, zeros: Sums, kept: Sequence[str], batches: Batches, count: int) -> tuple[Sums, Any]:
+    """The sums of what `part(batches, n)` returns over `count` micro-batches, stacked along a new first axis; and the
+    scores of the tasks `kept`, stacked likewise.
 
     A loop of the graph with one iteration at a time: unrolled, TensorFlow would run the forward passes of several
     micro-batches at once, and keep the activations of all of them.
     """
 
-    def add(n: Any, value: Any, sums: list[Any]) -> tuple[Any, Any, list[Any]]:
-        more, gradients = part(tf.nest.map_structure(lambda leaf: leaf[n], batches), n)
-        return n + 1, value + more, [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+    def add(n: Any, sums: Sums, scores: dict[str, Any]) -> tuple[Any, Sums, dict[str, Any]]:
+        more, outputs = part(tf.nest.map_structure(lambda leaf: leaf[n], batches), n)
+        scores = {task: array.write(n, outputs[task].scores) for task, array in scores.items()}
+        return n + 1, tf.nest.map_structure(operator.add, sums, more), scores
 
-    start = (tf.constant(0), tf.zeros([1 + terms]), [tf.zeros(variable.shape) for variable in variables])
+    start = (tf.constant(0), zeros, {task: tf.TensorArray(tf.float32, count) for task in kept})
     loop = tf.while_loop(lambda n, *_: n < count, add, start, parallel_iterations=1, maximum_iterations=count)
-    return loop[1], loop[2]
+    return loop[1], {task: array.stack() for task, array in loop[2].items()}
+
+
+def joined(batches: Batches, scores: Mapping[str, Any]) -> tuple[Batches, dict[str, Outputs]]:
+    """Micro-batches stacked along a first axis as one batch per task, without fields; and their scores as outputs."""
+    made = {task: _joined(batches[task]) for task in scores}
+    return made, {task: Outputs(_flat(values)) for task, values in scores.items()}
+
+
+def _joined(batch: Batch) -> Batch:
+    columns = {name: _flat(column) for name, column in batch.columns.items()}
+    return Batch(_flat(batch.labels), _flat(batch.doc_mask), columns, {})
+
+
+def _flat(leaf: Any) -> Any:
+    return tf.reshape(leaf, tf.concat([[-1], tf.shape(leaf)[2:]], axis=0))
 
 
 def stacked(batches: Sequence[Batches], count: int) -> list[Batches]:

@@ -1,43 +1,40 @@
-"""The hooks of a run, built and sorted by what they do."""
+"""The hooks of a run, built, and what they add to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rankcli.config.registry import LOSSES
-from rankcli.hooks.base import GradientHook, HookContext, Penalty, ScoreLoss
-from rankcli.shapes import OutputType
+from rankcli.config.registry import HOOKS, LOSSES
+from rankcli.errors import ConfigError
+from rankcli.hooks.base import Hook, HookContext
+from rankcli.schedules.ramp import unreached
 from rankcli.training.base import TRAIN
 from rankcli.training.groups import Group
-from rankcli.training.objective import Objective
+from rankcli.training.objective import Objective, numbered
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """Further losses, penalties and changes of gradients, each kind in the order of the config."""
-
-    output_type: OutputType
-    losses: tuple[ScoreLoss, ...]
-    penalties: tuple[Penalty, ...]
-    gradients: tuple[GradientHook, ...]
-
-    def objective(self, losses: Mapping[str, Any]) -> Objective:
-        """What is minimised: each task's own loss (options), and the further ones on the same scores."""
-        tasks = {}
-        for task, options in losses.items():
-            name = LOSSES.name_of(options) if task == TRAIN else "loss"
-            tasks[task] = (ScoreLoss(name, 1.0, options.build(self.output_type)), *self.losses)
-        return Objective(tasks)
-
-
-def build_hooks(options: Sequence[Any], groups: Sequence[Group], output_type: OutputType) -> Hooks:
-    """Build the hooks over the variables of `groups`; ConfigError where a `part` matches none of them."""
+def build_hooks(options: Sequence[Any], groups: Sequence[Group], niters: int) -> list[Hook]:
+    """Build the hooks over the variables of `groups`; ConfigError where a `part` matches none of them, or a weight does
+    not get to its end in `niters` iterations.
+    """
     variables = {path: variable for group in groups for path, variable in group.variables.items()}
-    context = HookContext(variables, {group.name: tuple(group.variables) for group in groups}, output_type)
-    built = [hook.build(context) for hook in options]
-    losses = tuple(hook for hook in built if isinstance(hook, ScoreLoss))
-    penalties = tuple(hook for hook in built if isinstance(hook, Penalty))
-    others = tuple(hook for hook in built if not isinstance(hook, (ScoreLoss, Penalty)))
-    return Hooks(output_type, losses, penalties, others)
+    context = HookContext(variables, {group.name: tuple(group.variables) for group in groups})
+    hooks: list[Hook] = [each.build(context) for each in options]
+    for n, (each, hook) in enumerate(zip(options, hooks, strict=True)):
+        hook.name = hook.name or HOOKS.name_of(each)
+        if why := unreached(hook.weight, niters):
+            raise ConfigError(why, where=f"trainer.hooks.{n}.weight")
+    return hooks
+
+
+def states_of(hooks: Sequence[Hook]) -> dict[str, Any]:
+    """The states of the hooks that have one, by the hooks' names."""
+    names = numbered([hook.name for hook in hooks])
+    return {name: hook.state for name, hook in zip(names, hooks, strict=True) if hook.state is not None}
+
+
+def objective_of(losses: Mapping[str, Any], hooks: Sequence[Hook]) -> Objective:
+    """What is minimised: the loss (options) of each task, and what hooks add."""
+    names = {task: LOSSES.name_of(options) if task == TRAIN else "loss" for task, options in losses.items()}
+    return Objective({task: (names[task], options.build()) for task, options in losses.items()}, hooks)

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from rankcli.backend import tf
-from rankcli.config.schema import output_type
 from rankcli.log import say
 from rankcli.rerankers.base import Reranker, RerankerContext
-from rankcli.training.base import TrainerContext
+from rankcli.training.base import StepInputs, TrainerContext
 from rankcli.training.gradients import Batches, by_replica, stacked
 from rankcli.training.groups import groups_for, trained
-from rankcli.training.hooks import build_hooks
+from rankcli.training.hooks import build_hooks, objective_of, states_of
 from rankcli.training.loss_scale import LossScale
-from rankcli.training.rates import Rates
+from rankcli.training.rates import Rates, Weights
 from rankcli.training.settings import Settings
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import per_replica
@@ -24,6 +23,8 @@ from rankcli.training.strategy import per_replica
 
 class Learner:
     """A reranker, the optimizers of its groups that are not frozen, their learning rates, and the training step.
+
+    `hook_states` are those of the hooks that have one, by name.
 
     It is made in the scope of `strategy`, on whose devices all of it lies.
     """
@@ -39,38 +40,38 @@ class Learner:
             self._groups = trained(groups_for(self.reranker.variables, options))
             self._optimizers = {group.name: options.optimizer.build(group.members) for group in self._groups}
             self.scale = LossScale() if options.dtype == "float16" else None
-            hooks = build_hooks(options.hooks, self._groups, output_type(ctx.reranker))
+            hooks = build_hooks(options.hooks, self._groups, options.niters)
+        self.hook_states = states_of(hooks)
         self.rates = Rates(self._groups, options)
         self.step = TrainingStep(
             strategy,
             self.reranker,
-            hooks.objective(options.losses()),
+            objective_of(options.losses(), hooks),
             self._optimizers,
             options.seed,
             accumulate=options.accumulate,
             scale=self.scale,
-            penalties=hooks.penalties,
-            hooks=hooks.gradients,
+            hooks=hooks,
         )
+        self.weights = Weights(self.step.weights, options)
 
     def train(self, batches: Sequence[Batches], first: int, replicas: int) -> list[dict[str, Any]]:
         """What the optimizer steps from `first` on give: on a batch per step, replica of this host and micro-batch."""
         batches = stacked(batches, self._options.accumulate)
         steps = range(first, first + len(batches) // replicas)
-        given = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._given, steps))
+        inputs = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._inputs, steps))
         if self._options.steps_per_execution == 1:
-            given = tf.nest.map_structure(lambda value: tf.constant(value[0]), given)
-            return [self.step(per_replica(self._strategy, batches), *given)]
+            inputs = tf.nest.map_structure(lambda value: tf.constant(value[0]), inputs)
+            return [self.step(per_replica(self._strategy, batches), inputs)]
         stacks = per_replica(self._strategy, by_replica(batches, replicas))
-        return self.step.several(stacks, *tf.nest.map_structure(tf.constant, given))
+        return self.step.several(stacks, tf.nest.map_structure(tf.constant, inputs))
 
-    def _given(self, step: int) -> Any:
-        """What a step is given beside its batch: its number, the shares of the tasks, and of every group its learning
-        rate and whether it is trained.
-        """
-        shares = tf.nest.map_structure(np.float32, self._options.shares(step))
-        rates, active = self.rates(step), self.rates.active(step)
-        return np.int32(step), shares, np.array(list(rates.values()), np.float32), np.array(active)
+    def _inputs(self, step: int) -> StepInputs:
+        """What a step is given beside its batches."""
+        tasks = self._options.task_groups_and_weights(step)
+        groups = {task: np.float32(each.groups) for task, each in tasks.items()}
+        rates = np.array(list(self.rates(step).values()), np.float32)
+        return StepInputs(np.int32(step), groups, self.weights(step), rates, np.array(self.rates.active(step)))
 
     @property
     def states(self) -> list[Any]:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rankcli.config.schema import output_type
+from rankcli.config.schema import is_listwise
 from rankcli.errors import Interrupted, TrainingError
+from rankcli.extractors.base import Extractor
 from rankcli.listeners.base import DEV, Moment
 from rankcli.listeners.team import Listeners, entry_of
 from rankcli.log import Progress, say
+from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import load_reranker
 from rankcli.training.base import State, TrainerContext
 from rankcli.training.checkpoint import Checkpoints, checkpoint_name
@@ -39,7 +41,7 @@ class Loop:
 
     def __init__(self, options: Settings, ctx: TrainerContext) -> None:
         self.options, self.ctx, self.meter = options, ctx, Meter()
-        self.team = Listeners(options, ctx.dev, ctx.out, sampler=ctx.sampler, output_type=output_type(ctx.reranker))
+        self.team = Listeners(options, ctx.dev, ctx.out, sampler=ctx.sampler)
         self.stopped = ""  # why training was stopped before its last step
         self.team.before_initialisation()
         self.strategy = open_devices(options)
@@ -52,8 +54,9 @@ class Loop:
             self.learner.reranker.variables,
             self.learner.states,
             options.keep,
+            self.learner.hook_states,
         )
-        self.predictor = Predictor(self.strategy, self.learner.reranker, ctx.extractor, options.evalbatch)
+        self.predictor = self._predictor(self.learner.reranker, ctx.extractor)
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop(self.hosts.max_over_hosts)
         self.access = TrainingHandle(
@@ -124,7 +127,11 @@ class Loop:
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
             reranker.freeze()
-        return Predictor(self.strategy, reranker, extractor, self.options.evalbatch)
+        return self._predictor(reranker, extractor)
+
+    def _predictor(self, reranker: Reranker, extractor: Extractor) -> Predictor:
+        whole_groups = is_listwise(self.ctx.reranker)
+        return Predictor(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
 
     def outcome(self, state: State) -> dict[str, Any]:
         """What result.json says of a training that is over: the weights there are, why it stopped if it stopped early,
@@ -154,6 +161,7 @@ class Loop:
         started = time.monotonic()
         for done in self.learner.train(batches, state.step, self.hosts.replicas):
             self._note(done, state)
+            self.team.end_step(self._now(state), done)
         rates = self.learner.rates(state.step - 1).values()
         state.seconds += time.monotonic() - started
         return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates)}
@@ -162,7 +170,9 @@ class Loop:
         """Count a step; one that was not finite is left out where a lower loss scale may still help."""
         if done["finite"]:
             norms = dict(zip(self.learner.rates.starts, done["grad_norm"].numpy().tolist(), strict=True))
-            state.count(float(done["loss"]), {**self.learner.step.told(done), "grad_norm": norms})
+            step = self.learner.step
+            logged = {**step.losses_of(done), "grad_norm": norms}
+            state.count(float(done["loss"]), logged, step.measures_of(done))
             state.unusable = 0
         else:
             if not (self.learner.scale and done["scale"] > 1):

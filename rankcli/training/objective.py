@@ -3,57 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from rankcli.backend import tf
 from rankcli.encoders.dropout import Dropout
-from rankcli.hooks.base import ScoreLoss
+from rankcli.errors import TrainingError
+from rankcli.hooks.base import Hook, has
+from rankcli.losses.base import Loss
 from rankcli.rerankers.base import Reranker
-from rankcli.shapes import Batch
-from rankcli.training.base import TRAIN, Share
+from rankcli.schedules.ramp import Ramp
+from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.training.base import TRAIN
 
 OTHER_TASKS = 1 << 20  # dropout keys of further tasks are apart from those of layers
 
 
-class Term(NamedTuple):
-    """A part of what is minimised, and its factor."""
-
-    value: Any
-    weight: Any
-
-
 class Objective:
-    """The losses of every task, by name: `NAME/LOSS`, of a single task `LOSS` alone."""
+    """The loss of every task, with its name, and those that hooks add to it.
 
-    def __init__(self, tasks: Mapping[str, Sequence[ScoreLoss]]) -> None:
-        self.tasks = {task: dict(zip(_names(task, losses), losses, strict=True)) for task, losses in tasks.items()}
+    `names` are those of the terms: `NAME/LOSS`, of a single task `LOSS` alone. `weights` has the task of each term and
+    its factor within the task. `measures` are the names of what hooks measure of the tasks.
+    """
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the terms, in their order."""
-        return tuple(name for losses in self.tasks.values() for name in losses)
+    def __init__(self, losses: Mapping[str, tuple[str, Loss]], hooks: Sequence[Hook] = ()) -> None:
+        adding = [hook for hook in hooks if has(hook, "loss")]
+        self._measuring = [hook for hook in hooks if has(hook, "measure")]
+        self._losses = {task: (loss, *(hook.loss for hook in adding)) for task, (_, loss) in losses.items()}
+        self.names: list[str] = []
+        self.weights: list[tuple[str, float | Ramp]] = []
+        self.measures: list[str] = []
+        for task, (name, _) in losses.items():
+            self.names += numbered([_named(task, name), *(_named(task, hook.name) for hook in adding)])
+            self.weights += [(task, 1.0), *((task, hook.weight) for hook in adding)]
+            self.measures += [_named(task, name) for hook in self._measuring for name in hook.measures]
 
     def __call__(
         self,
         reranker: Reranker,
         batches: Mapping[str, Batch],
         dropout: Dropout | None,
-        shares: Mapping[str, Share],
-    ) -> dict[str, Term]:
-        """The terms of one batch per task, one device's share of each: their sum over all of them is the mean."""
-        terms = {}
-        for number, (task, losses) in enumerate(self.tasks.items()):
-            batch, share = batches[task], shares[task]
+        groups: Mapping[str, Any],
+        step: StepContext,
+    ) -> tuple[list[Any], dict[str, Outputs]]:
+        """The terms of one batch per task, one device's share of each, and what the reranker gives for the batches.
+
+        `groups` counts the groups of each task on all devices together: the sum of a term over them is the mean.
+        """
+        terms, outputs = [], {}
+        for number, (task, losses) in enumerate(self._losses.items()):
             own = dropout.fold(OTHER_TASKS + number) if dropout is not None and number else dropout
-            scores = reranker.scores(batch, own)
-            for name, loss in losses.items():
-                value = tf.reduce_sum(loss.function(batch, scores)) / share.groups
-                terms[name] = Term(value, share.weight * loss.weight)
-        return terms
+            outputs[task] = reranker(batches[task], own)
+            terms += [tf.reduce_sum(loss(batches[task], outputs[task], step)) / groups[task] for loss in losses]
+        return terms, outputs
+
+    def measured(self, batches: Mapping[str, Batch], outputs: Mapping[str, Outputs], step: StepContext) -> Any:
+        """The sum and the count of each of `measures`, float32 [M, 2]."""
+        pairs = [
+            pair
+            for task in outputs
+            for hook in self._measuring
+            for pair in ordered(hook, hook.measure(batches[task], outputs[task], step), hook.measures)
+        ]
+        return tf.stack([tf.stack(pair) for pair in pairs]) if pairs else tf.zeros([0, 2])
 
 
-def _names(task: str, losses: Sequence[ScoreLoss]) -> list[str]:
-    return numbered([loss.name if task == TRAIN else f"{task}/{loss.name}" for loss in losses])
+def ordered(hook: Hook, found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """The values that a hook returned in the order of the names it declares; TrainingError where names differ."""
+    if set(found) != set(names):
+        raise TrainingError(f"hook {hook.name!r} logs {sorted(found)}, but declares {sorted(names)}")
+    return [found[name] for name in names]
+
+
+def _named(task: str, name: str) -> str:
+    return name if task == TRAIN else f"{task}/{name}"
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -9,14 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from rankcli.backend import tf
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor
 from rankcli.log import Progress
 from rankcli.records.interleave import Part, Records, read_examples
 from rankcli.records.reader import Rows, prediction_batches
 from rankcli.rerankers.base import Reranker
-from rankcli.shapes import Batch, Example, Floats
+from rankcli.shapes import Batch, Example
 from rankcli.training.hosts import Hosts
 from rankcli.training.step import Step, prediction_step
 from rankcli.training.strategy import is_static, per_replica
@@ -25,12 +25,20 @@ IN_FLIGHT = 2  # batches that a replica computes at once; a third gained nothing
 EVALBATCH = 64  # pairs per step when evalbatch is 0: larger batches gained nothing on a CPU
 
 
-class Predictor:
-    """Scores a cache with a reranker; its compiled step is kept from one call to the next."""
+Scored = list[list[float]]  # of a replica's groups, [B][K]
 
-    def __init__(self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0) -> None:
+
+class Predictor:
+    """Scores a cache with a reranker; its compiled step is kept from one call to the next.
+
+    A reranker that looks at the documents of a query together needs `whole_groups`.
+    """
+
+    def __init__(
+        self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0, whole_groups: bool = False
+    ) -> None:
         self.strategy, self.extractor, self.hosts = strategy, extractor, Hosts(strategy)
-        replicas = strategy.num_replicas_in_sync
+        self._whole_groups, replicas = whole_groups, strategy.num_replicas_in_sync
         wanted = evalbatch or EVALBATCH
         self.evalbatch = -(-wanted // replicas) * replicas
         self._step: Step = prediction_step(strategy, reranker)
@@ -66,24 +74,25 @@ class Predictor:
             evalbatch=self.evalbatch // self.hosts.count,
             replicas=self.hosts.replicas,
             static=is_static(self.strategy),
+            whole_groups=self._whole_groups,
         )
         with closing(batches), closing(self._overlapped(batches)) as computed:
-            for scores, ids in computed:
-                for values, pairs in zip(scores, ids, strict=True):
-                    for (qid, docid), score in zip(pairs, values[: len(pairs)].tolist(), strict=True):
-                        found.setdefault(qid, {})[docid] = score
-                yield sum(map(len, ids))
+            for scores, rows in computed:
+                groups = itertools.chain.from_iterable(map(zip, rows, scores))
+                for (qid, docids), values in groups:
+                    found.setdefault(qid, {}).update(zip(docids, values, strict=False))  # what is behind only pads
+                yield sum(len(docids) for part in rows for _, docids in part)
 
     def _overlapped(
         self, batches: Iterator[tuple[list[Batch], Rows]]
-    ) -> Generator[tuple[list[Floats], Rows], None, None]:
+    ) -> Generator[tuple[list[Scored], Rows], None, None]:
         """What `batches` score per replica, in their order. A single replica computes several at once: what one of them
         leaves idle, between its operations and at their ends, the others use.
         """
         if self.strategy.num_replicas_in_sync > 1:
             yield from ((self._compute(batch), ids) for batch, ids in batches)
             return
-        pending: deque[tuple[Future[list[Floats]], Rows]] = deque()
+        pending: deque[tuple[Future[list[Scored]], Rows]] = deque()
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             for batch, ids in batches:
                 pending.append((pool.submit(self._compute, batch), ids))
@@ -93,8 +102,8 @@ class Predictor:
             for future, done in pending:
                 yield future.result(), done
 
-    def _compute(self, batch: list[Batch]) -> list[Floats]:
-        return [tf.reshape(scores, [-1]).numpy() for scores in self._step(per_replica(self.strategy, batch))]
+    def _compute(self, batch: list[Batch]) -> list[Scored]:
+        return [scores.numpy().tolist() for scores in self._step(per_replica(self.strategy, batch))]
 
     def _in_step(self, counts: Iterator[int]) -> Iterator[int]:
         """`counts`, and then 0 for as long as another host has more."""

@@ -1,9 +1,14 @@
-"""How fast each optimizer group learns at a step."""
+"""What the host computes for a step: learning rates of optimizer groups, and factors of what is minimised."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from rankcli.schedules.ramp import Ramp, weight_at
 from rankcli.training.groups import Group
 from rankcli.training.settings import Settings
 
@@ -25,3 +30,22 @@ class Rates:
     def active(self, step: int) -> list[bool]:
         """Which groups train at a global step."""
         return [step >= start for start in self.starts.values()]
+
+
+class Weights:
+    """The factors of the terms that are minimised: a task's own times that of the term, a number or a ramp.
+
+    `terms` names the task of each; one of no task, a penalty, has its own factor alone.
+    """
+
+    def __init__(self, terms: Sequence[tuple[str, float | Ramp]], options: Settings) -> None:
+        self._terms, self._options = terms, options
+
+    def __call__(self, step: int) -> npt.NDArray[np.float32]:
+        """The factors at a global step, [T]."""
+        iterations = step / self._options.steps_per_iter
+        tasks = {task: each.weight for task, each in self._options.task_groups_and_weights(step).items()}
+        factors: list[Any] = [
+            np.float32(tasks.get(task, 1.0)) * np.float32(weight_at(weight, iterations)) for task, weight in self._terms
+        ]
+        return np.array(factors, np.float32)

@@ -116,7 +116,7 @@ class Settings(Protocol):
     def batches(self) -> Mapping[str, int]:
         """The groups of each task in a step."""
 
-    def shares(self, step: int) -> Mapping[str, Share]:
+    def task_groups_and_weights(self, step: int) -> Mapping[str, Share]:
         """The groups and the weight of each task at a global step."""
 
     def losses(self) -> Mapping[str, Any]:

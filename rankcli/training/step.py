@@ -9,13 +9,15 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
-from rankcli.hooks.base import GradientHook, Gradients, Penalty
+from rankcli.hooks.base import Gradients, Hook, has
 from rankcli.optimizers.base import Optimizer
 from rankcli.rerankers.base import Reranker
-from rankcli.training.base import Share
-from rankcli.training.gradients import Batches, accumulated, gradients_of, with_penalties
+from rankcli.schedules.ramp import Ramp
+from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.training.base import StepInputs
+from rankcli.training.gradients import Batches, Outcome, Sums, accumulated, gradients_of, joined, with_penalties
 from rankcli.training.loss_scale import LossScale
-from rankcli.training.objective import Objective, numbered
+from rankcli.training.objective import Objective, numbered, ordered
 from rankcli.training.strategy import Traced
 
 Step = Callable[..., Any]
@@ -25,8 +27,8 @@ class TrainingStep:
     """One optimizer step over all replicas, as a compiled function; see `__call__`.
 
     Gradients are summed over replicas once. Then come, once too, the penalties on variables, and the changes of
-    gradients in their order. Where a gradient, or the loss, is not finite, no variable and no slot of any group
-    changes, on any replica.
+    gradients in the order of the hooks; at last hooks may change their state. Where a gradient, or the loss, is not
+    finite, no variable, no slot of any group and no state changes, on any replica.
     """
 
     def __init__(
@@ -39,125 +41,156 @@ class TrainingStep:
         *,
         accumulate: int = 1,
         scale: LossScale | None = None,
-        penalties: Sequence[Penalty] = (),
-        hooks: Sequence[GradientHook] = (),
+        hooks: Sequence[Hook] = (),
     ) -> None:
         self._strategy, self._reranker, self._objective, self._seed = strategy, reranker, objective, seed
-        self._accumulate, self._scale, self._penalties, self._hooks = accumulate, scale, penalties, hooks
+        self._accumulate, self._scale = accumulate, scale
+        kinds = ("penalty", "gradients", "after")
+        self._penalties, self._changing, self._learning = ([h for h in hooks if has(h, kind)] for kind in kinds)
         self._optimizers = list(optimizers.values())
         self._groups = {name: tuple(optimizer.members) for name, optimizer in optimizers.items()}
         members = {path: member for optimizer in self._optimizers for path, member in optimizer.members.items()}
         self._variables = {path: member.variable for path, member in members.items()}
-        self.terms = numbered([*objective.names, *(penalty.name for penalty in penalties)])
-        self.measures = numbered([name for hook in hooks for name in hook.measures])
+        self.terms = numbered([*objective.names, *(hook.name for hook in self._penalties)])
+        self.measures = numbered([*objective.measures, *(name for hook in self._changing for name in hook.notes)])
         self._compiled, self._loop = Traced(strategy, self._on_all), Traced(strategy, self._in_turn)
 
-    def __call__(
-        self, batches: Any, number: Any, shares: Mapping[str, Share], rates: Any, active: Any
-    ) -> dict[str, Any]:
-        """Step `number` on one batch (or stack of micro-batches) of every task per replica.
+    @property
+    def weights(self) -> list[tuple[str, float | Ramp]]:
+        """The task of each term, empty for a penalty, and its factor within the task."""
+        return [*self._objective.weights, *(("", hook.weight) for hook in self._penalties)]
 
-        `rates` and `active` are the learning rate of each group, float32 [G], and whether it is trained, bool [G].
+    def __call__(self, batches: Any, inputs: StepInputs) -> dict[str, Any]:
+        """One step on one batch (or stack of micro-batches) of every task per replica.
+
         Returns scalars `loss` (what was minimised, not scaled), `finite` (whether the update was made) and, with a
         loss scale, the `scale` that was used; `losses` [T], the `terms` without their weights; `grad_norm` [G], the
-        norm of each group's gradient before any hook; and what hooks measured, by `measures`.
+        norm of each group's gradient before any hook; and `measures` [M, 2], sums and counts of what hooks measured.
         """
-        return self._compiled(batches, number, shares, rates, active)  # type: ignore[no-any-return]
+        return self._compiled(batches, inputs)  # type: ignore[no-any-return]
 
-    def several(
-        self, batches: Any, numbers: Any, shares: Mapping[str, Share], rates: Any, active: Any
-    ) -> list[dict[str, Any]]:
+    def several(self, batches: Any, inputs: StepInputs) -> list[dict[str, Any]]:
         """Steps one after the other in one call: everything as in `__call__`, with a new first axis."""
-        done = self._loop(batches, numbers, shares, rates, active)
-        return [{name: value[n] for name, value in done.items()} for n in range(len(numbers))]
+        done = self._loop(batches, inputs)
+        return [{name: value[n] for name, value in done.items()} for n in range(len(inputs.number))]
 
-    def told(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        """What there is to log of a step beside its loss: its terms, if there are several, and what hooks measured."""
-        names = {"losses": self.terms if len(self.terms) > 1 else (), "measures": self.measures}
-        return {
-            kind: dict(zip(found, done[kind].numpy().tolist(), strict=True)) for kind, found in names.items() if found
-        }
+    def losses_of(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+        """The terms to log of a step beside its loss, under `losses`; none where there is only one."""
+        if len(self.terms) == 1:
+            return {}
+        return {"losses": dict(zip(self.terms, done["losses"].numpy().tolist(), strict=True))}
 
-    def _in_turn(self, batches: Any, *given: Any) -> dict[str, Any]:
+    def measures_of(self, done: Mapping[str, Any]) -> dict[str, list[float]]:
+        """The sum and the count of each measure of a step."""
+        return dict(zip(self.measures, done["measures"].numpy().tolist(), strict=True)) if self.measures else {}
+
+    def _in_turn(self, batches: Any, inputs: StepInputs) -> dict[str, Any]:
         """A loop of the graph over steps, one iteration at a time."""
 
         def one(n: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             at = functools.partial(tf.nest.map_structure, lambda leaf: leaf[n])
 
-            def on_replica(batches: Any, *given: Any) -> dict[str, Any]:
-                return self._on_replica(at(batches), *given)
+            def on_replica(batches: Any, inputs: StepInputs) -> dict[str, Any]:
+                return self._on_replica(at(batches), inputs)
 
-            done = self._on_all(batches, *at(given), on_replica=on_replica)
+            done = self._on_all(batches, at(inputs), on_replica=on_replica)
             return n + 1, {name: array.write(n, done[name]) for name, array in found.items()}
 
-        count = tf.shape(given[0])[0]
+        count = tf.shape(inputs.number)[0]
         kinds = {"loss": tf.float32, "losses": tf.float32, "grad_norm": tf.float32, "finite": tf.bool}
         kinds |= {"scale": tf.float32} if self._scale else {}
-        kinds |= {"measures": tf.float32} if self._hooks else {}
+        kinds |= {"measures": tf.float32} if self.measures else {}
         start = (tf.constant(0), {name: tf.TensorArray(kind, count) for name, kind in kinds.items()})
         loop = tf.while_loop(lambda n, *_: n < count, one, start, parallel_iterations=1)
         return {name: array.stack() for name, array in loop[1].items()}
 
-    def _on_all(self, batches: Any, *given: Any, on_replica: Any = None) -> dict[str, Any]:
-        results = self._strategy.run(on_replica or self._on_replica, args=(batches, *given))
+    def _on_all(self, batches: Any, inputs: StepInputs, on_replica: Any = None) -> dict[str, Any]:
+        results = self._strategy.run(on_replica or self._on_replica, args=(batches, inputs))
         return {name: self._strategy.experimental_local_results(value)[0] for name, value in results.items()}
 
-    def _on_replica(self, batches: Batches, number: Any, shares: Any, rates: Any, active: Any) -> dict[str, Any]:
+    def _on_replica(self, batches: Batches, inputs: StepInputs) -> dict[str, Any]:
         context = tf.distribute.get_replica_context()
-        values, gradients = self._backward(batches, number, context.replica_id_in_sync_group, shares)
-        values, *gradients = context.all_reduce("SUM", [values, *gradients])
+        step = StepContext(self._gather(context), inputs.number, context.replica_id_in_sync_group)
+        sums, batches, outputs = self._backward(batches, inputs, step)
+        values, gradients, measured = self._summed(context, sums)
         result = {}
         if self._scale:
             result["scale"] = tf.convert_to_tensor(self._scale.state.scale)
             gradients = [gradient / result["scale"] for gradient in gradients]
-        values, gradients = with_penalties(self._penalties, self._variables, values, gradients)
+        values, gradients = with_penalties(self._penalties, inputs.weights, self._variables, values, gradients)
         result.update(loss=values[0], losses=values[1:])
         result["grad_norm"] = tf.stack([tf.linalg.global_norm(group) for group in self._by_group(gradients)])
         result["finite"] = tf.math.is_finite(values[0]) & tf.reduce_all(tf.math.is_finite(result["grad_norm"]))
-        if self._hooks:
-            gradients, result["measures"] = self._hooked(gradients, active)
-        self._update(context, self._by_group(gradients), result["finite"], rates, active)
+        gradients, noted = self._changed(gradients, inputs.active)
+        if self.measures:
+            result["measures"] = tf.concat([measured, noted], axis=0)
+        self._update(context, self._by_group(gradients), result["finite"], inputs)
+        self._learn(context, batches, outputs, step, result["finite"])
         return result
 
+    def _gather(self, context: Any) -> Callable[[Any], Any]:
+        """`StepContext.gather` of this replica."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return StepContext().gather
+        return functools.partial(context.all_gather, axis=0)
+
+    def _summed(self, context: Any, sums: Sums) -> Sums:
+        """The sums of all replicas."""
+        measured = [sums.measured] if self._objective.measures else []
+        values, *others = context.all_reduce("SUM", [sums.values, *sums.gradients, *measured])
+        return Sums(values, others[: len(sums.gradients)], others[-1] if measured else sums.measured)
+
     def _backward(
-        self, batches: Batches, number: Any, replica: Any, shares: Mapping[str, Share]
-    ) -> tuple[Any, list[Any]]:
-        """This replica's share of the loss and its terms, and its gradients times the loss scale."""
+        self, batches: Batches, inputs: StepInputs, step: StepContext
+    ) -> tuple[Sums, Batches, Mapping[str, Outputs]]:
+        """This replica's share of the sums, its gradients times the loss scale; its batches, and the outputs for them.
+
+        Of micro-batches, batches and outputs are those that `after` of a hook sees, if one has it.
+        """
         scale = None if self._scale is None else tf.convert_to_tensor(self._scale.state.scale)
         variables = list(self._variables.values())
 
-        def part(batches: Batches, n: Any) -> tuple[Any, list[Any]]:
-            dropout = Dropout.of(self._seed, number, replica, n)
-            values, gradients = gradients_of(
-                self._objective, self._reranker, variables, batches, dropout, shares, scale
+        def part(batches: Batches, n: Any, step: StepContext) -> Outcome:
+            dropout = Dropout.of(self._seed, inputs.number, step.replica, n)
+            sums, outputs = gradients_of(
+                self._objective, self._reranker, variables, batches, dropout, inputs, step, scale
             )
-            idle = [path for path, gradient in zip(self._variables, gradients, strict=True) if gradient is None]
+            idle = [path for path, value in zip(self._variables, sums.gradients, strict=True) if value is None]
             if idle:
                 raise TrainingError(f"these variables do not influence the loss: {', '.join(idle)}")
-            return values, gradients
+            return sums, outputs
 
         if self._accumulate == 1:
-            return part(batches, 0)
-        return accumulated(part, variables, len(self._objective.names), batches, self._accumulate)
+            sums, outputs = part(batches, 0, step)
+            return sums, batches, outputs
+        alone = functools.partial(part, step=step._replace(gather=_not_gathered))
+        kept = list(batches) if self._learning else []
+        sums, scores = accumulated(alone, self._zeros(), kept, batches, self._accumulate)
+        return sums, *joined(batches, scores)
 
-    def _hooked(self, gradients: Sequence[Any], active: Any) -> tuple[list[Any], Any]:
-        """The gradients that the hooks make of these, and what they measured, float32 [M]."""
+    def _zeros(self) -> Sums:
+        gradients = [tf.zeros(variable.shape) for variable in self._variables.values()]
+        objective = self._objective
+        return Sums(tf.zeros([1 + len(objective.names)]), gradients, tf.zeros([len(objective.measures), 2]))
+
+    def _changed(self, gradients: Sequence[Any], active: Any) -> tuple[list[Any], Any]:
+        """The gradients that the hooks make of these, and what they noted, float32 [N, 2]."""
         switches = {name: active[n] for n, name in enumerate(self._groups)}
-        found = Gradients(dict(zip(self._variables, gradients, strict=True)), self._groups, switches)
-        measured: list[Any] = []
-        for hook in self._hooks:
-            found, values = hook(found)
-            measured += values
-        return [found.values[path] for path in self._variables], tf.stack(measured) if measured else tf.zeros([0])
+        found, noted = dict(zip(self._variables, gradients, strict=True)), list[Any]()
+        for hook in self._changing:
+            changed = hook.gradients(Gradients(found, self._groups, switches))
+            found = dict(changed.values)
+            noted += [tf.stack([value, 1.0]) for value in ordered(hook, changed.noted, hook.notes)]
+        return [found[path] for path in self._variables], tf.stack(noted) if noted else tf.zeros([0, 2])
 
     def _by_group(self, gradients: Sequence[Any]) -> list[list[Any]]:
         left = iter(gradients)
         return [[next(left) for _ in optimizer.members] for optimizer in self._optimizers]
 
-    def _update(self, context: Any, gradients: list[list[Any]], finite: Any, rates: Any, active: Any) -> None:
-        applied = [finite & active[n] for n in range(len(self._optimizers))]
+    def _update(self, context: Any, gradients: list[list[Any]], finite: Any, inputs: StepInputs) -> None:
+        applied = [finite & inputs.active[n] for n in range(len(self._optimizers))]
         scalars = [
-            optimizer.coefficients(rates[n], apply)
+            optimizer.coefficients(inputs.rates[n], apply)
             for n, (optimizer, apply) in enumerate(zip(self._optimizers, applied, strict=True))
         ]
         following = self._scale.next(finite) if self._scale else ()
@@ -169,9 +202,41 @@ class TrainingStep:
         if self._scale:
             self._scale.update(strategy, *following)
 
+    def _learn(
+        self, context: Any, batches: Batches, outputs: Mapping[str, Outputs], step: StepContext, finite: Any
+    ) -> None:
+        """Let hooks change their state, of one task after the other."""
+        for task in batches:
+            for hook in self._learning:
+                values = hook.after(batches[task], outputs[task], step)
+                set_state(context, hook.state, values, finite)
+
+
+def set_state(context: Any, state: Any, values: Mapping[str, Any], finite: Any) -> None:
+    """Set variables of a module, by attribute, on every replica; nothing changes where `finite` is False."""
+    variables = tf.nest.flatten({name: getattr(state, name) for name in values})
+    chosen = [tf.where(finite, value, old) for value, old in zip(tf.nest.flatten(dict(values)), variables, strict=True)]
+
+    def assign(strategy: Any, chosen: Sequence[Any]) -> None:
+        for variable, value in zip(variables, chosen, strict=True):
+            strategy.extended.update(variable, lambda own, new: own.assign(new), args=(value,), group=False)
+
+    context.merge_call(assign, args=(chosen,))
+
+
+def _not_gathered(tensor: Any) -> Any:
+    raise TrainingError(
+        "a loss or hook gathers the batch, of which a micro-batch is only a part",
+        where="trainer.accumulate",
+        fix="use accumulate = 1; its options should declare in_batch = True",
+    )
+
 
 def prediction_step(strategy: Any, reranker: Reranker) -> Step:
     """`step(batch) -> [scores [B, K] of each replica]`."""
 
-    step = Traced(strategy, lambda batch: strategy.run(reranker.scores, args=(batch,)))
+    def scores(batch: Batch) -> Any:
+        return reranker(batch).scores
+
+    step = Traced(strategy, lambda batch: strategy.run(scores, args=(batch,)))
     return lambda batch: strategy.experimental_local_results(step(batch))

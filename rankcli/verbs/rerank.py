@@ -81,10 +81,10 @@ class Reranking:
         make_runtime_deterministic(0)
         devices = make_strategy(strategy)
         with devices.scope():
-            reranker, self.extractor = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
-            reranker.freeze()
-        self.hosts = Hosts(devices)
-        self.predictor = Predictor(devices, reranker, self.extractor, evalbatch)
+            opened = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
+            opened.reranker.freeze()
+        self.hosts, self.extractor = Hosts(devices), opened.extractor
+        self.predictor = Predictor(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
 
     def __call__(
         self,

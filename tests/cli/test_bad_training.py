@@ -34,10 +34,17 @@ BAD = {
         ["trainer.hooks=[{name: loss, loss: lce}]", "trainer.loss=bce", "sampler=pair"],
         "trainer.hooks.0.loss: needs at least 2",
     ),
+    "a ramp that never gets there": (
+        ["trainer.hooks=[{name: l2, weight: {start: 0, end: 1, iterations: 3}}]"],
+        "error: trainer.hooks.0.weight: changes for 3 iterations, but there are 2: it would never be 1",
+    ),
+    "another program's name of iterations": (["trainer.max_epochs=3"], "unknown key; did you mean 'niters'?"),
+    "another program's name of their size": (["trainer.steps_per_epoch=3"], "unknown key; did you mean 'itersize'?"),
+    "another program's name of a rate": (["trainer.learning_rate=3"], "unknown key; did you mean 'lr'?"),
     "lists to a pointwise trainer": (["trainer.name=pointwise"], "groups of 8 documents"),
     "a pairwise loss to a pointwise trainer": (
         ["trainer={name: pointwise, loss: pairwise_hinge}", "sampler=pair"],
-        "use `bce` or `mse`",
+        "a loss of single documents (`bce`, `mse`)",
     ),
     "no tasks": (["trainer.name=multiple"], "trainer.tasks: is needed"),
     "empty tasks": (["trainer={name: multiple, tasks: {}}"], "tasks is empty"),

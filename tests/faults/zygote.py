@@ -19,6 +19,7 @@ import rankcli.training.loop
 import rankcli.verbs.train  # noqa: F401
 from rankcli import cli
 from rankcli.backend import tf
+from rankcli.listeners.watch import Watch
 from rankcli.training.checkpoint import Checkpoints
 
 LOOP = rankcli.training.loop.Loop
@@ -26,13 +27,11 @@ LOOP = rankcli.training.loop.Loop
 
 def noting(path: str) -> None:
     """Note every step with its loss once it is done, and when a restore and a validation begin."""
-    note, restore, validate = LOOP._note, Checkpoints.restore, LOOP._validate
+    restore, validate = Checkpoints.restore, LOOP._validate
     out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def noted(self: Any, done: Any, state: Any) -> None:
-        loss = float(done["loss"])
-        note(self, done, state)
-        os.write(out, f"step {state.step} {loss!r}\n".encode())
+    def noted(self: Any, now: Any, done: Any) -> None:
+        os.write(out, f"step {now.step} {float(done['loss'])!r}\n".encode())
 
     def restoring(self: Any) -> Any:
         os.write(out, b"restore\n")
@@ -42,7 +41,7 @@ def noting(path: str) -> None:
         os.write(out, f"validate {now.iteration}\n".encode())
         return validate(self, now, *args)
 
-    LOOP._note, Checkpoints.restore, LOOP._validate = noted, restoring, validating
+    Watch.end_step, Checkpoints.restore, LOOP._validate = noted, restoring, validating
 
 
 def train(args: list[str], log: str, cpus: int, notes: str, environment: dict[str, str]) -> None:

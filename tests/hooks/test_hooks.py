@@ -18,13 +18,14 @@ from rankcli.config.registry import HOOKS
 from rankcli.config.validate import component_from
 from rankcli.errors import ConfigError
 from rankcli.hooks.base import HookContext
+from rankcli.listeners.base import Moment
 from rankcli.runs.prepare import prepare
 from rankcli.training.gradients import stacked
 from rankcli.training.loss_scale import LossScale
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy
 from rankcli.verbs.train import train
-from tests.training.linear import Linear, batch, hooked, optimizers, shares
+from tests.training.linear import Linear, batch, hooked, inputs, measures, optimizers
 
 ROOT = Path(__file__).parents[2]
 # Scores -2.5, 5.5, 0, -3.5 with weights [1, -2] and bias 0.5; errors as in the test of the step itself.
@@ -42,7 +43,7 @@ def run(model: Linear, *hooks: Any, accumulate: int = 1, active: Any = (True, Tr
     size = 4 // accumulate
     parts = [batch(X[n : n + size], LABELS[n : n + size]) for n in range(0, 4, size)]
     made = tf.nest.map_structure(tf.convert_to_tensor, stacked(parts, accumulate)[0])
-    return step, step(made, tf.constant(0), shares(4), tf.constant([1.0, 1.0]), tf.constant(active))
+    return step, step(made, inputs(step, 4, [1.0, 1.0], active))
 
 
 def moved(model: Linear) -> np.ndarray:
@@ -56,7 +57,7 @@ def test_clipnorm_scales_all_groups_by_their_common_norm(accumulate: int) -> Non
     step, done = run(model, {"name": "clipnorm", "norm": 0.5}, accumulate=accumulate)
     np.testing.assert_allclose(moved(model), np.array([*W, B]) * 0.5 / NORM, rtol=1e-5)
     np.testing.assert_allclose(done["grad_norm"], [math.hypot(*W), abs(B)], rtol=1e-6)
-    assert step.told(done) == {"measures": {"clipnorm/clipped": 1.0}}
+    assert measures(step, done) == {"clipnorm/clipped": 1.0}
 
 
 def test_a_gradient_below_the_norm_is_left_as_it_is_to_the_bit() -> None:
@@ -64,7 +65,7 @@ def test_a_gradient_below_the_norm_is_left_as_it_is_to_the_bit() -> None:
     run(plain)
     step, done = run(clipped, {"name": "clipnorm", "norm": 100.0})
     assert moved(plain).tobytes() == moved(clipped).tobytes()
-    assert step.told(done) == {"measures": {"clipnorm/clipped": 0.0}}
+    assert measures(step, done) == {"clipnorm/clipped": 0.0}
 
 
 def test_clipnorm_of_a_part_leaves_the_rest() -> None:
@@ -77,7 +78,7 @@ def test_a_group_that_is_not_trained_yet_counts_in_no_norm() -> None:
     model = Linear()
     step, done = run(model, {"name": "gradnorm"}, {"name": "clipnorm", "norm": 0.5}, active=(True, False))
     np.testing.assert_allclose(moved(model), [*(W * 0.5 / math.hypot(*W)), 0], rtol=1e-5)
-    norms = step.told(done)["measures"]
+    norms = measures(step, done)
     assert norms["gradnorm/head/b"] == 0.0
     assert norms["gradnorm/encoder/w"] == norms["gradnorm/all"] == pytest.approx(math.hypot(*W))
 
@@ -91,7 +92,7 @@ def test_hooks_go_in_the_order_of_the_config() -> None:
         norms, clip = {"name": "gradnorm"}, {"name": "clipnorm", "norm": 0.5}
         step, done = run(model, norms, clip, norms, {"name": "clipnorm", "norm": 0.25}, scale=scale)
         names, found = ("encoder/w", "head/b", "all"), np.array([math.hypot(*W), abs(B), NORM])
-        told = step.told(done)["measures"]
+        told = measures(step, done)
         before, after = ([f"gradnorm/{name}{which}" for name in names] for which in ("", " (2)"))
         assert list(told) == [*before, "clipnorm/clipped", *after, "clipnorm/clipped (2)"]
         wanted = [*found, 1.0, *(found * 0.5 / NORM), 1.0]
@@ -104,7 +105,7 @@ def test_penalties_are_added_once_to_the_loss_and_to_the_gradient_of_their_part(
     model = Linear()
     hooks = {"name": "l2", "weight": 0.1}, {"name": "l1", "weight": 2.0, "part": "^head/"}
     step, done = run(model, *hooks, accumulate=accumulate)
-    assert step.told(done)["losses"] == pytest.approx({"squares": LOSS, "l2": 5.25, "l1": 0.5})
+    assert step.losses_of(done)["losses"] == pytest.approx({"squares": LOSS, "l2": 5.25, "l1": 0.5})
     assert float(done["loss"]) == pytest.approx(LOSS + 0.1 * 5.25 + 2 * 0.5)
     np.testing.assert_allclose(moved(model), [W[0] + 0.2, W[1] - 0.4, B + 0.1 + 2], rtol=1e-5)
 
@@ -118,7 +119,7 @@ def test_a_further_loss_is_added_with_its_weight(accumulate: int) -> None:
     scores, targets = ERRORS + np.array(LABELS)[:, 0], np.array([1.0, 0.0, 1.0, 0.0])
     other = np.mean(np.logaddexp(0, scores) - targets * scores)
     wanted = {"squares": LOSS, "crossentropy": other, "crossentropy (2)": other}
-    assert step.told(done)["losses"] == pytest.approx(wanted, rel=1e-5)
+    assert step.losses_of(done)["losses"] == pytest.approx(wanted, rel=1e-5)
     assert float(done["loss"]) == pytest.approx(LOSS + other, rel=1e-5)
     errors = ERRORS + 1 / (1 + np.exp(-scores)) - targets
     np.testing.assert_allclose(moved(model), [*(errors @ np.array(X)[:, 0] / 4), errors.mean()], rtol=1e-5)
@@ -140,12 +141,10 @@ device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 from rankcli.training.gradients import stacked
 from rankcli.training.strategy import make_strategy, per_replica
-from rankcli.hooks.base import ScoreLoss
 from rankcli.training.objective import Objective
-from rankcli.training.base import Share
 from rankcli.training.step import TrainingStep
-from tests.training.linear import Linear, batch, hooked, optimizers, shares, squares
-two = Objective({task: [ScoreLoss("loss", 1.0, squares)] for task in "ab"})
+from tests.training.linear import Linear, batch, hooked, inputs, measures, optimizers, squares
+two = Objective({task: ("loss", squares) for task in "ab"})
 x, labels = np.random.default_rng(1).normal(size=(8, 1, 2)), np.zeros((8, 1))
 hooks = [{"name": "l2", "weight": 0.1}, {"name": "loss", "loss": "crossentropy"}, {"name": "gradnorm"},
          {"name": "clipnorm", "norm": 0.3}]
@@ -160,9 +159,9 @@ for replicas, accumulate in ((1, 1), (2, 1), (2, 2)):
     for number in range(5):
         batches = [batch(x[n : n + size], labels[n : n + size]) for n in range(0, 8, size)]
         made = per_replica(strategy, stacked(batches, accumulate))
-        done = step(made, tf.constant(number), shares(8), tf.constant([0.01, 0.02]), tf.constant([True, True]))
+        done = step(made, inputs(step, 8, [0.01, 0.02], number=number))
         told.append({"loss": float(done["loss"])})
-        for kind, values in step.told(done).items():
+        for kind, values in (*step.losses_of(done).items(), ("measures", measures(step, done))):
             told[-1].update({f"{kind} {name}": value for name, value in values.items()})
     local = [strategy.experimental_local_results(variable) for variable in model.variables.values()]
     local = [[value.numpy().tolist() for value in values] for values in local]
@@ -174,10 +173,9 @@ for replicas, accumulate in ((1, 1), (2, 1), (2, 2)):
     step = TrainingStep(strategy, model, two, named, 1, accumulate=accumulate)
     tasks = [{"a": part["train"], "b": batch(part["train"].columns["x"], 1 + part["train"].labels)["train"]}
              for part in batches]
-    share = {"a": Share(tf.constant(8.0), tf.constant(1.0)), "b": Share(tf.constant(8.0), tf.constant(0.5))}
     made = per_replica(strategy, stacked(tasks, accumulate))
-    done = step(made, tf.constant(0), share, tf.constant([0.1, 0.1]), tf.constant([True, True]))
-    found[-1]["told"].append({"loss": float(done["loss"]), **step.told(done)["losses"]})
+    done = step(made, inputs(step, {"a": 8, "b": 8}, [0.1, 0.1], b=0.5))
+    found[-1]["told"].append({"loss": float(done["loss"]), **step.losses_of(done)["losses"]})
     found[-1]["values"] += [variable.numpy().tolist() for variable in model.variables.values()]
 print(json.dumps(found))
 """
@@ -206,8 +204,8 @@ def test_a_hook_compiles_with_xla() -> None:
         step = hooked(make_strategy("cpu"), model, optimizers(model), hooks)
         step._compiled = tf.function(step._on_all, jit_compile=compiled)
         made = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))
-        done = step(made, tf.constant(0), shares(4), tf.constant([1.0, 1.0]), tf.constant([True, False]))
-        found.append([*moved(model), *done["measures"].numpy()])
+        done = step(made, inputs(step, 4, [1.0, 1.0], (True, False)))
+        found.append([*moved(model), *measures(step, done).values()])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
@@ -226,16 +224,20 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [entry for entry in found if "loss" in entry]
 
 
-def test_a_run_logs_every_term_and_every_measure_as_means_of_its_iterations(tiny, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_logs_every_term_and_every_measure_as_means_of_its_iterations(
+    tiny, tmp_path: Path, monkeypatch, on_step
+) -> None:
     hooks = "trainer.hooks=[{name: loss, loss: pairwise_hinge, weight: 0.1}, {name: l2, weight: 0.001}, gradnorm]"
     seen: list[dict[str, Any]] = []
-    told = TrainingStep.told
+    steps_made: list[TrainingStep] = []
+    call = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", lambda self, *args: (steps_made.append(self), call(self, *args))[1])
 
-    def noted(self: TrainingStep, done: Any) -> dict[str, dict[str, float]]:
-        seen.append({"loss": float(done["loss"]), **told(self, done)})
-        return told(self, done)
+    def noted(now: Moment, done: Any) -> None:
+        step = steps_made[-1]
+        seen.append({"loss": float(done["loss"]), **step.losses_of(done), "measures": measures(step, done)})
 
-    monkeypatch.setattr(TrainingStep, "told", noted)
+    on_step(noted)
     train(tiny("crossencoder", hooks, "trainer.niters=2"), out=tmp_path / "run")
     entries = lines(tmp_path / "run")
     assert len(seen) == 6 and len(entries) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from rankcli.errors import Interrupted
 from rankcli.training import learner, strategy
 from rankcli.training.checkpoint import Checkpoints
 from rankcli.training.history import History
-from rankcli.training.loop import Loop
 from rankcli.verbs import train as pipeline
 from rankcli.verbs.train import train
 from tests.listeners.recording import HEARD, Recording, registered
@@ -27,7 +25,7 @@ START = ["seed", "strategy", "before_initialisation", *MODEL, "after_initialisat
 
 
 @pytest.fixture(autouse=True)
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def heard(monkeypatch: pytest.MonkeyPatch, on_step: Any) -> list[str]:
     """Everything a recording listener hears, between what the loop does."""
     registered(monkeypatch)
 
@@ -41,7 +39,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     note(Checkpoints, "restore", "resume")
     note(Checkpoints, "save", "checkpoint")
     note(History, "append", "metrics")
-    note(Loop, "_train_on", "step")
+    on_step(lambda now, done: HEARD.append("step"))
     return HEARD
 
 
@@ -76,21 +74,13 @@ def test_a_fresh_run_and_an_iteration_without_validation(tiny, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["within an iteration", "after one"])
-def test_a_resumed_run(tiny, tmp_path: Path, monkeypatch, heard, step: int) -> None:
+def test_a_resumed_run(tiny, tmp_path: Path, monkeypatch, heard, on_step, stop_after, step: int) -> None:
     asked = config(tiny, monkeypatch, "trainer.niters=2")
-    real = Loop._train_on
-
-    def interrupted(self: Loop, batches: Any, state: Any) -> Any:
-        found = real(self, batches, state)
-        if state.step == step:
-            signal.raise_signal(signal.SIGTERM)
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_train_on", interrupted)
-        with pytest.raises(Interrupted):
-            train(asked, out=tmp_path / "run")
+    stop_after(step)
+    with pytest.raises(Interrupted):
+        train(asked, out=tmp_path / "run")
     heard.clear()
+    on_step(lambda now, done: HEARD.append("step"))
     train(asked, out=tmp_path / "run")
     begin = [*START, "restore", f"start_training {step // 2}"]
     # The signal of step 2 ends the validation behind it, which is made again.

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rankcli.backend import tf
 from rankcli.errors import Interrupted
 from rankcli.listeners.tensorboard import scalars
-from rankcli.training.loop import Loop
 from rankcli.verbs.train import train
 
 WATCHED = (
@@ -22,23 +19,15 @@ WATCHED = (
 
 
 def test_an_interrupted_run_stops_as_the_whole_one_does_and_draws_every_step_once(
-    tiny, tmp_path: Path, monkeypatch, capsys
+    tiny, tmp_path: Path, stop_after, capsys
 ) -> None:
     """No value is better by 2: patience is used up after the first iteration."""
     asked = tiny("TFKNRM", "trainer.itersize=4", WATCHED, "trainer.boardname=mine")
     whole = train(asked, out=tmp_path / "whole")["result"]
-    real = Loop._train_on
-
-    def interrupted(self: Loop, batches: Any, state: Any) -> Any:
-        found = real(self, batches, state)
-        signal.raise_signal(signal.SIGTERM)
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_train_on", interrupted)
-        for _ in range(2):
-            with pytest.raises(Interrupted):
-                train(asked, out=tmp_path / "parts")
+    for step in (1, 2):
+        stop_after(step)
+        with pytest.raises(Interrupted):
+            train(asked, out=tmp_path / "parts")
     capsys.readouterr()
     parts = train(asked, out=tmp_path / "parts")
     assert "stopped early, after iteration 1: validation: ndcg_cut_10 of dev has not risen above" in parts["text"]

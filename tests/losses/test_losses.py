@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
 from rankcli.losses.tfranking import TEMPERATURES
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, Outputs, StepContext
 
 
 def batch(
@@ -25,8 +26,12 @@ def batch(
     )
 
 
+def loss_of(name: str, group: Batch, scores: Any, **options: object) -> Any:
+    return LOSSES.get(name)(**options).build()(group, Outputs(scores), StepContext())
+
+
 def value(name: str, group: Batch, scores: list[list[float]], **options: object) -> list[float]:
-    return LOSSES.get(name)(**options).build()(group, tf.constant(scores, tf.float32)).numpy().tolist()
+    return loss_of(name, group, tf.constant(scores, tf.float32), **options).numpy().tolist()
 
 
 def test_hinge_of_a_triplet_is_the_margin_less_the_lead() -> None:
@@ -72,7 +77,7 @@ def test_a_group_that_only_pads_costs_nothing_and_has_a_finite_gradient(name: st
     group = batch([[0, 0]], mask=[[False, False]], weights=[[0, 0]])
     scores = tf.Variable([[1.0, 2.0]])
     with tf.GradientTape() as tape:
-        loss = LOSSES.get(name)().build()(group, scores)
+        loss = loss_of(name, group, scores)
     assert loss.numpy().tolist() == [0.0]
     assert tape.gradient(loss, scores).numpy().tolist() == [[0.0, 0.0]]
 
@@ -112,15 +117,11 @@ def test_mse_is_the_mean_of_the_squared_differences_from_the_grades() -> None:
 PAIRS, PAIR_LABELS = [[2.0, 1.0], [0.5, 1.5], [3.0, -1.0]], [[1, 0], [1, 0], [1, 0]]
 
 
-@pytest.mark.parametrize("output_type", ["logits", "probability", "log_probability"])
-def test_bce_takes_scores_for_what_they_are(output_type: str) -> None:
-    """The mean over three pairs is 0.662921; of logits it is what `crossentropy` is."""
-    logits = np.array(PAIRS)
-    probabilities = 1 / (1 + np.exp(-logits))
-    scores = {"logits": logits, "probability": probabilities, "log_probability": np.log(probabilities)}[output_type]
-    found = LOSSES.get("bce")().build(output_type)(batch(PAIR_LABELS), tf.constant(scores, tf.float32)).numpy()
-    assert found.mean() == pytest.approx(0.662921, abs=1e-6)
-    assert found.tolist() == pytest.approx(value("crossentropy", batch(PAIR_LABELS), PAIRS), rel=1e-5)
+def test_bce_of_labels_0_and_1_is_the_crossentropy() -> None:
+    """The mean over three pairs is 0.662921."""
+    found = value("bce", batch(PAIR_LABELS), PAIRS)
+    assert np.mean(found) == pytest.approx(0.662921, abs=1e-6)
+    assert found == pytest.approx(value("crossentropy", batch(PAIR_LABELS), PAIRS), rel=1e-5)
 
 
 def test_bce_has_the_label_itself_for_a_target() -> None:
@@ -130,11 +131,39 @@ def test_bce_has_the_label_itself_for_a_target() -> None:
     assert value("bce", group, [[2.0]] * 3) == pytest.approx([softplus + 1.5, softplus, softplus + 2], rel=1e-6)
 
 
-@pytest.mark.parametrize("output_type", ["logits", "probability", "log_probability"])
-def test_bce_of_certain_scores_is_finite_and_so_is_its_gradient(output_type: str) -> None:
-    certain = {"logits": [1e4, -1e4], "probability": [1.0, 0.0], "log_probability": [0.0, -1e4]}[output_type]
-    scores = tf.Variable([certain, certain], dtype=tf.float32)
+def test_bce_of_certain_scores_is_finite_and_so_is_its_gradient() -> None:
+    scores = tf.Variable([[1e4, -1e4], [1e4, -1e4]])
     with tf.GradientTape() as tape:
-        loss = LOSSES.get("bce")().build(output_type)(batch([[1, 0], [0, 1]]), scores)
+        loss = loss_of("bce", batch([[1, 0], [0, 1]]), scores)
     assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, scores)).all()
     assert float(loss[0]) < 1e-3 and float(loss[1]) > 10
+
+
+def test_a_weight_scales_its_documents_part_of_a_mean() -> None:
+    """Squares 4, 1 and 9 with weights 1, 0.5 and 2, divided by the number of documents; padding has no part."""
+    group = batch([[3, 0, 1, 0]], mask=[[True, True, True, False]], weights=[[1, 0.5, 2, 7]])
+    assert value("mse", group, [[1.0, -1.0, 4.0, 5.0]]) == pytest.approx([(4 + 0.5 + 18) / 3])
+
+
+def test_a_weight_scales_its_relevant_documents_part_of_lce() -> None:
+    """Targets 1/4 and 3/4 as without weights; the weight of a document that is not relevant does nothing."""
+    log_z = math.log(math.exp(1) + math.exp(2) + 1)
+    expected = -(2 * 0.25 * (1 - log_z) + 0.5 * 0.75 * (2 - log_z))
+    found = value("lce", batch([[1, 3, 0]], weights=[[2, 0.5, 9]]), [[1.0, 2.0, 0.0]])
+    assert found == pytest.approx([expected], rel=1e-6)
+
+
+def test_a_weight_scales_the_pairs_of_its_more_relevant_document() -> None:
+    """Pairs (0,1): 0, (0,2): 2 with weight 3, (1,2): 3 with weight 0.5."""
+    group = batch([[2, 1, 0]], weights=[[3, 0.5, 9]])
+    assert value("pairwise_hinge", group, [[1.0, 0.0, 2.0]]) == pytest.approx([(2 * 3 + 3 * 0.5) / 3])
+
+
+@pytest.mark.parametrize("name", ["bce", "crossentropy", "lce", "mse", "pairwise_hinge"])
+def test_one_weight_of_a_whole_group_scales_its_loss_and_weights_of_1_change_no_bit(name: str) -> None:
+    draw = np.random.default_rng(3)
+    scores, labels = draw.normal(size=(5, 4)).tolist(), draw.integers(0, 3, (5, 4)).tolist()
+    plain = value(name, batch(labels)._replace(columns={}), scores)
+    assert value(name, batch(labels), scores) == plain
+    constant = np.repeat(np.array([[0.0], [0.25], [0.5], [2.0], [4.0]]), 4, axis=1)
+    assert value(name, batch(labels, weights=constant.tolist()), scores) == (np.array(plain) * constant[:, 0]).tolist()

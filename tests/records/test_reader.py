@@ -277,7 +277,8 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
     ):
         assert len(batches) == len(rows) == replicas
         assert len({batch.fields["pair"].layout.ids.shape for batch in batches}) == 1
-        for batch, ids in zip(batches, rows, strict=True):
+        for batch, groups in zip(batches, rows, strict=True):
+            ids = [(qid, docid) for qid, (docid,) in groups]
             assert batch.doc_mask.sum() == len(ids) and not batch.doc_mask[len(ids) :].any()
             assert (
                 len(batch.labels) == -(-evalbatch // replicas)

@@ -40,7 +40,7 @@ def test_scores_aggregate_the_logits_of_the_passages(aggregation):
     model = tiny.built("TFBERTMaxP", aggregation=aggregation)
     join = {"max": np.max, "first": lambda logits: logits[0], "sum": np.sum, "avg": np.mean}[aggregation]
     groups = tiny.examples(model.extractor)
-    scores = model.reranker.scores(tiny.batch(model.extractor, groups, size=3, static=True)).numpy()
+    scores = model.reranker(tiny.batch(model.extractor, groups, size=3, static=True)).scores.numpy()
     counts = []
     for b, group in enumerate(groups):
         sequences = model.extractor.extract(group)["pair"]
@@ -55,6 +55,6 @@ def test_scores_aggregate_the_logits_of_the_passages(aggregation):
 def test_defect_11_avg_divides_by_the_documents_own_passages():
     model = tiny.built("TFBERTMaxP", aggregation="avg")
     groups = tiny.examples(model.extractor)
-    together = model.reranker.scores(tiny.batch(model.extractor, groups)).numpy()
-    alone = model.reranker.scores(tiny.batch(model.extractor, groups[:1])).numpy()
+    together = model.reranker(tiny.batch(model.extractor, groups)).scores.numpy()
+    alone = model.reranker(tiny.batch(model.extractor, groups[:1])).scores.numpy()
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-5)

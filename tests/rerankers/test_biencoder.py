@@ -19,7 +19,7 @@ from rankcli.rerankers._foreign import options_for
 def test_scores_are_similarities_of_pooled_states(pooling, similarity, scale, factor):
     model = tiny.built("biencoder", encoder=tiny.DEEPER, pooling=pooling, similarity=similarity, scale=scale)
     groups = tiny.examples(model.extractor)
-    scores = model.reranker.scores(tiny.batch(model.extractor, groups)).numpy()
+    scores = model.reranker(tiny.batch(model.extractor, groups)).scores.numpy()
 
     def vector(sequence):
         states = numpy_models.bert_states(model.reranker.tensors(), sequence.ids, sequence.segments, 2)

@@ -8,7 +8,7 @@ import tiny_models as tiny
 
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
-from rankcli.config.schema import output_type
+from rankcli.config.schema import vectors_of
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
 
@@ -18,7 +18,7 @@ encoding = pytest.mark.parametrize("name", sorted(set(tiny.TINY) - {"TFKNRM"}))
 
 def scores_of(model, groups=None, **layout):
     groups = tiny.examples(model.extractor) if groups is None else groups
-    return model.reranker.scores(tiny.batch(model.extractor, groups, **layout)).numpy()
+    return model.reranker(tiny.batch(model.extractor, groups, **layout)).scores.numpy()
 
 
 def test_every_registered_reranker_is_tested_here():
@@ -36,8 +36,18 @@ def test_scores_are_float32_logits_of_each_place(name):
     model = tiny.built(name)
     scores = scores_of(model)
     assert (scores.shape, scores.dtype) == ((2, 3), np.float32)
-    assert output_type(RERANKERS.get(name)) == "logits"
     assert len(np.unique(scores)) >= 5
+
+
+@every
+def test_outputs_have_the_vectors_that_the_options_declare_one_per_sequence(name):
+    model = tiny.built(name)
+    laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
+    outputs = model.reranker(laid_out)
+    assert tuple(outputs.vectors) == tuple(outputs.owners) == vectors_of(RERANKERS.get(name))
+    for field, vectors in outputs.vectors.items():
+        assert vectors.dtype == tf.float32 and len(vectors) == len(laid_out.fields[field].layout.places)
+        np.testing.assert_array_equal(outputs.owners[field], laid_out.fields[field].owner)
 
 
 @every
@@ -63,7 +73,7 @@ def test_a_score_does_not_depend_on_the_other_documents_and_groups(name):
 @every
 def test_a_batch_that_only_pads_has_finite_scores(name):
     model = tiny.built(name)
-    scores = model.reranker.scores(tiny.padding(model.extractor)).numpy()
+    scores = model.reranker(tiny.padding(model.extractor)).scores.numpy()
     assert scores.shape == (2, 3)
     assert np.isfinite(scores).all()
 
@@ -73,7 +83,7 @@ def test_traced_with_unknown_shapes_it_computes_the_same(name):
     model = tiny.built(name)
     laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
     loose = tf.nest.map_structure(lambda x: tf.TensorSpec([None] * x.shape.rank, x.dtype), laid_out)
-    traced = tf.function(model.reranker.scores, input_signature=[loose])
+    traced = tf.function(lambda groups: model.reranker(groups).scores, input_signature=[loose])
     np.testing.assert_allclose(traced(laid_out).numpy(), scores_of(model), rtol=1e-5, atol=1e-5)
 
 
@@ -85,7 +95,7 @@ def test_xla_computes_the_same_scores_and_gradients(name):
 
     def step(groups):
         with tf.GradientTape() as tape:
-            scores = model.reranker.scores(groups)
+            scores = model.reranker(groups).scores
             loss = tf.reduce_sum(tf.where(groups.doc_mask, tf.sin(scores), 0.0))
         return scores, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 
@@ -102,7 +112,7 @@ def test_the_gradient_reaches_every_trainable_variable(name):
     laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
     trainable = {path: v for path, v in model.reranker.variables.items() if v.trainable}
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.sin(model.reranker.scores(laid_out)))
+        loss = tf.reduce_sum(tf.sin(model.reranker(laid_out).scores))
     gradients = tape.gradient(loss, trainable)
     still = [path for path, g in gradients.items() if g is None or not np.any(tf.convert_to_tensor(g))]
     assert still == []
@@ -120,7 +130,7 @@ def test_paths_are_unique_names_of_their_variables_and_the_encoders_start_with_e
 def test_dropout_is_a_function_of_its_key(name):
     model = tiny.built(name)
     laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
-    one, again, other = (model.reranker.scores(laid_out, Dropout.of(1, step)).numpy() for step in (3, 3, 4))
+    one, again, other = (model.reranker(laid_out, Dropout.of(1, step)).scores.numpy() for step in (3, 3, 4))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
     assert not np.allclose(one, scores_of(model))

@@ -60,7 +60,7 @@ def with_head(source, directory, change):
 def test_scores_are_the_formula_of_a_bert_classifier():
     model = tiny.built("crossencoder", encoder=tiny.DEEPER)
     groups = tiny.examples(model.extractor)
-    scores = model.reranker.scores(tiny.batch(model.extractor, groups)).numpy()
+    scores = model.reranker(tiny.batch(model.extractor, groups)).scores.numpy()
     for b, group in enumerate(groups):
         sequences = model.extractor.extract(group)["pair"]
         logits = [numpy_models.bert_logit(model.reranker.tensors(), s.ids, s.segments, 2) for s in sequences]
@@ -70,7 +70,7 @@ def test_scores_are_the_formula_of_a_bert_classifier():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pretrained_classifier_gives_the_logits_of_hugging_face(kind, capsys):
     batch, logits = golden_batch(kind)
-    np.testing.assert_allclose(pretrained(GOLDEN / f"{kind}-classifier").scores(batch), logits, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(pretrained(GOLDEN / f"{kind}-classifier")(batch).scores, logits, atol=1e-4, rtol=1e-4)
     assert capsys.readouterr().err == ""
 
 
@@ -93,7 +93,7 @@ def test_a_head_of_two_labels_scores_by_the_difference_of_its_logits(kind, tmp_p
 
     batch, logits = golden_batch(kind)
     directory = with_head(GOLDEN / f"{kind}-classifier", tmp_path / "two", second_label)
-    np.testing.assert_allclose(pretrained(directory).scores(batch), logits, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(pretrained(directory)(batch).scores, logits, atol=1e-4, rtol=1e-4)
     assert "two labels; scores are the difference" in capsys.readouterr().err
 
 

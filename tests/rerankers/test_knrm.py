@@ -18,7 +18,7 @@ from rankcli.rerankers.knrm import KNRM
 
 def scored(model, *, static=False):
     groups = tiny.examples(model.extractor)
-    return groups, model.reranker.scores(tiny.batch(model.extractor, groups, static=static)).numpy()
+    return groups, model.reranker(tiny.batch(model.extractor, groups, static=static)).scores.numpy()
 
 
 @pytest.mark.parametrize("idf", [False, True])
@@ -54,7 +54,7 @@ def test_defect_19_sigma_stands_inside_the_exponential():
         only[0, k] = 1
         tensors["kernels.mu"][k], tensors["kernels.sigma"][k] = mu, sigma
         model.reranker.assign({**tensors, "output.weight": only, "output.bias": np.zeros(1, np.float32)})
-        (score,) = model.reranker.scores(tiny.batch(model.extractor, [group])).numpy()[0]
+        (score,) = model.reranker(tiny.batch(model.extractor, [group])).scores.numpy()[0]
         assert score == pytest.approx(max(-((cosine - mu) ** 2) / (2 * sigma**2), math.log(1e-10)), abs=1e-4)
 
 
@@ -64,7 +64,7 @@ def test_exact_matches_are_counted_by_the_last_kernel():
     only[0, 10] = 1
     model.reranker.assign({**model.reranker.tensors(), "output.weight": only})
     group = tiny.example(model.extractor, "cat", ("cat", "cat cat cat", "mat"))
-    (scores,) = model.reranker.scores(tiny.batch(model.extractor, [group])).numpy()
+    (scores,) = model.reranker(tiny.batch(model.extractor, [group])).scores.numpy()
     np.testing.assert_allclose(scores, [0, math.log(3), math.log(1e-10)], atol=1e-3)
 
 

@@ -40,8 +40,8 @@ def test_a_cross_encoder_that_lists_its_transformer_as_a_module_opens_as_one(tmp
     assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, 8)
     groups = tiny.examples(model.extractor)
     np.testing.assert_array_equal(
-        reranker.scores(tiny.batch(extractor, groups)).numpy(),
-        model.reranker.scores(tiny.batch(model.extractor, groups)).numpy(),
+        reranker(tiny.batch(extractor, groups)).scores.numpy(),
+        model.reranker(tiny.batch(model.extractor, groups)).scores.numpy(),
     )
 
 

@@ -34,4 +34,4 @@ def test_minilm_as_a_bi_encoder_scores_as_pytorch_does():
     assert (sections["reranker"]["pooling"], sections["reranker"]["similarity"]) == ("mean", "cosine")
     assert (sections["extractor"]["maxqlen"], sections["extractor"]["maxdoclen"]) == (256, 256)
     groups = [tiny.example(extractor, query, DOCS) for query in QUERIES]
-    np.testing.assert_allclose(reranker.scores(tiny.batch(extractor, groups)).numpy(), COSINES, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(reranker(tiny.batch(extractor, groups)).scores.numpy(), COSINES, rtol=0, atol=1e-4)

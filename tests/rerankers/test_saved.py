@@ -42,7 +42,7 @@ def saved(name, directory, **changed):
 
 
 def scores_of(reranker, extractor):
-    return reranker.scores(tiny.batch(extractor, tiny.examples(extractor))).numpy()
+    return reranker(tiny.batch(extractor, tiny.examples(extractor))).scores.numpy()
 
 
 @every
@@ -139,8 +139,8 @@ def test_a_plain_classifier_opens_as_a_cross_encoder(tmp_path):
     assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, 8)
     groups = tiny.examples(model.extractor)  # short enough not to be cut by either
     np.testing.assert_array_equal(
-        reranker.scores(tiny.batch(extractor, groups[1:])).numpy(),
-        model.reranker.scores(tiny.batch(model.extractor, groups[1:])).numpy(),
+        reranker(tiny.batch(extractor, groups[1:])).scores.numpy(),
+        model.reranker(tiny.batch(model.extractor, groups[1:])).scores.numpy(),
     )
 
 

@@ -18,7 +18,7 @@ from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.saved import save_reranker, sections_of
 from rankcli.runs.prepare import Prepared, prepare
 from rankcli.text.weights import read_tensors, write_tensors
-from rankcli.training.loop import Loop
+from rankcli.listeners.base import Moment
 from rankcli.training.variables import open_variables
 from rankcli.verbs.train import train
 
@@ -250,22 +250,20 @@ def trained(config: RunConfig, out: Path) -> dict[str, bytes]:
 
 
 def test_a_run_that_started_from_another_resumes_to_the_same_bits(
-    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Any, tmp_path: Path, on_step: Any
 ) -> None:
     train(tiny("crossencoder", "trainer.niters=1", "trainer.itersize=4"), out=tmp_path / "first")
     config = tiny("crossencoder", f"init.model={tmp_path / 'first'}", "init.weights=last", "trainer.itersize=4")
     whole = trained(config, tmp_path / "whole")
     plain = trained(tiny("crossencoder", "trainer.itersize=4"), tmp_path / "plain")
     assert plain.keys() == whole.keys() and plain != whole
-    step = Loop._train_on
 
-    def stopping(loop: Loop, batches: Any, state: Any) -> dict[str, str]:
-        if state.step == 3 and not (tmp_path / "stopped").exists():
+    def stopping(now: Moment, done: Any) -> None:
+        if now.step == 3 and not (tmp_path / "stopped").exists():
             (tmp_path / "stopped").touch()
             raise Interrupted("killed here", signum=9)
-        return step(loop, batches, state)
 
-    monkeypatch.setattr(Loop, "_train_on", stopping)
+    on_step(stopping)
     with pytest.raises(Interrupted, match="killed here"):
         train(config, out=tmp_path / "cut")
     assert trained(config, tmp_path / "cut") == whole

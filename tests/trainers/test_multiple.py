@@ -10,23 +10,22 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
-from rankcli.config.registry import LOSSES, RERANKERS, TRAINERS
+from rankcli.config.registry import TRAINERS
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError, Interrupted
-from rankcli.hooks.base import ScoreLoss
 from rankcli.records.reader import training_batches
 from rankcli.runs.prepare import prepare
-from rankcli.training.base import TRAIN, Share, TrainingSet
+from rankcli.shapes import StepContext
+from rankcli.training.base import TRAIN, TrainingSet
 from rankcli.training.gradients import stacked
-from rankcli.training.hooks import build_hooks
 from rankcli.training.objective import OTHER_TASKS, Objective
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy
 from rankcli.training.tasks import task_batches
 from rankcli.verbs.train import train
-from tests.training.linear import Linear, batch, optimizers, squares
+from tests.training.linear import Linear, batch, inputs, optimizers, squares
 from tests.training.test_precision import tensors
 
 RATES = "niters: 4, bertlr: 1e-3, lr: 1e-2, threshold: 10, testthreshold: 20, strategy: cpu"
@@ -58,7 +57,7 @@ def lines(out: Path, *keys: str) -> list[dict[str, Any]]:
 def test_the_step_follows_the_weighted_sum_of_each_tasks_mean(accumulate: int) -> None:
     """Task a is the first two groups, b all four with labels of 0; weights 1 and 3."""
     model = Linear()
-    objective = Objective({"a": [ScoreLoss("loss", 1.0, squares)], "b": [ScoreLoss("loss", 1.0, squares)]})
+    objective = Objective({"a": ("loss", squares), "b": ("loss", squares)})
     named = dict(zip(model.variables, optimizers(model), strict=True))
     step = TrainingStep(make_strategy("cpu"), model, objective, named, 1, accumulate=accumulate)
     parts = []
@@ -66,11 +65,10 @@ def test_the_step_follows_the_weighted_sum_of_each_tasks_mean(accumulate: int) -
         a, b = (slice(n * size // accumulate, (n + 1) * size // accumulate) for size in (2, 4))
         parts.append({"a": batch(X[a], LABELS[a])[TRAIN], "b": batch(X[b], 0 * LABELS[b])[TRAIN]})
     made = tf.nest.map_structure(tf.convert_to_tensor, stacked(parts, accumulate)[0])
-    shares = {"a": Share(tf.constant(2.0), tf.constant(1.0)), "b": Share(tf.constant(4.0), tf.constant(3.0))}
-    done = step(made, tf.constant(0), shares, tf.constant([1.0, 1.0]), tf.constant([True, True]))
+    done = step(made, inputs(step, {"a": 2, "b": 4}, [1.0, 1.0], b=3.0))
     scores = X[:, 0] @ [1.0, -2.0] + 0.5
     a, b = (scores - LABELS[:, 0])[:2], scores
-    assert step.told(done) == {"losses": pytest.approx({"a/loss": (a @ a) / 4, "b/loss": (b @ b) / 8})}
+    assert step.losses_of(done) == {"losses": pytest.approx({"a/loss": (a @ a) / 4, "b/loss": (b @ b) / 8})}
     assert float(done["loss"]) == pytest.approx((a @ a) / 4 + 3 * (b @ b) / 8)
     w, bias = a @ X[:2, 0] / 2 + 3 * (b @ X[:, 0]) / 4, a.mean() + 3 * b.mean()
     np.testing.assert_allclose(model.variables["encoder/w"], [1.0, -2.0] - w, rtol=1e-5)
@@ -79,20 +77,20 @@ def test_the_step_follows_the_weighted_sum_of_each_tasks_mean(accumulate: int) -
 
 def test_every_task_has_dropout_of_its_own_and_the_first_that_of_a_single_one() -> None:
     model = Linear(rate=0.5)
-    objective = Objective({task: [ScoreLoss("loss", 1.0, squares)] for task in ("b", "a")})
+    objective = Objective({task: ("loss", squares) for task in ("b", "a")})
     made = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))[TRAIN]
-    key, share = Dropout.of(1, 5), Share(4.0, 1.0)
-    terms = objective(model, {"a": made, "b": made}, key, {"a": share, "b": share})
-    wanted = {"b/loss": key, "a/loss": key.fold(OTHER_TASKS + 1)}
-    assert list(terms) == list(wanted) and float(terms["a/loss"].value) != float(terms["b/loss"].value)
-    for name, own in wanted.items():
-        assert float(terms[name].value) == float(tf.reduce_sum(squares(made, model.scores(made, own)))) / 4
+    key = Dropout.of(1, 5)
+    terms, outputs = objective(model, {"a": made, "b": made}, key, {"a": 4.0, "b": 4.0}, StepContext())
+    assert objective.names == ["b/loss", "a/loss"] and list(outputs) == ["b", "a"]
+    assert float(terms[0]) != float(terms[1])
+    for term, own in zip(terms, (key, key.fold(OTHER_TASKS + 1)), strict=True):
+        assert float(term) == float(tf.reduce_sum(squares(made, model(made, own)))) / 4
 
 
 def test_weights_are_constant_or_go_in_a_straight_line_and_stay(tiny) -> None:
     trainer = several(tiny).trainer
     assert (trainer.batch, trainer.steps_per_iter, trainer.steps) == (6, 3, 12)
-    shares = [trainer.shares(step) for step in range(12)]
+    shares = [trainer.task_groups_and_weights(step) for step in range(12)]
     assert {share["rank"] for share in shares} == {(2, 1.0)} and {share["point"].groups for share in shares} == {4}
     line = [0.5 * min(step / 9, 1) for step in range(12)]
     assert [share["point"].weight for share in shares] == pytest.approx(line)
@@ -167,31 +165,3 @@ def test_a_tasks_extractor_must_make_what_the_model_can_read(tiny) -> None:
     with pytest.raises(ConfigError, match="not those of the run's extractor") as refused:
         prepare(several(tiny, tasks))
     assert refused.value.where == "trainer.tasks.point.extractor" and refused.value.exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("kind", "refused"),
-    [("logits", []), ("probability", ["crossentropy", "lce"]), ("log_probability", ["crossentropy", "lce", "mse"])],
-)
-def test_a_loss_that_cannot_read_the_rerankers_scores_is_refused(tiny, monkeypatch, kind: str, refused) -> None:
-    """Wherever it stands: of the trainer, of a hook, of a task. What is not refused is built for that kind."""
-    monkeypatch.setattr(RERANKERS.get("crossencoder"), "output_type", kind, raising=False)
-    for loss in ("bce", "crossentropy", "lce", "mse"):
-        places = {
-            "trainer.loss": f"name: tensorflow, loss: {loss}",
-            "trainer.hooks.0.loss": f"name: tensorflow, loss: bce, hooks: [{{name: loss, loss: {loss}}}]",
-            "trainer.tasks.a.loss": f"name: multiple, tasks: {{a: {{sampler: LCE, loss: {loss}}}}}",
-        }
-        for key, trainer in places.items():
-            if loss not in refused:
-                made(tiny, trainer, "sampler={name: LCE, nneg: 7}")
-                continue
-            with pytest.raises(ConfigError, match=f"{key}: '{loss}' reads scores that are .* are {kind}") as caught:
-                made(tiny, trainer)
-            assert caught.value.exit_code == 2
-    built = build_hooks([], [], kind).objective({TRAIN: LOSSES.get("bce")()})
-    part = batch(X, [[1.0], [1.0], [1.0], [1.0]])[TRAIN]._replace(extras={})
-    scores = tf.constant([[-0.5]] * 4)
-    found = built.tasks[TRAIN]["bce"].function(part, scores).numpy().tolist()
-    wanted = {"logits": np.log1p(np.exp(0.5)), "probability": -np.log(1e-7), "log_probability": 0.5}[kind]
-    assert found == pytest.approx([wanted] * 4, rel=1e-5)

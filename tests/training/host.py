@@ -21,12 +21,12 @@ train, batches_of = TrainingStep.__call__, predict.prediction_batches
 scored = 0
 
 
-def trained(self: TrainingStep, batch: Any, number: Any, *rest: Any) -> Any:
+def trained(self: TrainingStep, batch: Any, inputs: Any) -> Any:
     """Train a step, and meet with what there is in its way."""
     step, _, signum = os.environ.get("SIGNAL_AT", "").partition(":")
-    if step and int(number) == int(step):
+    if step and int(inputs.number) == int(step):
         os.kill(os.getpid(), int(signum))
-    return train(self, batch, number, *rest)
+    return train(self, batch, inputs)
 
 
 def batches(*args: Any, **options: Any) -> Any:
@@ -39,7 +39,7 @@ def batches(*args: Any, **options: Any) -> Any:
             os.kill(os.getpid(), int(signum))
         if noted := os.environ.get("NOTED"):
             with Path(noted).open("a") as out:
-                out.write("".join(f"{qid} {docid}\n" for pairs in ids for qid, docid in pairs))
+                out.write("".join(f"{qid} {docid}\n" for part in ids for qid, docids in part for docid in docids))
         yield batch, ids
 
 

@@ -11,10 +11,10 @@ from rankcli.backend import tf
 from rankcli.config.registry import HOOKS, OPTIMIZERS
 from rankcli.config.validate import component_from
 from rankcli.encoders.dropout import Dropout
-from rankcli.hooks.base import ScoreLoss
+from rankcli.hooks.base import Hook
 from rankcli.optimizers.base import Member, Optimizer
-from rankcli.shapes import Batch
-from rankcli.training.base import TRAIN, Share
+from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.training.base import TRAIN, StepInputs
 from rankcli.training.groups import Group, GroupOptions
 from rankcli.training.hooks import build_hooks
 from rankcli.training.objective import Objective
@@ -28,20 +28,20 @@ class Linear:
         self.dtype, self.rate = dtype, rate
         self.variables = {"encoder/w": tf.Variable([1.0, -2.0]), "head/b": tf.Variable([0.5])}
 
-    def scores(self, batch: Batch, dropout: Dropout | None = None) -> Any:
+    def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
         x = tf.cast(batch.columns["x"], self.dtype)
         if dropout is not None and self.rate:
             x = dropout.apply(x, self.rate)
         w, b = (tf.cast(self.variables[path], self.dtype) for path in ("encoder/w", "head/b"))
-        return tf.cast(tf.linalg.matvec(x, w) + b, tf.float32)
+        return Outputs(tf.cast(tf.linalg.matvec(x, w) + b, tf.float32), {"x": tf.cast(x, tf.float32)})
 
 
-def squares(batch: Batch, scores: Any) -> Any:
+def squares(batch: Batch, outputs: Outputs, step: StepContext = StepContext()) -> Any:  # noqa: B008
     """[B]: the sum of the squared differences of scores and labels, halved."""
-    return tf.reduce_sum(tf.square(scores - batch.labels), axis=1) / 2
+    return tf.reduce_sum(tf.square(outputs.scores - batch.labels), axis=1) / 2
 
 
-SQUARES = Objective({TRAIN: [ScoreLoss("squares", 1.0, squares)]})
+SQUARES = Objective({TRAIN: ("squares", squares)})
 
 
 def step_of(strategy: Any, model: Linear, parts: list[Optimizer], **options: Any) -> TrainingStep:
@@ -57,16 +57,38 @@ def hooked(strategy: Any, model: Linear, parts: list[Optimizer], hooks: Sequence
             Group(path, GroupOptions(pattern=path, lr=1.0), part.members)
             for path, part in zip(model.variables, parts, strict=True)
         ]
-        made = build_hooks(chosen, groups, "logits")
-    objective = Objective({TRAIN: [ScoreLoss("squares", 1.0, squares), *made.losses]})
+        made = build_hooks(chosen, groups, 1)
+    return with_hooks(strategy, model, parts, made, **options)
+
+
+def with_hooks(
+    strategy: Any, model: Linear, parts: list[Optimizer], hooks: Sequence[Hook], **options: Any
+) -> TrainingStep:
+    """The same with hooks that are built."""
     named = dict(zip(model.variables, parts, strict=True))
-    changes = {"penalties": made.penalties, "hooks": made.gradients}
-    return TrainingStep(strategy, model, objective, named, 1, **changes, **options)
+    return TrainingStep(
+        strategy, model, Objective({TRAIN: ("squares", squares)}, hooks), named, 1, hooks=hooks, **options
+    )
 
 
-def shares(groups: int) -> dict[str, Share]:
-    """A single task of `groups` groups and weight 1."""
-    return {TRAIN: Share(tf.constant(float(groups)), tf.constant(1.0))}
+def inputs(
+    step: TrainingStep,
+    groups: int | dict[str, int],
+    rates: Any,
+    active: Any = (True, True),
+    number: int = 0,
+    **tasks: float,
+) -> StepInputs:
+    """What the host gives a step: the groups of a single task, or of each; weights are those of terms times `tasks`."""
+    counts = groups if isinstance(groups, dict) else {TRAIN: groups}
+    weights = [tasks.get(task, 1.0) * weight for task, weight in step.weights]
+    given = {task: tf.constant(float(count)) for task, count in counts.items()}
+    return StepInputs(tf.constant(number), given, tf.constant(weights), tf.constant(rates), tf.constant(active))
+
+
+def measures(step: TrainingStep, done: Any) -> dict[str, float]:
+    """The ratios that would be logged of a step alone."""
+    return {name: total / count for name, (total, count) in step.measures_of(done).items()}
 
 
 def batch(x: Any, labels: Any) -> dict[str, Batch]:

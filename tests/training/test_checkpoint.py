@@ -71,7 +71,7 @@ def test_what_is_saved_is_what_there_was_however_fast_training_goes_on(tmp_path:
 
     monkeypatch.setattr(checkpoint, "_write_tensors", late)
     small.save(1)
-    assert not small.checkpoints.written() and not small.names()
+    assert not small.checkpoints.written() and "iter-00000-step-000001" not in small.names()
     for variable in small.variables:
         variable.assign_add(tf.ones_like(variable))
     changed.append(True)

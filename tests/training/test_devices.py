@@ -15,12 +15,12 @@ from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import MissingError
-from rankcli.hooks.base import ScoreLoss
 from rankcli.records.interleave import read_examples
 from rankcli.records.reader import prediction_batches, training_batches
 from rankcli.rerankers.base import RerankerContext
 from rankcli.runs.prepare import prepare
-from rankcli.training.base import TRAIN, Share
+from rankcli.shapes import StepContext
+from rankcli.training.base import TRAIN, StepInputs
 from rankcli.training.gradients import gradients_of
 from rankcli.training.objective import Objective
 from rankcli.training.strategy import make_strategy, per_replica
@@ -73,13 +73,14 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     prepared = prepare(config)
     model = config.reranker.build(RerankerContext(prepared.extractor))
     records = prepared.records("train")
-    objective = Objective({TRAIN: [ScoreLoss("loss", 1.0, config.trainer.loss.build())]})
+    objective = Objective({TRAIN: ("loss", config.trainer.loss.build())})
     read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     variables = [variable for variable in model.variables.values() if variable.trainable]
 
     def step(batch: object) -> object:
-        return gradients_of(objective, model, variables, {TRAIN: batch}, None, {TRAIN: Share(2.0, 1.0)})
+        inputs = StepInputs(0, {TRAIN: 2.0}, [1.0], [], [])
+        return gradients_of(objective, model, variables, {TRAIN: batch}, None, inputs, StepContext())[0][:2]
 
     (plain_loss, _), plain = tf.function(step)(batch)
     (xla_loss, _), xla = tf.function(step, jit_compile=True)(batch)
@@ -89,8 +90,8 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     dev = prepared.records("dev")
     (pairs,), _ = next(prediction_batches(read_examples(dev), prepared.extractor, evalbatch=8, static=True))
     pairs = tf.nest.map_structure(tf.convert_to_tensor, pairs)
-    scores = tf.function(model.scores, jit_compile=True)(pairs)
-    np.testing.assert_allclose(scores, model.scores(pairs), atol=1e-4)
+    scores = tf.function(lambda batch: model(batch).scores, jit_compile=True)(pairs)
+    np.testing.assert_allclose(scores, model(pairs).scores, atol=1e-4)
     assert scores.shape == (8, 1)
 
 
@@ -102,7 +103,7 @@ def test_training_with_dropout_compiles_with_xla(tiny, name: str) -> None:
     records = prepared.records("train")
     read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
-    scores = tf.function(lambda b, s: model.scores(b, Dropout.of(1, s)), jit_compile=True)
+    scores = tf.function(lambda b, s: model(b, Dropout.of(1, s)).scores, jit_compile=True)
     first, again, later = (scores(batch, tf.constant(step)).numpy() for step in (3, 3, 4))
     assert np.isfinite(first).all() and (first == again).all()
     assert (first != later).any() == (name != "TFKNRM")  # KNRM has no dropout

@@ -18,7 +18,6 @@ from rankcli.errors import Interrupted
 from rankcli.training.checkpoint import Checkpoints
 from rankcli.training.executions import Executions
 from rankcli.training.gradients import by_replica
-from rankcli.training.loop import Loop
 from rankcli.training.step import TrainingStep
 from rankcli.verbs.train import train
 from tests.training.test_devices import TRAINING
@@ -45,16 +44,10 @@ def test_cuts_lie_at_the_ends_of_iterations_and_where_they_lay_for_the_whole(
 @pytest.mark.parametrize("options", [(), ("trainer.accumulate=2", "trainer.amp=bf16"), (HOOKS,), FP16], ids=str)
 @pytest.mark.parametrize("at_once", [2, 3, 9])
 def test_several_at_once_are_several_one_by_one(
-    tiny: Any, tmp_path: Path, options: tuple[str, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
+    tiny: Any, tmp_path: Path, options: tuple[str, ...], at_once: int, on_step: Any
 ) -> None:
     losses: list[float] = []
-    note = Loop._note
-
-    def noted(self: Loop, done: Any, state: Any) -> None:
-        losses.append(float(done["loss"]))
-        note(self, done, state)
-
-    monkeypatch.setattr(Loop, "_note", noted)
+    on_step(lambda now, done: losses.append(float(done["loss"])))
     train(tiny("crossencoder", *DRY, *options), out=tmp_path / "one")
     train(tiny("crossencoder", *DRY, *options, f"trainer.steps_per_execution={at_once}"), out=tmp_path / "several")
     limit = 0.05 if "amp" in "".join(options) else 1e-4
@@ -84,9 +77,9 @@ def test_a_run_stopped_between_two_executions_goes_on_to_the_same_bits(
     made: list[list[int]] = []
     save, several = Checkpoints.save, TrainingStep.several
 
-    def noted(self: TrainingStep, batches: Any, numbers: Any, *rest: Any) -> Any:
-        made.append(numbers.numpy().tolist())
-        return several(self, batches, numbers, *rest)
+    def noted(self: TrainingStep, batches: Any, inputs: Any) -> Any:
+        made.append(inputs.number.numpy().tolist())
+        return several(self, batches, inputs)
 
     monkeypatch.setattr(Checkpoints, "save", lambda self, state, n: (saved.append(state.step), save(self, state, n)))
     monkeypatch.setattr(TrainingStep, "several", noted)
@@ -107,13 +100,11 @@ def test_replicas_have_their_own_batches_step_after_step() -> None:
 
 
 NOTING = """
-from rankcli.training.loop import Loop
-note = Loop._note
-def noted(self, done, state):
+from rankcli.listeners.watch import Watch
+def noted(self, now, done):
     with open(sys.argv[2] + ".losses", "a") as file:
         print(float(done["loss"]), file=file)
-    note(self, done, state)
-Loop._note = noted
+Watch.end_step = noted
 overrides += ["trainer.steps_per_execution=2"]
 """
 

@@ -17,10 +17,9 @@ from rankcli.training.checkpoint import Checkpoints
 from rankcli.training.loop import Loop
 from rankcli.training.rates import Rates
 from rankcli.training.step import TrainingStep
-from rankcli.training.strategy import per_replica
 from rankcli.verbs.train import train
 from tests.clocked import metrics
-from tests.training.linear import shares
+from tests.training.linear import inputs
 
 
 def tensors(out: Path, name: str = "iter-00004") -> dict[str, bytes]:
@@ -53,15 +52,14 @@ def test_defect_02_a_resumed_run_equals_the_whole_one_to_the_bit(tiny, tmp_path:
     assert {k: v for k, v in whole.items() if k not in clock} == {k: v for k, v in parts.items() if k not in clock}
 
 
-def test_defect_01_resuming_goes_on_at_the_next_step(tiny, tmp_path: Path, stop_after, monkeypatch, capsys) -> None:
+def test_defect_01_resuming_goes_on_at_the_next_step(tiny, tmp_path: Path, stop_after, on_step, capsys) -> None:
     stop_after(5)
     with pytest.raises(Interrupted):
         train(tiny(), out=tmp_path / "run")
     seen: list[int] = []
-    step = Loop._train_on
-    monkeypatch.setattr(Loop, "_train_on", lambda self, b, state: (seen.append(state.step), step(self, b, state))[1])
+    on_step(lambda now, done: seen.append(now.step))
     train(tiny(), out=tmp_path / "run")
-    assert seen == [5, 6, 7, 8, 9, 10, 11]
+    assert seen == [6, 7, 8, 9, 10, 11, 12]
     assert "resuming at step 5 of 12" in capsys.readouterr().err
 
 
@@ -160,7 +158,7 @@ def test_defect_07_both_groups_use_the_scheduled_learning_rate_at_every_step(
     take = TrainingStep.__call__
 
     def noted(self: TrainingStep, *args: Any) -> dict[str, Any]:
-        used.append(args[3].numpy().tolist())
+        used.append(args[1].rates.numpy().tolist())
         return take(self, *args)
 
     monkeypatch.setattr(TrainingStep, "__call__", noted)
@@ -258,16 +256,15 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(tiny, tmp_path: Path) -> Non
 
 def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step(tiny, tmp_path: Path, monkeypatch) -> None:
     losses: dict[int, list[float]] = {}
+    call = TrainingStep.__call__
 
-    def train_on(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-        rates, active = tf.zeros([2]), tf.constant([True, True])
+    def again(self: TrainingStep, batches: Any, given: Any) -> Any:
         for number in (3, 4, 3, 4):
-            batch = per_replica(self.strategy, batches)
-            done = self.learner.step(batch, tf.constant(number), shares(2), rates, active)
+            done = call(self, batches, inputs(self, 2, [0.0, 0.0], number=number))
             losses.setdefault(number, []).append(float(done["loss"]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Loop, "_train_on", train_on)
+    monkeypatch.setattr(TrainingStep, "__call__", again)
     with pytest.raises(KeyboardInterrupt):
         train(tiny(), out=tmp_path / "run")
     assert losses[3][0] == losses[3][1] != losses[4][0] == losses[4][1]

@@ -18,7 +18,7 @@ from rankcli.training.loss_scale import LossScale
 from rankcli.training.rates import Rates
 from rankcli.training.strategy import make_strategy
 from rankcli.verbs.train import train
-from tests.training.linear import Linear, batch, bits, optimizers, shares, squares, step_of
+from tests.training.linear import Linear, batch, bits, inputs, optimizers, squares, step_of
 
 X, LABELS = [[[1.0, 2.0]], [[3.0, -1.0]]], [[-2.0], [5.0]]  # errors of -0.5 and 0.5
 
@@ -68,9 +68,8 @@ def test_an_overflow_at_a_chosen_step_skips_it_for_all_groups_and_the_loss_is_no
         made = batch([[[1.0, 100.0]], X[1]], [[-198.0], [5.0]]) if number == 2 else batch(X, LABELS)
         before = bits(model, parts)
         made = tf.nest.map_structure(tf.convert_to_tensor, made)
-        expected = float(tf.reduce_sum(squares(made[TRAIN], model.scores(made[TRAIN])))) / 2
-        rates, active = tf.constant([1e-4, 1e-4]), tf.constant([True, True])
-        done = step(made, tf.constant(number), shares(2), rates, active)
+        expected = float(tf.reduce_sum(squares(made[TRAIN], model(made[TRAIN])))) / 2
+        done = step(made, inputs(step, 2, [1e-4, 1e-4], number=number))
         assert float(done["loss"]) == pytest.approx(expected)
         if number == 0:  # w: (-0.5 [1, 2] + 0.5 [3, -1]) / 2, b: 0
             np.testing.assert_allclose(done["grad_norm"], [np.hypot(0.5, -0.75), 0.0], rtol=1e-3)

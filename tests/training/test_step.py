@@ -16,7 +16,6 @@ from rankcli.backend import tf
 from rankcli.config.registry import OPTIMIZERS, RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
-from rankcli.hooks.base import ScoreLoss
 from rankcli.optimizers.base import Member
 from rankcli.records.reader import training_batches
 from rankcli.rerankers.base import RerankerContext
@@ -26,7 +25,7 @@ from rankcli.training.gradients import stacked
 from rankcli.training.objective import Objective
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy, per_replica
-from tests.training.linear import Linear, batch, bits, optimizers, shares, squares, step_of
+from tests.training.linear import Linear, batch, bits, inputs, optimizers, squares, step_of
 
 ROOT = Path(__file__).parents[2]
 X = [[[1.0, 2.0]], [[3.0, -1.0]], [[0.5, 0.5]], [[-2.0, 1.0]]]
@@ -35,7 +34,7 @@ LABELS = [[1.0], [0.0], [2.0], [-1.0]]
 
 def run(step: TrainingStep, made: Any, rates: Any = (0.1, 0.2), active: Any = (True, True), number: int = 0) -> Any:
     made = tf.nest.map_structure(tf.convert_to_tensor, made)
-    return step(made, tf.constant(number), shares(4), tf.constant(rates), tf.constant(active))
+    return step(made, inputs(step, 4, rates, active, number))
 
 
 def test_a_step_by_hand() -> None:
@@ -108,7 +107,7 @@ def test_dropout_goes_by_seed_step_and_micro_batch() -> None:
     step = step_of(make_strategy("cpu"), model, optimizers(model), accumulate=2)
     part = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))[TRAIN]
     keys = [Dropout.of(1, 5, 0, n) for n in range(2)]
-    each = [float(tf.reduce_sum(squares(part, model.scores(part, key)))) / 4 for key in keys]
+    each = [float(tf.reduce_sum(squares(part, model(part, key)))) / 4 for key in keys]
     done = run(step, stacked([batch(X, LABELS)] * 2, 2)[0], number=5, rates=(0.0, 0.0))
     assert each[0] != each[1] and float(done["loss"]) == pytest.approx(sum(each), rel=1e-6)
     later = run(step, stacked([batch(X, LABELS)] * 2, 2)[0], number=6, rates=(0.0, 0.0))
@@ -131,11 +130,11 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str
         start = {path: variable.numpy() for path, variable in model.variables.items()}
         members = {path: Member(variable) for path, variable in model.variables.items()}
         part = OPTIMIZERS.get("sgd")().build(members)
-        objective = Objective({TRAIN: [ScoreLoss("loss", 1.0, prepared.config.trainer.loss.build())]})
+        objective = Objective({TRAIN: ("loss", prepared.config.trainer.loss.build())})
         step = TrainingStep(strategy, model, objective, {"all": part}, 1, accumulate=count)
         read = training_batches(records, prepared.extractor, batch=4, replicas=count, steps=1)
         made = per_replica(strategy, stacked([{TRAIN: part} for part in next(read)], count))
-        done = step(made, tf.constant(0), shares(4), tf.constant([1.0]), tf.constant([True]))
+        done = step(made, inputs(step, 4, [1.0], [True]))
         moved = {path: start[path] - variable.numpy() for path, variable in model.variables.items()}
         found.append((float(done["loss"]), moved))
     (loss, whole), (micro_loss, micro) = found
@@ -173,7 +172,7 @@ from rankcli.training.gradients import stacked
 from rankcli.training.loss_scale import LossScale
 from rankcli.training.base import TRAIN
 from rankcli.training.strategy import make_strategy, per_replica
-from tests.training.linear import Linear, batch, bits, optimizers, shares, squares, step_of
+from tests.training.linear import Linear, batch, bits, inputs, optimizers, squares, step_of
 x, labels = np.random.default_rng(1).normal(size=(8, 1, 2)), np.zeros((8, 1))
 variants = {"adam": {}, "adamw": {}, "sgd": {}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 SETTINGS = ((1, 1, "float32"), (2, 1, "float32"), (2, 2, "float32"), (2, 2, "float16"))
@@ -190,8 +189,7 @@ for name, options in variants.items():
             size = 8 // (replicas * accumulate)
             batches = [batch(x[n : n + size], labels[n : n + size]) for n in range(0, 8, size)]
             made = per_replica(strategy, stacked(batches, accumulate))
-            rates, active = tf.constant([0.01 * (number + 1), 0.02]), tf.constant([True, True])
-            return step(made, tf.constant(number), shares(8), rates, active)
+            return step(made, inputs(step, 8, [0.01 * (number + 1), 0.02], number=number))
         losses = [float(run(x, number)["loss"]) for number in range(10)]
         before, bad = bits(model, parts), x.copy()
         bad[7] = np.inf  # only the last replica sees it
@@ -210,10 +208,10 @@ with strategy.scope():
     parts = optimizers(model)
 same = batch(x[:2], labels[:2])
 keys = [Dropout.of(1, 5, replica, n) for replica in range(2) for n in range(2)]
-each = [float(tf.reduce_sum(squares(same[TRAIN], model.scores(same[TRAIN], key)))) / 8 for key in keys]
+each = [float(tf.reduce_sum(squares(same[TRAIN], model(same[TRAIN], key)))) / 8 for key in keys]
 step = step_of(strategy, model, parts, accumulate=2)
 made = per_replica(strategy, stacked([same] * 4, 2))
-done = step(made, tf.constant(5), shares(8), tf.constant([0.0, 0.0]), tf.constant([True, True]))
+done = step(made, inputs(step, 8, [0.0, 0.0], number=5))
 print(json.dumps({"training": found, "dropout": {"each": each, "loss": float(done["loss"])}}))
 """
 

@@ -13,36 +13,37 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rankcli.cli import run
+from rankcli.listeners.base import Moment
 from rankcli.runs.prepare import prepare
 from rankcli.shapes import Sample
 from rankcli.training.checkpoint import Checkpoints
-from rankcli.training.loop import Loop
 from rankcli.verbs.train import train
 from tests.training.test_loop import lines, tensors
 
 OFTEN = ("trainer.checkpoint_interval=3", "trainer.checkpointsteps=4", "trainer.keep=3")
 
 
-def test_checkpoints_within_and_after_iterations_and_what_a_kill_costs(tiny, tmp_path: Path, monkeypatch) -> None:
+def test_checkpoints_within_and_after_iterations_and_what_a_kill_costs(
+    tiny, tmp_path: Path, monkeypatch, on_step
+) -> None:
     """Three steps per iteration: checkpoints at multiples of 4 and after the third and the last iteration."""
     whole = train(tiny(), out=tmp_path / "whole")["result"]
     saved: list[int] = []
-    save, step = Checkpoints.save, Loop._train_on
+    save = Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda self, state, n: (saved.append(state.step), save(self, state, n)))
 
-    def killed(self: Loop, batches: Any, state: Any) -> dict[str, str]:
-        if state.step == 10:
+    def killed(now: Moment, done: Any) -> None:
+        if now.step == 10:
             raise KeyboardInterrupt
-        return step(self, batches, state)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Loop, "_train_on", killed)
+    on_step(killed)
+    with pytest.raises(KeyboardInterrupt):
         train(tiny("crossencoder", *OFTEN), out=tmp_path / "parts")
     assert saved == [4, 8, 9]
     steps: list[int] = []
-    monkeypatch.setattr(Loop, "_train_on", lambda self, b, state: (steps.append(state.step), step(self, b, state))[1])
+    on_step(lambda now, done: steps.append(now.step))
     parts = train(tiny("crossencoder", *OFTEN), out=tmp_path / "parts")["result"]
-    assert steps == [9, 10, 11] and saved == [4, 8, 9, 12]
+    assert steps == [10, 11, 12] and saved == [4, 8, 9, 12]
     names = sorted(path.name for path in (tmp_path / "parts/checkpoints").iterdir())
     assert names == ["iter-00002-step-000008", "iter-00003", "iter-00004"]
     assert parts["run_id"] == whole["run_id"]

@@ -30,7 +30,7 @@ def weights(out: Path) -> dict[str, bytes]:
 
 
 def test_a_finished_run_asked_for_another_test_is_tested_anew_and_not_trained(
-    tiny, tmp_path: Path, monkeypatch, capsys
+    tiny, tmp_path: Path, monkeypatch, on_step, capsys
 ) -> None:
     def run(testthreshold: int) -> dict:
         found = train(tiny("TFKNRM", *QUICK, f"trainer.testthreshold={testthreshold}"), out=tmp_path / "run")["result"]
@@ -38,7 +38,7 @@ def test_a_finished_run_asked_for_another_test_is_tested_anew_and_not_trained(
         return found
 
     first = run(20)
-    monkeypatch.setattr(Loop, "_train_on", lambda *_: pytest.fail("it trained"))
+    on_step(lambda *_: pytest.fail("it trained"))
     second = run(1)
     assert "testing anew" in capsys.readouterr().err
     assert second["run_id"] == first["run_id"] and second["best"] == first["best"]

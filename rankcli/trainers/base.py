@@ -1,0 +1,27 @@
+"""The contract of trainers' options, beside what the machine asks of them (`training/settings.py`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rankcli.training.base import TrainerContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions(ABC):
+    """The base class of a trainer's options; `group_size` is the number of documents in every group, None for any."""
+
+    version: ClassVar[int] = 1
+    group_size: ClassVar[int | None] = None
+
+    @property
+    def several(self) -> Mapping[str, Any]:
+        """The options of its tasks by name, each with sampler, extractor, loss and batch; empty for a single task."""
+        return {}
+
+    @abstractmethod
+    def build(self, ctx: TrainerContext) -> Any:
+        """Return what trains: `fit()`, `best_predictor()`, `outcome(state)` as the training loop has them."""
