@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
 from rankcli.config.registry import KINDS, Registry
 
 DIGEST_CHARS = 16
+HashFile = Callable[[str], str]
 
 
 def canonical_json(value: Any) -> str:
@@ -38,12 +39,20 @@ def digest_of_items(items: Iterable[tuple[str, Any]]) -> str:
     return hashed.hexdigest()[:DIGEST_CHARS]
 
 
-def component_identity(registry: Registry, options: Any) -> dict[str, Any]:
-    """Name, version and the options that differ from their defaults and may change results, as plain values."""
-    return {"name": registry.name_of(options), "version": options.version, **_chosen(options)}
+def by_name(path: str) -> str:
+    """A file by its path: for identities of options that name none."""
+    raise TypeError(f"the option names the file {path!r}: its identity needs the content")
 
 
-def _chosen(options: Any) -> dict[str, Any]:
+def component_identity(registry: Registry, options: Any, hash_file: HashFile = by_name) -> dict[str, Any]:
+    """Name, version and the options that differ from their defaults and may change results, as plain values.
+
+    A file is in by `hash_file(path)`, a hash of its content: its path counts for nothing.
+    """
+    return {"name": registry.name_of(options), "version": options.version, **_chosen(options, hash_file)}
+
+
+def _chosen(options: Any, hash_file: HashFile) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for option in dataclasses.fields(options):
         value, default = getattr(options, option.name), _default(option)
@@ -51,26 +60,37 @@ def _chosen(options: Any) -> dict[str, Any]:
             continue
         if "registry" in option.metadata and isinstance(value, tuple):
             registry = KINDS[option.metadata["registry"]]
-            value = [component_identity(registry, each) for each in value if getattr(each, "identity", True)]
+            value = [component_identity(registry, each, hash_file) for each in value if getattr(each, "identity", True)]
             if not value:  # components that change no result
                 continue
         elif "registry" in option.metadata and not isinstance(value, str):
-            value = component_identity(KINDS[option.metadata["registry"]], value)
+            value = component_identity(KINDS[option.metadata["registry"]], value, hash_file)
             if value == {
                 "name": default,
                 "version": 1,
             }:  # the default component as it first was: left out like any default
                 continue
-        found[option.name] = _plain(value)
+        elif option.metadata.get("path") == "file":
+            value = _contents(value, hash_file)
+        found[option.name] = _plain(value, hash_file)
     return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(child) for child in value]
+def _contents(value: Any, hash_file: HashFile) -> Any:
+    """The hashes of one file or of several, in the shape of the option."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(child) for key, child in value.items()}
-    return _chosen(value) if dataclasses.is_dataclass(value) else _canonical(value)
+        return {key: _contents(child, hash_file) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_contents(child, hash_file) for child in value]
+    return hash_file(str(value))
+
+
+def _plain(value: Any, hash_file: HashFile) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(child, hash_file) for child in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(child, hash_file) for key, child in value.items()}
+    return _chosen(value, hash_file) if dataclasses.is_dataclass(value) else _canonical(value)
 
 
 def _default(option: dataclasses.Field[Any]) -> Any:

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from rankcli.config.conflicts import conflicts
 from rankcli.config.hints import dataclass_in, expected, taken
 from rankcli.config.paths import REMOTE, joined
 from rankcli.config.problems import Keys, Place, Problem, fail_on
 from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
-from rankcli.config.schema import RunConfig, conflicts
+from rankcli.config.schema import RunConfig
 from rankcli.config.strict_yaml import Node, plain, planted
 from rankcli.errors import RankcliError
 

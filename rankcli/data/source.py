@@ -117,6 +117,7 @@ class DatasetOptions:
     """The base of the options of every source."""
 
     version: ClassVar[int]  # raise it when the same options give other data
+    gives: ClassVar[tuple[str, ...]] = ()  # columns of its documents: `features` where it has them
 
     def build(self, ctx: SourceContext) -> Source:
         """Read the source."""

@@ -20,10 +20,12 @@ from rankcli.shapes import Batch, Outputs, StepContext
 class HookOptions(ABC):
     """The base class of a hook's options.
 
-    `in_batch` is True for a hook that compares groups of a batch with each other, or needs their vectors in `after`.
+    `columns` names the columns of the batch that it reads. `in_batch` is True for a hook that compares groups of a batch
+    with each other, or needs their vectors in `after`.
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ()
     in_batch: ClassVar[bool] = False
 
     @property

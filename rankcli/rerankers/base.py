@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,18 @@ class RerankerContext:
     def stored(self) -> Pretrained | None:
         """What is in that directory, read once however many parts of a reranker take theirs."""
         return None if self.pretrained is None else Pretrained(self.pretrained)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankerOptions:
+    """Base of the options of rerankers."""
+
+    version: ClassVar[int]
+    fields: ClassVar[tuple[str, ...]]
+    default_extractor: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]] = ()
+    vectors: ClassVar[tuple[str, ...]] = ()
+    listwise: ClassVar[bool] = False
 
 
 class Reranker(ABC):

@@ -9,7 +9,7 @@ from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.base import RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
 from rankcli.rerankers.ops import Aggregation, per_document
 from rankcli.shapes import Batch, Outputs
@@ -17,7 +17,7 @@ from rankcli.shapes import Batch, Outputs
 
 @RERANKERS.register("TFBERTMaxP")
 @dataclass(frozen=True, kw_only=True)
-class BERTMaxP:
+class BERTMaxP(RerankerOptions):
     """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
 
     `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of that

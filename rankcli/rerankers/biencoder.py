@@ -14,7 +14,7 @@ from rankcli.encoders.build import build_encoder
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.extractors.base import sequence_spec, vocab_size
-from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout, Outputs
 
@@ -25,7 +25,7 @@ _MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize
 
 @RERANKERS.register("biencoder")
 @dataclass(frozen=True, kw_only=True)
-class BiEncoder:
+class BiEncoder(RerankerOptions):
     """Similarity, times `scale`, of query and document vectors of one encoder (Reimers and Gurevych, 2019).
 
     A vector is the mean of the token states or the state of the first token. Saved, it opens as a

@@ -9,7 +9,7 @@ from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.base import RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
 from rankcli.rerankers.ops import per_document
 from rankcli.shapes import Batch, Outputs
@@ -17,7 +17,7 @@ from rankcli.shapes import Batch, Outputs
 
 @RERANKERS.register("crossencoder", aliases=("TFVanillaBERT",))
 @dataclass(frozen=True, kw_only=True)
-class CrossEncoder:
+class CrossEncoder(RerankerOptions):
     """The logit of a classifier over `[CLS] query [SEP] document [SEP]` (Nogueira and Cho, 2019, with one label).
 
     The same computation as Hugging Face's `BertForSequenceClassification` and `ElectraForSequenceClassification`. A

@@ -16,7 +16,7 @@ from rankcli.encoders.initial import variable
 from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import vocab_size
-from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Outputs
 
@@ -33,7 +33,7 @@ _WEIGHTS = (
 
 @RERANKERS.register("TFKNRM")
 @dataclass(frozen=True, kw_only=True)
-class KNRM:
+class KNRM(RerankerOptions):
     """Kernel-based neural ranking over word embeddings (Xiong et al., 2017).
 
     S_ij is the cosine of query word i and document word j. Kernel k counts, softly, the matches of word i:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rankcli.config.load import load_saved
 from rankcli.config.registry import RERANKERS
-from rankcli.config.schema import RunConfig, is_listwise
+from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.extractors.base import Extractor
@@ -116,7 +116,7 @@ def open_model(model: Model, weights: str, dtype: str) -> Opened:
     reranker, extractor, sections = load_reranker(directory, dtype)
     if checkpoint is not None:
         assign_variables(checkpoint, reranker.variables)
-    return Opened(reranker, extractor, is_listwise(RERANKERS.get(sections["reranker"]["name"])))
+    return Opened(reranker, extractor, RERANKERS.get(sections["reranker"]["name"]).listwise)
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:

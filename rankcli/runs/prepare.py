@@ -14,6 +14,7 @@ from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, TRAINERS, d
 from rankcli.config.render import resolved, to_yaml
 from rankcli.config.schema import RunConfig, tasks
 from rankcli.data.dataset import Dataset, load_dataset
+from rankcli.data.hashes import input_sha256
 from rankcli.data.trec import CompactRun
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
@@ -86,7 +87,7 @@ class Prepared:
         """What a training's result depends on, readable; `run_id` is its digest."""
         config = self.config
         reranker, trainer = (
-            component_identity(registry, options)
+            component_identity(registry, options, input_sha256)
             for registry, options in ((RERANKERS, config.reranker), (TRAINERS, config.trainer))
         )
         # What the weights are counts, not where they lie; what is computed in, not what was asked for.
@@ -155,7 +156,9 @@ class Prepared:
             group_size=each.group_size,
             extractor=each.extractor,
             queries=InMemory(each.dataset.queries),
-            docs=each.dataset.docs,
+            docs=each.texts,
+            columns=each.drawn_columns,
+            features=each.features,
             storage=self.storage,
             work=work_folder(config.trainer.storage),
             source=to_yaml(resolved(config)),

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rankcli.config.columns import prediction_columns, training_columns
 from rankcli.config.identity import component_identity, digest, digest_of_items
 from rankcli.config.registry import EXTRACTORS, SAMPLERS
 from rankcli.config.schema import ALL, SPLITS, RunConfig, tasks
 from rankcli.data.dataset import Dataset
+from rankcli.data.hashes import input_sha256
+from rankcli.data.source import FeatureStore, NoDocuments
 from rankcli.data.trec import CompactRun, Qrels
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor
+from rankcli.records.texts import FEATURES, InMemory, Texts
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
 from rankcli.shapes import Judged
@@ -38,6 +42,7 @@ class RecordSet(ABC):
     ranked: CompactRun
     options: Any  # of the extractor
     extractor: Extractor
+    columns: tuple[str, ...] = ()  # that somebody reads, sorted
 
     @property
     def split(self) -> str:
@@ -59,12 +64,31 @@ class RecordSet(ABC):
         """The first-stage run of its queries, to its full depth."""
         return self.ranked.part(self.dataset.split[self.split])
 
+    @property
+    def drawn_columns(self) -> tuple[str, ...]:
+        """The columns that its samples have; features come from the source."""
+        return tuple(name for name in self.columns if name != FEATURES)
+
+    @property
+    def features(self) -> FeatureStore | None:
+        """The features of the source, if somebody reads them."""
+        return self.dataset.features if FEATURES in self.columns else None
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The documents; of a source without texts, the ids of all that is judged or a candidate."""
+        if not isinstance(self.dataset.docs, NoDocuments):
+            return self.dataset.docs
+        judged = {docid for grades in self.judgments.values() for docid in grades}
+        candidates = {docid for qid in self.judgments for docid in self.ranked.get(qid, {})}
+        return InMemory(dict.fromkeys(sorted(judged | candidates), ""), "document")
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What its records are made of, readable."""
         qids = sorted(self.dataset.split[self.split])
         ranked = ((qid, sorted(self.ranked.get(qid, {}).items())) for qid in qids)
-        extractor = component_identity(EXTRACTORS, self.options)
+        extractor = component_identity(EXTRACTORS, self.options, input_sha256)
         extractor.pop("tokenizer", None)  # the fingerprint says what it does, wherever it came from
         return {
             "split": self.split,
@@ -73,6 +97,7 @@ class RecordSet(ABC):
             "relevance_level": self.dataset.relevance_level,
             "sampler": self.made_by,
             "extractor": {**extractor, "vocabulary": self.extractor.fingerprint},
+            **({"columns": list(self.columns)} if self.columns else {}),
         }
 
     @cached_property
@@ -118,7 +143,7 @@ class Drawn(RecordSet):
     def made_by(self) -> dict[str, Any]:
         """The sampler and its seed, and the order of the documents where that decides what is drawn."""
         order = {"docs": self.dataset.docs.order} if self.drawn_by.draws_docs else {}
-        return {**component_identity(SAMPLERS, self.drawn_by), "seed": self.seed, **order}
+        return {**component_identity(SAMPLERS, self.drawn_by, input_sha256), "seed": self.seed, **order}
 
     @cached_property
     def sampler(self) -> Any:
@@ -129,6 +154,7 @@ class Drawn(RecordSet):
             seed=self.seed,
             docs=self.dataset.docs if self.drawn_by.draws_docs else None,
             triples=self.dataset.triples,
+            columns=frozenset(self.columns),
         )
         return self.drawn_by.build(context)
 
@@ -157,7 +183,7 @@ class Ranked(RecordSet):
     @cached_property
     def sampler(self) -> Candidates:
         """The queries with their candidates."""
-        return Candidates(self.judged, self.depth)
+        return Candidates(self.judged, self.depth, frozenset(self.columns))
 
     @property
     def samples(self) -> int:
@@ -209,6 +235,7 @@ def _training_sets(
             ranked=ranked,
             options=task.extractor,
             extractor=extractors[name],
+            columns=training_columns(config, task),
             drawn_by=task.sampler,
             seed=config.trainer.seed,
             wanted=task.samples,
@@ -228,6 +255,7 @@ def _ranked_sets(
             ranked=ranked[key],
             options=config.extractor,
             extractor=extractor,
+            columns=prediction_columns(config),
             depth=depths[split],
         )
 

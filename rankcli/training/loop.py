@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rankcli.config.schema import is_listwise
 from rankcli.errors import Interrupted, TrainingError
 from rankcli.extractors.base import Extractor
 from rankcli.listeners.base import DEV, Moment
@@ -130,7 +129,7 @@ class Loop:
         return self._predictor(reranker, extractor)
 
     def _predictor(self, reranker: Reranker, extractor: Extractor) -> Predictor:
-        whole_groups = is_listwise(self.ctx.reranker)
+        whole_groups = self.ctx.reranker.listwise
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
 
     def outcome(self, state: State) -> dict[str, Any]:

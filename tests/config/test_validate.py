@@ -200,9 +200,7 @@ def test_conflicts_between_components_are_told_with_the_line(tmp_path: Path) -> 
     with pytest.raises(ConfigError) as caught:
         load_config([tmp_path / "a.yaml"])
     assert "a.yaml:3: extractor.name: 'passage' makes pair, but reranker 'TFKNRM' reads query, doc" in str(caught.value)
-    assert "trainer.loss: needs at least 2 documents per group, but sampler 'pair' makes groups of 1" in str(
-        caught.value
-    )
+    assert "trainer.loss: needs at least 2 documents per group, but groups have 1; use a sampler" in str(caught.value)
 
 
 def test_the_extractor_defaults_to_what_the_reranker_reads() -> None:

@@ -8,7 +8,6 @@ import tiny_models as tiny
 
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
-from rankcli.config.schema import vectors_of
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
 
@@ -44,7 +43,7 @@ def test_outputs_have_the_vectors_that_the_options_declare_one_per_sequence(name
     model = tiny.built(name)
     laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
     outputs = model.reranker(laid_out)
-    assert tuple(outputs.vectors) == tuple(outputs.owners) == vectors_of(RERANKERS.get(name))
+    assert tuple(outputs.vectors) == tuple(outputs.owners) == RERANKERS.get(name).vectors
     for field, vectors in outputs.vectors.items():
         assert vectors.dtype == tf.float32 and len(vectors) == len(laid_out.fields[field].layout.places)
         np.testing.assert_array_equal(outputs.owners[field], laid_out.fields[field].owner)
