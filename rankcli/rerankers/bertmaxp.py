@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.base import RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
 from rankcli.rerankers.ops import Aggregation, Tensor, per_document
 from rankcli.shapes import Batch
@@ -17,7 +18,7 @@ from rankcli.shapes import Batch
 
 @RERANKERS.register("TFBERTMaxP")
 @dataclass(frozen=True, kw_only=True)
-class BERTMaxP:
+class BERTMaxP(RerankerOptions):
     """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
 
     `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of that
@@ -27,9 +28,8 @@ class BERTMaxP:
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "pooledpassage"
-    pretrained: str | None = option(
-        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
-    )
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
     aggregation: Aggregation = option("max", "how the passages' logits become the document's score")

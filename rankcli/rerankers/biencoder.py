@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
-from rankcli.config.registry import RERANKERS, option
+from rankcli.config.registry import EXTRACTORS, RERANKERS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.encoders.build import build_encoder
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.encoders.family import family_of
+from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
+from rankcli.rerankers.foreign import ForeignDirectory
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout
 
-_ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}
 _POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # as sentence-transformers calls them
 _MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
 
 
 @RERANKERS.register("biencoder")
 @dataclass(frozen=True, kw_only=True)
-class BiEncoder:
+class BiEncoder(RerankerOptions):
     """Similarity, times `scale`, of query and document vectors of one encoder (Reimers and Gurevych, 2019).
 
     A vector is the mean of the token states or the state of the first token. Saved, it opens as a
@@ -34,13 +35,32 @@ class BiEncoder:
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "apart"
-    pretrained: str | None = option(
-        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
-    )
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     pooling: Literal["mean", "cls"] = option("mean", "how token states become one vector")
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
+
+    @classmethod
+    def opens(cls, directory: Path) -> Opened | None:
+        """A transformer, pooling and perhaps normalisation; a bi-encoder here computes nothing beyond that."""
+        model = ForeignDirectory(directory)
+        if model.modules.keys() <= {"Transformer"}:
+            return None
+        if (
+            not {"Transformer", "Pooling"} <= model.modules.keys() <= set(_MODULES.values())
+            or model.modules["Transformer"]
+        ):
+            named = ", ".join(model.modules)
+            raise model.unknown(f"a sentence-transformers model of {named}; supported: Transformer, Pooling, Normalize")
+        similarity: Any = model.json("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
+        if similarity not in ("cosine", "dot"):
+            raise model.unknown(f"similarity {similarity!r}; supported: cosine, dot")
+        if "Normalize" in model.modules:
+            similarity = "cosine"
+        options = cls(pooling=_pooling(model), similarity=similarity)
+        return Opened(options, EXTRACTORS.get("apart")(maxqlen=model.longest, maxdoclen=model.longest))
 
     def build(self, ctx: RerankerContext) -> BiEncoderModel:
         """Load pretrained weights or make random ones."""
@@ -53,10 +73,10 @@ class BiEncoderModel(Reranker):
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
         self._options = options
         self._lengths = {name: spec.max_length for name, spec in ctx.extractor.fields.items()}
-        self.encoder = build_encoder(ctx.stored, options.encoder, ctx.extractor.vocab_size, ctx.seed, ctx.dtype)
-        self.encoder.config.check_fit(ctx.extractor.vocab_size, max(self._lengths.values()))
-        self.variables = dict(self.encoder.paths)
-        self.weights = self.encoder.specs  # without prefix, as a model without a head is stored
+        self._encoder = ctx.encoder(options.encoder)  # stored without prefix, as a model without a head is
+        self._encoder.config.check_fit(ctx.extractor.vocab_size, max(self._lengths.values()))
+        self.parameters = {"encoder": self._encoder.parameters}
+        self.encoders = {"encoder": self._encoder}
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def scores(self, batch: Batch, dropout: Dropout | None = None) -> Tensor:
@@ -70,12 +90,13 @@ class BiEncoderModel(Reranker):
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""
-        config = self.encoder.config
+        config = self._encoder.config
+        family = family_of(config.kind)
         cosine = self._options.similarity == "cosine"
         paths = [path for path in _MODULES if cosine or path != "2_Normalize"]
         pooling = {key: name == self._options.pooling for name, key in _POOLINGS.items()}
         kind = "sentence_transformers.models"
-        _write(directory / "config.json", {"architectures": [_ARCHITECTURES[config.kind]], **config.to_hf()})
+        _write(directory / "config.json", {"architectures": [family.architecture], **family.write(config)})
         modules = [
             {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{_MODULES[path]}"} for i, path in enumerate(paths)
         ]
@@ -94,10 +115,22 @@ class BiEncoderModel(Reranker):
             (directory / "2_Normalize").mkdir(exist_ok=True)
 
     def _vectors(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        pooled = self.encoder.pooled(layout, self._options.pooling, dropout)
+        pooled = self._encoder.pooled(layout, self._options.pooling, dropout)
         if self._options.similarity == "dot":
             return pooled
         return tf.math.l2_normalize(pooled, axis=-1, epsilon=1e-24)
+
+
+def _pooling(model: ForeignDirectory) -> Any:
+    """By `pooling_mode`, or by the flags that came before it."""
+    content = model.json(f"{model.modules['Pooling']}/config.json")
+    flags = [key for key, on in content.items() if key.startswith("pooling_mode_") and on]
+    chosen = content.get("pooling_mode") or flags
+    short = {key: name for name, key in _POOLINGS.items()}
+    names = [short.get(name, name) for name in ([chosen] if isinstance(chosen, str) else chosen)]
+    if len(names) != 1 or names[0] not in _POOLINGS:
+        raise model.unknown(f"pooling by {' and '.join(names) or 'nothing'}; supported: mean, cls")
+    return names[0]
 
 
 def _write(file: Path, content: Any) -> None:
