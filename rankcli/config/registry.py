@@ -23,9 +23,10 @@ Options = TypeVar("Options", bound=type)
 class Registry:
     """Names of one kind of component (`rerankers`, `losses`, ...)."""
 
-    def __init__(self, kind: str) -> None:
-        """An empty registry for the package `rankcli.KIND`."""
+    def __init__(self, kind: str, package: str = "") -> None:
+        """An empty registry for the modules of a package, `rankcli.KIND` by default."""
         self.kind = kind
+        self.package = package or f"rankcli.{kind}"
         self.noun = {"losses": "loss"}.get(kind, kind.removesuffix("s"))
         self._options: dict[str, type] = {}
         self._aliases: dict[str, str] = {}
@@ -36,14 +37,18 @@ class Registry:
         """Class decorator: make frozen, keyword-only dataclass options known under `name` and its `aliases`."""
 
         def add(options: Options) -> Options:
-            self._check(name, options, aliases)
+            self.check(name, options)
+            for taken in (name, *aliases):
+                if taken in self._options or taken in self._aliases:
+                    raise TypeError(f"{self.noun} {taken!r} is registered twice")
             self._options[name] = options
             self._aliases.update(dict.fromkeys(aliases, name))
             return options
 
         return add
 
-    def _check(self, name: str, options: type, aliases: tuple[str, ...]) -> None:
+    def check(self, name: str, options: type) -> None:
+        """TypeError unless it is a frozen, keyword-only dataclass with a docstring and a version."""
         params = getattr(options, "__dataclass_params__", None)
         if params is None or not params.frozen or not all(f.kw_only for f in dataclasses.fields(options)):
             raise TypeError(f"{self.noun} {name!r}: options must be a dataclass(frozen=True, kw_only=True)")
@@ -51,11 +56,8 @@ class Registry:
             raise TypeError(
                 f"{self.noun} {name!r}: options need a docstring and a class constant `version: ClassVar[int]`"
             )
-        for taken in (name, *aliases):
-            if taken in self._options or taken in self._aliases:
-                raise TypeError(f"{self.noun} {taken!r} is registered twice")
 
-    def get(self, name: str, *, where: str = "") -> type:
+    def get(self, name: str, *, where: str = "") -> Any:
         """The options class called `name`: built in, else from the one entry point of that name; else ConfigError."""
         self._load_builtins()
         name = self.canonical(name)
@@ -99,10 +101,10 @@ class Registry:
         if self._complete:
             return
         self._complete = True
-        package = importlib.import_module(f"rankcli.{self.kind}")
+        package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.startswith("_"):
-                importlib.import_module(f"rankcli.{self.kind}.{module.name}")
+                importlib.import_module(f"{self.package}.{module.name}")
         self._builtins = frozenset(self._options)
 
     def _load_plugin(self, name: str, where: str) -> None:
@@ -170,6 +172,21 @@ def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
+    """The values of the options that are paths of a kind (`file`, `folder`, `model`), by dotted name.
+
+    Those of plain sections are among them, those of components inside are not.
+    """
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(options):
+        value, name = getattr(options, each.name), f"{prefix}{each.name}"
+        if each.metadata.get("path") == path:
+            found[name] = value
+        elif dataclasses.is_dataclass(value) and "registry" not in each.metadata:
+            found |= path_options(value, path, f"{name}.")
+    return found
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True) -> Any:

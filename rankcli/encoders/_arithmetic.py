@@ -15,12 +15,15 @@ from rankcli.backend import compiled_in_silence, tf
 COMPILED_FROM = 512  # values per token
 
 
-def affine(x: Any, kernel: Any, bias: Any) -> Any:
-    """`x` [T, I] times `kernel` [I, O], plus `bias` [O], all of one dtype.
+def affine(x: Any, kernel: Any, bias: Any = None) -> Any:
+    """`x` [T, I] times `kernel` [I, O], plus `bias` [O] if there is one, all of one dtype.
 
     The gradient of the bias is a product, too: what TensorFlow derives sums up thousands of tokens in bfloat16, and is
     wrong by half its size.
     """
+
+    if bias is None:
+        return tf.matmul(x, kernel)
 
     @tf.custom_gradient
     def compute(x: Any, kernel: Any, bias: Any) -> Any:
@@ -97,10 +100,18 @@ def _has_exact_softmax(dtype: Any) -> bool:
 
 
 def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
-    """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016)."""
+    """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016); None is no offset."""
+    beta = tf.zeros_like(gamma) if beta is None else beta
     if not training and x.dtype in (tf.bfloat16, tf.float32) and on_cpu():
         return _fused_norm(x, gamma, beta, epsilon)
     return _trained_norm(x, gamma, beta, epsilon)
+
+
+def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
+    """`x` [T, D] over its root mean square, times `gamma` [D] in float32 (Zhang and Sennrich 2019)."""
+    exact = tf.cast(x, tf.float32)
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(exact), axis=-1, keepdims=True) + epsilon)
+    return tf.cast(exact * scale * gamma, x.dtype)
 
 
 def on_cpu() -> bool:

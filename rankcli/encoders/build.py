@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rankcli.encoders.config import KINDS, EncoderConfig, EncoderSize
-from rankcli.encoders.weights import values_from, weights_of
+from rankcli.encoders.base import Encoder
+from rankcli.encoders.config import EncoderConfig, EncoderSize
+from rankcli.encoders.family import DEFAULT, Family, family_of
+from rankcli.encoders.parameters import Adapter, Parameters
+from rankcli.encoders.weights import Arrays, values_from
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import say
 from rankcli.text.weights import Tensors, open_tensors, small_file
 
-if TYPE_CHECKING:
-    from rankcli.encoders.transformer import TransformerEncoder
-
-PARTS = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
-
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model directory: its configuration, and its tensors, each of which is read once."""
+    """A model directory: its configuration, and its tensors, each of which is read once.
+
+    Without `weights` only the configuration is taken, because a reranker has them set later.
+    """
 
     directory: Path
+    weights: bool = True
 
     @cached_property
     def stored(self) -> Tensors:
@@ -32,71 +34,96 @@ class Pretrained:
         return open_tensors(self.directory)
 
     @cached_property
+    def content(self) -> dict[str, object]:
+        """All that its config.json holds."""
+        return _read_config(self.directory)
+
+    @cached_property
+    def family(self) -> Family:
+        """The encoder's."""
+        return family_of(self.content.get("model_type"), self._config)
+
+    @cached_property
     def config(self) -> EncoderConfig:
         """The encoder's."""
-        return EncoderConfig.from_hf(_read_config(self.directory), where=str(self.directory / "config.json"))
+        return self.family.read(self.content, self._config)
 
     @cached_property
     def tensors(self) -> Tensors:
         """The encoder's without model prefix, and all others (heads: `classifier.weight`, ...), by today's names."""
-        return canonical_names(self.stored, str(self.directory))
+        return canonical_names(self.stored, self.family.rename, str(self.directory))
 
     @cached_property
     def encoder(self) -> Tensors:
         """The encoder's tensors."""
-        return self.tensors.renamed({name: name for name in self.tensors if name.startswith(PARTS)})
+        return self.tensors.renamed({name: name for name in self.tensors if name.startswith(self.family.parts)})
+
+    @property
+    def _config(self) -> str:
+        return str(self.directory / "config.json")
 
 
-def canonical_names(stored: Tensors, where: str) -> Tensors:
-    """Tensors by bare names; StorageError where two have the same."""
+def open_models(directories: Mapping[str, Path]) -> dict[str, Pretrained]:
+    """Models by name, each to be read once."""
+    return {name: Pretrained(directory) for name, directory in directories.items()}
+
+
+def canonical_names(stored: Tensors, rename: Callable[[str], str | None], where: str) -> Tensors:
+    """Tensors by the names that a family gives them; StorageError where two have the same."""
     old: dict[str, str] = {}
     for name in stored:
-        if old.setdefault(canonical_name(name), name) != name:
-            raise StorageError(f"{canonical_name(name)} is there twice, once as {name}", where=where)
+        canonical = rename(name)
+        if canonical is not None and old.setdefault(canonical, name) != name:
+            raise StorageError(f"{canonical} is there twice, once as {name}", where=where)
     return stored.renamed(old)
 
 
-def canonical_name(name: str) -> str:
-    """What a weight of an encoder is called without model prefix, with today's names of layer normalisation; other
-    names keep their prefix.
+def encoder_config(pretrained: Pretrained | None, size: EncoderSize, vocab_size: int) -> EncoderConfig:
+    """That of a directory; or of `size`, over `vocab_size` tokens.
+
+    ConfigError when the tokenizer has more tokens than the pretrained encoder.
     """
-    stem, _, last = name.rpartition(".LayerNorm.")
-    renamed = {"gamma": "weight", "beta": "bias"}.get(last)
-    modern = f"{stem}.LayerNorm.{renamed}" if stem and renamed else name
-    prefix, _, own = modern.partition(".")
-    return own if prefix in KINDS and own.startswith(PARTS) else modern
+    config = pretrained.config if pretrained else EncoderConfig.from_size(size, vocab_size, DEFAULT)
+    config.check_fit(vocab_size)
+    return config
 
 
 def build_encoder(
-    pretrained: Pretrained | None,
-    size: EncoderSize,
-    vocab_size: int,
+    config: EncoderConfig,
+    pretrained: Pretrained | None = None,
+    *,
     seed: int = 42,
     dtype: str = "float32",
     pooler: bool = False,
-) -> TransformerEncoder:
-    """An encoder with the weights of a directory; or of `size`, random, over `vocab_size` tokens.
+    root: str = "encoder",
+    prefix: str = "",
+    adapters: Sequence[Adapter] = (),
+) -> Encoder:
+    """An encoder with the weights of a directory, or random ones; a missing pooler is said on stderr.
 
-    ConfigError when the tokenizer has more tokens than the pretrained encoder; a missing pooler is said on stderr.
+    The paths of its variables begin with `root`, its stored names with `prefix`.
     """
-    from rankcli.encoders.transformer import TransformerEncoder
+    family = family_of(config.kind)
+    taken = pretrained if pretrained and pretrained.weights else None
+    values = _values(family, config, taken, pooler) if taken else {}  # before memory of these sizes is taken
+    weights = [weight.prefixed(prefix) if prefix else weight for weight in family.weights(config, pooler)]
+    parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
+    for adapter in adapters:
+        parameters = adapter.wrap(parameters)
+    parameters.update({f"{root}/{path}": value for path, value in values.items()})
+    return family.build(config, parameters)
 
-    if pretrained is None:
-        return TransformerEncoder(EncoderConfig.from_size(size, vocab_size), seed, dtype, pooler)
-    config, tensors, where = pretrained.config, pretrained.encoder, str(pretrained.directory)
-    config.check_fit(vocab_size)
-    random_pooler = pooler and not any(name.startswith("pooler.") for name in tensors)
-    if random_pooler:
+
+def _values(family: Family, config: EncoderConfig, pretrained: Pretrained, pooler: bool) -> Arrays:
+    """The weights of a directory by their paths below the root."""
+    tensors, where = pretrained.encoder, str(pretrained.directory)
+    stored = pooler and any(name.startswith("pooler.") for name in tensors)
+    if pooler and not stored:
         say(f"{where}: no pooler among the weights; it starts from random values")
-    pooled = pooler and not random_pooler
-    kept = tensors.renamed({name: name for name in tensors if pooled or not name.startswith("pooler.")})
+    kept = tensors.renamed({name: name for name in tensors if stored or not name.startswith("pooler.")})
     if config.layers > len(kept):  # before as many are listed
         raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=where)
-    values = values_from(weights_of(config, pooled), kept, where=where)  # before memory of these sizes is taken
-    encoder = TransformerEncoder(config, seed, dtype, pooler)
-    for path, value in values.items():
-        encoder.paths[path].assign(value)
-    return encoder
+    return values_from(family.weights(config, stored), kept, where=where)
 
 
 def _read_config(directory: Path) -> dict[str, object]:

@@ -1,37 +1,15 @@
-"""The shape of an encoder, as Hugging Face's `config.json` says it or as the user asks for it."""
+"""The shape of an encoder, as its family reads it from `config.json` or as the user asks for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from rankcli.config.registry import option
 from rankcli.config.types import NonNegativeInt, PositiveInt, Rate
 from rankcli.errors import ConfigError
-
-KINDS = ("bert", "electra")
-ACTIVATIONS = ("gelu", "gelu_new", "relu")
-
-# Our field, its key in config.json, and what a config.json without the key stands for (None: the key is needed).
-_KEYS: tuple[tuple[str, str, Any], ...] = (
-    ("vocab_size", "vocab_size", None),
-    ("hidden_size", "hidden_size", None),
-    ("layers", "num_hidden_layers", None),
-    ("heads", "num_attention_heads", None),
-    ("intermediate_size", "intermediate_size", None),
-    ("max_positions", "max_position_embeddings", 512),
-    ("type_vocab_size", "type_vocab_size", 2),
-    ("layer_norm_eps", "layer_norm_eps", 1e-12),
-    ("hidden_act", "hidden_act", "gelu"),
-    ("dropout", "hidden_dropout_prob", 0.1),
-    ("attention_dropout", "attention_probs_dropout_prob", 0.1),
-    ("pad_token_id", "pad_token_id", 0),
-    ("initializer_range", "initializer_range", 0.02),
-)
-
-_MAY_BE_ZERO = ("num_hidden_layers", "pad_token_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +28,19 @@ class EncoderSize:
             raise ValueError(f"hidden = {self.hidden} must be a multiple of heads = {self.heads}")
 
 
+TINY = EncoderSize(layers=1, hidden=8, heads=2, intermediate=12, max_positions=32)  # for tests
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Sizes and constants of a BERT or ELECTRA encoder.
+    """Sizes and constants that encoders of most families have; a family with more of them derives its own class.
 
-    `embedding_size` is the width of the embedding tables; a projection follows where it is not `hidden_size` (ELECTRA).
-    `dropout` is for embeddings and the outputs of attention and feed-forward nets, `attention_dropout` for attention.
+    `kind` is the `model_type` of config.json. `embedding_size` is the width of the embedding tables; a projection
+    follows where it is not `hidden_size`. `max_positions` is the longest sequence in tokens. `dropout` is for
+    embeddings and the outputs of attention and feed-forward nets, `attention_dropout` for attention.
     """
 
-    kind: Literal["bert", "electra"] = "bert"
+    kind: str
     vocab_size: int
     hidden_size: int
     layers: int
@@ -68,16 +50,17 @@ class EncoderConfig:
     max_positions: int = 512
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
-    hidden_act: Literal["gelu", "gelu_new", "relu"] = "gelu"
+    hidden_act: str = "gelu"
     dropout: float = 0.1
     attention_dropout: float = 0.1
     pad_token_id: int = 0
     initializer_range: float = 0.02
 
     @classmethod
-    def from_size(cls, size: EncoderSize, vocab_size: int) -> EncoderConfig:
-        """A BERT of the user's size over a vocabulary of `vocab_size` tokens."""
+    def from_size(cls, size: EncoderSize, vocab_size: int, kind: str) -> EncoderConfig:
+        """An encoder of the user's size over a vocabulary of `vocab_size` tokens."""
         return cls(
+            kind=kind,
             vocab_size=vocab_size,
             hidden_size=size.hidden,
             layers=size.layers,
@@ -88,27 +71,6 @@ class EncoderConfig:
             dropout=size.dropout,
             attention_dropout=size.dropout,
         )
-
-    @classmethod
-    def from_hf(cls, content: Mapping[str, Any], where: str = "config.json") -> EncoderConfig:
-        """From what a `config.json` holds; ConfigError at `where` on a model that this encoder does not compute."""
-        _refuse_unsupported(content, where)
-        values: dict[str, Any] = {"kind": content["model_type"]}
-        for name, key, default in _KEYS:
-            values[name] = _value(content, key, default, where)
-        size_key = "embedding_size" if values["kind"] == "electra" else "hidden_size"
-        values["embedding_size"] = _value(content, size_key, None, where)
-        if values["hidden_size"] % values["heads"]:
-            raise ConfigError("hidden_size is not a multiple of num_attention_heads", where=where)
-        return cls(**values)
-
-    def to_hf(self) -> dict[str, Any]:
-        """What `config.json` says of this encoder; `from_hf` reads it back, and so does transformers."""
-        content: dict[str, Any] = {"model_type": self.kind}
-        content.update((key, getattr(self, name)) for name, key, _ in _KEYS)
-        if self.kind == "electra":
-            content["embedding_size"] = self.embedding_size
-        return content
 
     def check_fit(self, vocab_size: int, max_length: int = 0) -> None:
         """ConfigError unless every token of `vocab_size` and every place of `max_length` has an embedding."""
@@ -126,35 +88,43 @@ class EncoderConfig:
             )
 
 
-def _refuse_unsupported(content: Mapping[str, Any], where: str) -> None:
-    kind = content.get("model_type")
-    if kind not in KINDS:
-        named = f"is {kind!r}" if kind else "is missing"
-        raise ConfigError(
-            f"model_type {named}; encoders of type {' and '.join(KINDS)} are supported",
-            where=where,
-            fix="use a BERT or ELECTRA checkpoint",
-        )
-    positions = content.get("position_embedding_type", "absolute")
-    if positions not in (None, "absolute"):
-        raise ConfigError(f"position_embedding_type {positions!r}: only absolute positions are supported", where=where)
-    if content.get("is_decoder") or content.get("add_cross_attention"):
-        raise ConfigError("a decoder; only encoders are supported", where=where)
-    activation = content.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        raise ConfigError(f"hidden_act {activation!r}: supported are {', '.join(ACTIVATIONS)}", where=where)
+@dataclass(frozen=True)
+class Settings:
+    """A config.json that is read setting by setting; all complaints about it become one error."""
 
+    content: Mapping[str, Any]
+    where: str
+    faults: list[str] = field(default_factory=list)
 
-def _value(content: Mapping[str, Any], key: str, default: Any, where: str) -> Any:
-    """The value of `key`, a number of the kind that its default is; names are checked elsewhere."""
-    value = content.get(key)
-    value = default if value is None else value
-    if isinstance(default, str):
-        return value
-    fraction = isinstance(default, float)
-    least = 0 if fraction or key in _MAY_BE_ZERO else 1
-    right = isinstance(value, (int, float) if fraction else int) and not isinstance(value, bool)
-    if not right or not least <= value < math.inf:
+    def number(self, key: str, default: Any = None, least: int = 1) -> Any:
+        """A number of the kind that `default` is, or whole where there is none; fractions may be 0."""
+        value = self.get(key, default)
+        fraction = isinstance(default, float)
+        least = 0 if fraction else least
+        right = isinstance(value, (int, float) if fraction else int) and not isinstance(value, bool)
+        if right and least <= value < math.inf:
+            return float(value) if fraction else value
         wanted = "number" if fraction else "whole number"
-        raise ConfigError(f"{key} is {value!r}, but must be a {wanted} >= {least}", where=where)
-    return float(value) if fraction else value
+        self.faults.append(f"{key} is {value!r}, but must be a {wanted} >= {least}")
+        return default or 1
+
+    def choice(self, key: str, default: Any, legal: Sequence[Any]) -> Any:
+        """One of the values that are supported."""
+        value = self.get(key, default)
+        self.refuse(value not in legal, f"{key} {value!r}: supported are {', '.join(map(str, legal))}")
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; null stands for the default."""
+        value = self.content.get(key)
+        return default if value is None else value
+
+    def refuse(self, condition: Any, what: str) -> None:
+        """Note a setting that this family does not compute."""
+        if condition:
+            self.faults.append(what)
+
+    def check(self) -> None:
+        """ConfigError that names everything that was refused."""
+        if self.faults:
+            raise ConfigError("; ".join(self.faults), where=self.where)

@@ -14,7 +14,7 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.errors import StorageError
 
-Init: TypeAlias = Literal["normal", "zeros", "ones"]
+Init: TypeAlias = Literal["normal", "zeros", "ones"] | tuple[float, ...]
 
 _most: ContextVar[float] = ContextVar("_most", default=math.inf)
 
@@ -29,16 +29,20 @@ def limit_variable_sizes(numbers: int) -> Iterator[None]:
         _most.reset(token)
 
 
-def variable(path: str, shape: tuple[int, ...], init: Init, seed: int, scale: float) -> Any:
-    """A float32 variable named `path`; `normal` is cut off at two standard deviations of `scale`."""
+def variable(path: str, shape: tuple[int, ...], init: Init, seed: int, scale: float, trainable: bool = True) -> Any:
+    """A float32 variable named `path`; `normal` is cut off at two standard deviations of `scale`, numbers are values
+    that it starts from.
+    """
     if math.prod(shape) > _most.get():
         raise StorageError(f"{path} has shape {list(shape)}, of which the weights hold only a part")
     if init == "normal":
         with tf.device("CPU:0"):
             value = tf.random.stateless_truncated_normal(shape, _key(seed, path), stddev=scale, alg="philox")
-    else:
+    elif isinstance(init, str):
         value = np.full(shape, init == "ones", np.float32)
-    return tf.Variable(value, name=path, dtype=tf.float32)
+    else:
+        value = np.reshape(np.array(init, np.float32), shape)
+    return tf.Variable(value, name=path, dtype=tf.float32, trainable=trainable)
 
 
 def _key(seed: int, path: str) -> np.ndarray:

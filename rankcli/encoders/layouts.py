@@ -1,4 +1,4 @@
-"""What the encoder knows of a `Layout`: where its tokens lie, and which of them attend to one another.
+"""Where the tokens of a `Layout` lie: in rows for attention, by sequence, first ones and means.
 
 Within the encoder the states of all tokens are one list [T, D], whatever the layout.
 """
@@ -14,53 +14,53 @@ from rankcli.shapes import Layout
 BLOCKED = -1e9  # added to attention logits of other sequences and of padding; finite, so that no row has none
 
 
-class Attention:
-    """The tokens in rows [n, L] of which each attends to the tokens of its own sequence in its row.
+class Pieces:
+    """The tokens in rows [n, L]: `owners` tells the sequence of each place, -1 for padding, in one tensor per chunk.
 
-    A token's queries, keys and values lie in one vector, which is cut into *pieces* of one head each. All pieces are
-    looked up where they are needed, in one step: to gather tokens and then to transpose heads would take twice as long.
+    Rows of chunks hold one sequence each. A token's queries, keys and values lie in one vector, which is cut into
+    pieces of one head each. All pieces are looked up where they are needed, in one step: to gather tokens and then to
+    transpose heads would take twice as long.
     """
 
     def __init__(self, layout: Layout, heads: int) -> None:
         self._heads, self._chunks = heads, layout.chunks
         if not self._chunks:
             owner = layout.sequence
-            self._shape = [-1 if owner.shape[0] is None else owner.shape[0], _size(owner, 1)]
-            self.biases = [_bias(owner[:, :, None] == owner[:, None, :])]
+            self._shape = [-1 if owner.shape[0] is None else owner.shape[0], size(owner, 1)]
+            self.owners = [owner]
             return
         there, self._back, shapes = self._chunks
         self._shapes = [(shape[0], shape[1]) for shape in shapes]
         sizes = tf.stack([*(rows * length for rows, length in self._shapes), 1])
         *places, self._nowhere = tf.split(there, sizes, num=len(self._shapes) + 1)
         self._places = [tf.reshape(place, shape) for place, shape in zip(places, self._shapes, strict=True)]
-        self.biases = [_bias((tf.gather(layout.sequence, tokens) >= 0)[:, None, :]) for tokens in self._places]
+        self.owners = [tf.gather(layout.sequence, tokens) for tokens in self._places]
         self._moves = {parts: self._move(parts) for parts in (1, 3)}
 
     def apart(self, x: Any) -> list[list[Any]]:
-        """Tokens [T, 3 D] to queries, keys and values [n, H, L, D/H] of all rows, which have the shapes of `biases`."""
-        size = x.shape[-1] // (3 * self._heads)
+        """Tokens [T, 3 D] to queries, keys and values [n, H, L, D/H] of all rows, chunk by chunk."""
+        width = x.shape[-1] // (3 * self._heads)
         if not self._chunks:
-            rows = tf.reshape(x, [*self._shape, 3, self._heads, size])
+            rows = tf.reshape(x, [*self._shape, 3, self._heads, width])
             return [tf.unstack(tf.transpose(rows, [2, 0, 3, 1, 4]))]
         there, back = self._moves[3]
-        pieces = moved(tf.reshape(x, [-1, size]), there, back)
+        pieces = moved(tf.reshape(x, [-1, width]), there, back)
         sizes = tf.stack([*(3 * self._heads * rows * length for rows, length in self._shapes), 1])
         *chunks, _ = tf.split(pieces, sizes, num=len(self._shapes) + 1)
         return [
-            tf.unstack(tf.reshape(chunk, [3, rows, self._heads, length, size]))
+            tf.unstack(tf.reshape(chunk, [3, rows, self._heads, length, width]))
             for chunk, (rows, length) in zip(chunks, self._shapes, strict=True)
         ]
 
     def together(self, rows: Sequence[Any]) -> Any:
         """What each head found, [n, H, L, D/H], to tokens [T, D]."""
-        size = rows[0].shape[-1]
-        width = self._heads * size
+        width = rows[0].shape[-1]
         if not self._chunks:
-            return tf.reshape(tf.transpose(rows[0], [0, 2, 1, 3]), [-1, width])
+            return tf.reshape(tf.transpose(rows[0], [0, 2, 1, 3]), [-1, self._heads * width])
         there, back = self._moves[1]
-        pieces = [tf.reshape(piece, [-1, size]) for piece in rows]
-        found = moved(tf.concat([*pieces, tf.zeros([1, size], pieces[0].dtype)], 0), back, there)
-        return tf.reshape(found, [-1, width])
+        pieces = [tf.reshape(piece, [-1, width]) for piece in rows]
+        found = moved(tf.concat([*pieces, tf.zeros([1, width], pieces[0].dtype)], 0), back, there)
+        return tf.reshape(found, [-1, self._heads * width])
 
     def _move(self, parts: int) -> tuple[Any, Any]:
         """Where the pieces of all chunks, [parts, n, H, L] of each, lie in tokens of `parts` times H pieces, one more
@@ -104,12 +104,12 @@ def by_sequence(x: Any, layout: Layout) -> Any:
 
         return tf.gather(x, places), backward
 
-    return tf.reshape(rows(x), [_size(layout.places, 0), _size(layout.places, 1), width])
+    return tf.reshape(rows(x), [size(layout.places, 0), size(layout.places, 1), width])
 
 
 def attention_bias(layout: Layout) -> Any:
     """For queries outside of the rows: what is added to the logits of a sequence's places, float32 [N, 1, M]."""
-    return _bias(token_mask(layout))
+    return bias_of(token_mask(layout))
 
 
 def first_tokens(states: Any, layout: Layout) -> Any:
@@ -119,7 +119,7 @@ def first_tokens(states: Any, layout: Layout) -> Any:
 
 def token_means(states: Any, layout: Layout) -> Any:
     """The mean state of each sequence's tokens, float32 [N, D]; zeros for a sequence without tokens."""
-    sequence, count = tf.reshape(layout.sequence, [-1]), _size(layout.places, 0)
+    sequence, count = tf.reshape(layout.sequence, [-1]), size(layout.places, 0)
     totals = tf.math.unsorted_segment_sum(tf.cast(states, tf.float32), sequence, count)
     tokens = tf.reduce_sum(tf.cast(token_mask(layout), tf.float32), axis=1, keepdims=True)
     return totals / tf.maximum(tokens, 1.0)
@@ -138,11 +138,11 @@ def moved(x: Any, there: Any, back: Any) -> Any:
     return move(x)
 
 
-def _bias(seen: Any) -> Any:
+def bias_of(seen: Any) -> Any:
     """[n, Q, L] to [n, 1, Q, L]: 0 where a place is seen, `BLOCKED` where it is not."""
     return tf.where(seen, 0.0, BLOCKED)[:, None]
 
 
-def _size(x: Any, axis: int) -> Any:
+def size(x: Any, axis: int) -> Any:
     """Static where it is known."""
     return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.initial import Init
 from rankcli.errors import StorageError
 from rankcli.text.weights import shapes_of
@@ -18,13 +17,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Weight:
-    """One variable: several `names` lie side by side in its last axis; kernels are [in, out] here, [out, in] stored."""
+    """One variable: several `names` lie side by side in its last axis; kernels are [in, out] here, [out, in] stored.
+
+    Initial values are random with a standard deviation of `scale`, by default that of the model, or constants.
+    """
 
     path: str
     shape: tuple[int, ...]
     names: tuple[str, ...]
     init: Init
     transposed: bool = False
+    scale: float | None = None
+    trainable: bool = True
 
     def stored(self, value: np.ndarray) -> Arrays:
         """The variable's value by stored name, in stored orientation."""
@@ -39,6 +43,10 @@ class Weight:
         """The same weight, stored under `PREFIX.NAME`."""
         return dataclasses.replace(self, names=tuple(f"{prefix}.{name}" for name in self.names))
 
+    def under(self, root: str) -> Weight:
+        """The same weight, with the path `ROOT/PATH`."""
+        return dataclasses.replace(self, path=f"{root}/{self.path}")
+
     def stored_shape(self) -> tuple[int, ...]:
         """The shape of each stored part."""
         shape = (*self.shape[:-1], self.shape[-1] // len(self.names))
@@ -48,54 +56,23 @@ class Weight:
         return part.T if self.transposed else part
 
 
-def weights_of(config: EncoderConfig, pooler: bool) -> list[Weight]:
-    """Every weight of the encoder, in the order of computation."""
-    inner, outer = config.embedding_size, config.hidden_size
-    weights = [
-        _table("embeddings/word_embeddings", "embeddings.word_embeddings", config.vocab_size, inner),
-        _table("embeddings/position_embeddings", "embeddings.position_embeddings", config.max_positions, inner),
-        _table("embeddings/token_type_embeddings", "embeddings.token_type_embeddings", config.type_vocab_size, inner),
-        *_norm("embeddings/layer_norm", "embeddings.LayerNorm", inner),
-    ]
-    if inner != outer:
-        weights += _dense("embeddings_project", ("embeddings_project",), inner, outer)
-    for n in range(config.layers):
-        weights += _layer(f"layer_{n}", f"encoder.layer.{n}", outer, config.intermediate_size)
-    if pooler:
-        weights += _dense("pooler", ("pooler.dense",), outer, outer)
-    return weights
+def table(path: str, name: str, rows: int, width: int) -> Weight:
+    """A look-up table [rows, width], stored as `NAME.weight`."""
+    return Weight(path, (rows, width), (f"{name}.weight",), "normal")
 
 
-def _layer(path: str, name: str, hidden: int, intermediate: int) -> list[Weight]:
-    qkv = tuple(f"{name}.attention.self.{part}" for part in ("query", "key", "value"))
-    return [
-        *_dense(f"{path}/attention/qkv", qkv, hidden, hidden),
-        *_dense(f"{path}/attention/output", (f"{name}.attention.output.dense",), hidden, hidden),
-        *_norm(f"{path}/attention/layer_norm", f"{name}.attention.output.LayerNorm", hidden),
-        *_dense(f"{path}/intermediate", (f"{name}.intermediate.dense",), hidden, intermediate),
-        *_dense(f"{path}/output", (f"{name}.output.dense",), intermediate, hidden),
-        *_norm(f"{path}/layer_norm", f"{name}.output.LayerNorm", hidden),
-    ]
-
-
-def _table(path: str, name: str, rows: int, width: int) -> Weight:
-    return Weight(f"encoder/{path}", (rows, width), (f"{name}.weight",), "normal")
-
-
-def _dense(path: str, names: tuple[str, ...], inputs: int, outputs: int) -> list[Weight]:
+def dense(path: str, names: tuple[str, ...], inputs: int, outputs: int, bias: bool = True) -> list[Weight]:
+    """A dense layer from `inputs` to `outputs` numbers per name; several layers of one input lie side by side."""
     width = outputs * len(names)
     kernels, biases = (tuple(f"{name}.{part}" for name in names) for part in ("weight", "bias"))
-    return [
-        Weight(f"encoder/{path}/kernel", (inputs, width), kernels, "normal", transposed=True),
-        Weight(f"encoder/{path}/bias", (width,), biases, "zeros"),
-    ]
+    kernel = Weight(f"{path}/kernel", (inputs, width), kernels, "normal", transposed=True)
+    return [kernel, Weight(f"{path}/bias", (width,), biases, "zeros")] if bias else [kernel]
 
 
-def _norm(path: str, name: str, width: int) -> list[Weight]:
-    return [
-        Weight(f"encoder/{path}/gamma", (width,), (f"{name}.weight",), "ones"),
-        Weight(f"encoder/{path}/beta", (width,), (f"{name}.bias",), "zeros"),
-    ]
+def norm(path: str, name: str, width: int, bias: bool = True) -> list[Weight]:
+    """Factors and, with `bias`, offsets of a normalisation over `width` numbers."""
+    gamma = Weight(f"{path}/gamma", (width,), (f"{name}.weight",), "ones")
+    return [gamma, Weight(f"{path}/beta", (width,), (f"{name}.bias",), "zeros")] if bias else [gamma]
 
 
 def stored_names(weights: Iterable[Weight]) -> dict[str, tuple[int, ...]]:

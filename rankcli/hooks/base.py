@@ -20,8 +20,8 @@ from rankcli.shapes import Batch, Outputs, StepContext
 class HookOptions(ABC):
     """The base class of a hook's options.
 
-    `columns` names the columns of the batch that it reads. `in_batch` is True for a hook that compares groups of a batch
-    with each other, or needs their vectors in `after`.
+    `columns` names the columns of the batch that it reads. `in_batch` is True for a hook that compares groups of a
+    batch with each other, or needs their vectors in `after`.
     """
 
     version: ClassVar[int] = 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers.base import RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
@@ -27,9 +28,8 @@ class BERTMaxP(RerankerOptions):
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "pooledpassage"
-    pretrained: str | None = option(
-        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
-    )
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
     aggregation: Aggregation = option("max", "how the passages' logits become the document's score")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
-from rankcli.config.registry import RERANKERS, option
+from rankcli.config.registry import EXTRACTORS, RERANKERS, option
 from rankcli.config.types import PositiveFloat
-from rankcli.encoders.build import build_encoder
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.extractors.base import sequence_spec, vocab_size
-from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
+from rankcli.encoders.family import family_of
+from rankcli.extractors.base import sequence_spec
+from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
+from rankcli.rerankers.foreign import ForeignDirectory
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout, Outputs
 
-_ARCHITECTURES = {"bert": "BertModel", "electra": "ElectraModel"}
 _POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # as sentence-transformers calls them
 _MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
 
@@ -35,14 +36,33 @@ class BiEncoder(RerankerOptions):
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "apart"
-    vectors: ClassVar[tuple[str, ...]] = ("query", "doc")  # that its outputs have
-    pretrained: str | None = option(
-        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
-    )
+    vectors: ClassVar[tuple[str, ...]] = ("query", "doc")
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     pooling: Literal["mean", "cls"] = option("mean", "how token states become one vector")
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
+
+    @classmethod
+    def opens(cls, directory: Path) -> Opened | None:
+        """A transformer, pooling and perhaps normalisation; a bi-encoder here computes nothing beyond that."""
+        model = ForeignDirectory(directory)
+        if model.modules.keys() <= {"Transformer"}:
+            return None
+        if (
+            not {"Transformer", "Pooling"} <= model.modules.keys() <= set(_MODULES.values())
+            or model.modules["Transformer"]
+        ):
+            named = ", ".join(model.modules)
+            raise model.unknown(f"a sentence-transformers model of {named}; supported: Transformer, Pooling, Normalize")
+        similarity: Any = model.json("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
+        if similarity not in ("cosine", "dot"):
+            raise model.unknown(f"similarity {similarity!r}; supported: cosine, dot")
+        if "Normalize" in model.modules:
+            similarity = "cosine"
+        options = cls(pooling=_pooling(model), similarity=similarity)
+        return Opened(options, EXTRACTORS.get("apart")(maxqlen=model.longest, maxdoclen=model.longest))
 
     def build(self, ctx: RerankerContext) -> BiEncoderModel:
         """Load pretrained weights or make random ones."""
@@ -55,11 +75,10 @@ class BiEncoderModel(Reranker):
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
         self._options = options
         self._lengths = {name: sequence_spec(ctx.extractor, name).max_length for name in ("query", "doc")}
-        tokens = vocab_size(ctx.extractor, "doc")
-        self.encoder = build_encoder(ctx.stored, options.encoder, tokens, ctx.seed, ctx.dtype)
-        self.encoder.config.check_fit(tokens, max(self._lengths.values()))
-        self.variables = dict(self.encoder.paths)
-        self.weights = self.encoder.specs  # without prefix, as a model without a head is stored
+        longest = max(self._lengths, key=self._lengths.__getitem__)
+        self._encoder = ctx.encoder(options.encoder, longest)  # stored without prefix, as a model without a head is
+        self.parameters = {"encoder": self._encoder.parameters}
+        self.encoders = {"encoder": self._encoder}
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
@@ -74,12 +93,13 @@ class BiEncoderModel(Reranker):
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""
-        config = self.encoder.config
+        config = self._encoder.config
+        family = family_of(config.kind)
         cosine = self._options.similarity == "cosine"
         paths = [path for path in _MODULES if cosine or path != "2_Normalize"]
         pooling = {key: name == self._options.pooling for name, key in _POOLINGS.items()}
         kind = "sentence_transformers.models"
-        _write(directory / "config.json", {"architectures": [_ARCHITECTURES[config.kind]], **config.to_hf()})
+        _write(directory / "config.json", {"architectures": [family.architecture], **family.write(config)})
         modules = [
             {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{_MODULES[path]}"} for i, path in enumerate(paths)
         ]
@@ -98,10 +118,22 @@ class BiEncoderModel(Reranker):
             (directory / "2_Normalize").mkdir(exist_ok=True)
 
     def _vectors(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        pooled = self.encoder.pooled(layout, self._options.pooling, dropout)
+        pooled = self._encoder.pooled(layout, self._options.pooling, dropout)
         if self._options.similarity == "dot":
             return pooled
         return tf.math.l2_normalize(pooled, axis=-1, epsilon=1e-24)
+
+
+def _pooling(model: ForeignDirectory) -> Any:
+    """By `pooling_mode`, or by the flags that came before it."""
+    content = model.json(f"{model.modules['Pooling']}/config.json")
+    flags = [key for key, on in content.items() if key.startswith("pooling_mode_") and on]
+    chosen = content.get("pooling_mode") or flags
+    short = {key: name for name, key in _POOLINGS.items()}
+    names = [short.get(name, name) for name in ([chosen] if isinstance(chosen, str) else chosen)]
+    if len(names) != 1 or names[0] not in _POOLINGS:
+        raise model.unknown(f"pooling by {' and '.join(names) or 'nothing'}; supported: mean, cls")
+    return names[0]
 
 
 def _write(file: Path, content: Any) -> None:

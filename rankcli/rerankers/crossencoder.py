@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
-from rankcli.config.registry import RERANKERS, option
+from rankcli.config.registry import EXTRACTORS, RERANKERS, option
 from rankcli.config.types import Rate
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext, RerankerOptions
+from rankcli.rerankers.base import Opened, RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.foreign import ForeignDirectory
 from rankcli.rerankers.ops import per_document
 from rankcli.shapes import Batch, Outputs
 
@@ -20,18 +23,26 @@ from rankcli.shapes import Batch, Outputs
 class CrossEncoder(RerankerOptions):
     """The logit of a classifier over `[CLS] query [SEP] document [SEP]` (Nogueira and Cho, 2019, with one label).
 
-    The same computation as Hugging Face's `BertForSequenceClassification` and `ElectraForSequenceClassification`. A
-    pretrained head of two labels scores by the difference of its logits.
+    The same computation as Hugging Face's `...ForSequenceClassification` of the encoder. A pretrained head of two
+    labels scores by the difference of its logits.
     """
 
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "passage"
-    pretrained: str | None = option(
-        None, "hub id or directory of a BERT or ELECTRA model; default: random weights", path="model"
-    )
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+
+    @classmethod
+    def opens(cls, directory: Path) -> Opened | None:
+        """A classifier; sentence-transformers lists its transformer as the only module, or lists nothing."""
+        model = ForeignDirectory(directory)
+        if not model.architecture.endswith("ForSequenceClassification") or not model.modules.keys() <= {"Transformer"}:
+            return None
+        longest = model.longest
+        return Opened(cls(), EXTRACTORS.get("passage")(maxseqlen=longest, maxqlen=max(1, longest // 2 - 4)))
 
     def build(self, ctx: RerankerContext) -> CrossEncoderModel:
         """Load pretrained weights or make random ones."""

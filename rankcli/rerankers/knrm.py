@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveFloat, PositiveInt
 from rankcli.encoders.dropout import Dropout
-from rankcli.encoders.initial import variable
+from rankcli.encoders.embeddings import WordEmbeddings, word_weights
 from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import vocab_size
@@ -22,13 +23,6 @@ from rankcli.shapes import Batch, Outputs
 
 MUS = np.array([-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0], np.float32)
 SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts exact matches
-
-_WEIGHTS = (
-    Weight("kernels/mu", MUS.shape, ("kernels.mu",), "zeros"),
-    Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), "zeros"),
-    Weight("output/kernel", (len(MUS), 1), ("output.weight",), "normal", transposed=True),
-    Weight("output/bias", (1,), ("output.bias",), "zeros"),
-)
 
 
 @RERANKERS.register("TFKNRM")
@@ -42,6 +36,7 @@ class KNRM(RerankerOptions):
     """
 
     version: ClassVar[int] = 1
+    tiny: ClassVar[Mapping[str, Any]] = {"dim": 6}
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "embedtext"
     dim: PositiveInt = option(128, "size of the word embeddings")
@@ -59,20 +54,12 @@ class KNRMModel(Reranker):
     """Word embeddings, kernels, one linear layer."""
 
     def __init__(self, options: KNRM, ctx: RerankerContext) -> None:
-        from rankcli.encoders.embeddings import WordEmbeddings
-
-        self.encoder = WordEmbeddings(vocab_size(ctx.extractor, "doc"), options.dim, ctx.seed, options.dim**-0.5)
-        if not options.finetune:
-            for path, trained in self.encoder.paths.items():
-                self.encoder.paths[path] = tf.Variable(trained, name=path, trainable=False)
-        self._own = {
-            "kernels/mu": tf.Variable(MUS, name="kernels/mu", trainable=options.gradkernels),
-            "kernels/sigma": tf.Variable(SIGMAS, name="kernels/sigma", trainable=options.gradkernels),
-            "output/kernel": variable("output/kernel", (len(MUS), 1), "normal", ctx.seed, 0.01),
-            "output/bias": variable("output/bias", (1,), "zeros", ctx.seed, 0.0),
+        table = word_weights(vocab_size(ctx.extractor, "doc"), options.dim, options.dim**-0.5, options.finetune)
+        self.parameters = {
+            "encoder": ctx.parameters(table, root="encoder"),
+            "head": ctx.parameters(_weights(options.gradkernels)),
         }
-        self.variables = {**self.encoder.paths, **self._own}
-        self.weights = [*self.encoder.specs, *_WEIGHTS]
+        self._words = WordEmbeddings(self.parameters["encoder"])
         self._floor = options.floor
         self._idf = _idf(ctx) if options.idf else None
 
@@ -86,9 +73,10 @@ class KNRMModel(Reranker):
         counts = self._soft_counts(cosine, tf.cast(doc_mask, tf.float32)[:, None, :])
         weight = tf.cast(query_mask, tf.float32)
         if self._idf is not None:
-            weight *= tf.gather(self._idf, self.encoder.ids(query.layout))
+            weight *= tf.gather(self._idf, self._words.ids(query.layout))
         phi = tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, self._floor)), tf.gather(weight, row))
-        values = tf.matmul(phi, self._own["output/kernel"]) + self._own["output/bias"]
+        head = self.parameters["head"]
+        values = tf.matmul(phi, head.exact("output/kernel")) + head.exact("output/bias")
         return Outputs(per_document(values[:, 0], doc.owner, batch.doc_mask))
 
     def save_config(self, directory: Path) -> None:
@@ -96,17 +84,27 @@ class KNRMModel(Reranker):
 
     def _directions(self, layout: Any) -> tuple[Tensor, Tensor]:
         """Embeddings of length 1, float32 [N, L, D], and the mask of the tokens [N, L]."""
-        states, mask = self.encoder.tokens(layout)
+        states, mask = self._words.tokens(layout)
         return tf.math.l2_normalize(states, axis=-1), mask
 
     def _soft_counts(self, cosine: Tensor, doc_mask: Tensor) -> Tensor:
         """[N, Lq, kernels] from [N, Lq, Ld], one kernel at a time: all at once would take eleven times the memory."""
-        mus, sigmas = self._own["kernels/mu"], self._own["kernels/sigma"]
+        mus, sigmas = (self.parameters["head"].exact(f"kernels/{part}") for part in ("mu", "sigma"))
         counts = []
         for k in range(len(MUS)):
             kernel = tf.exp(-tf.square(cosine - mus[k]) / (2 * tf.square(sigmas[k])))
             counts.append(tf.reduce_sum(kernel * doc_mask, axis=-1))
         return tf.stack(counts, axis=-1)
+
+
+def _weights(trained: bool) -> list[Weight]:
+    """Kernels, which training changes or does not, and the output layer."""
+    return [
+        Weight("kernels/mu", MUS.shape, ("kernels.mu",), tuple(MUS.tolist()), trainable=trained),
+        Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), tuple(SIGMAS.tolist()), trainable=trained),
+        Weight("output/kernel", (len(MUS), 1), ("output.weight",), "normal", transposed=True, scale=0.01),
+        Weight("output/bias", (1,), ("output.bias",), "zeros"),
+    ]
 
 
 def _idf(ctx: RerankerContext) -> Tensor:

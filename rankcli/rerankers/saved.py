@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import rankcli
-from rankcli.config.registry import EXTRACTORS, RERANKERS
+from rankcli.config.registry import EXTRACTORS, RERANKERS, path_options
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
+from rankcli.encoders.build import Pretrained
 from rankcli.encoders.initial import limit_variable_sizes
 from rankcli.errors import MissingError, StorageError
 from rankcli.extractors.base import Extractor, ExtractorContext
-from rankcli.rerankers._foreign import options_for
 from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.foreign import options_for
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.disk import guard
 from rankcli.storage.scratch import replacing_directory
@@ -58,9 +59,10 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
     options = component_from(RERANKERS, sections["reranker"], source)
     # What could be pretrained is described by `config.json`, which is compared with the weights before memory is taken.
-    pretrained = directory if hasattr(options, "pretrained") else None
-    ctx = RerankerContext(extractor=extractor, dtype=dtype, pretrained=pretrained)
-    stored = ctx.stored.stored if ctx.stored else open_tensors(directory)
+    models = _models(options, directory)
+    ctx = RerankerContext(extractor=extractor, dtype=dtype, models=models)
+    own = models.get("pretrained")
+    stored = own.stored if own else open_tensors(directory)
     try:
         with limit_variable_sizes(10**6 + 2 * sum(map(math.prod, stored.shapes.values()))):
             reranker: Reranker = options.build(ctx)
@@ -69,6 +71,16 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     except StorageError as error:
         raise StorageError(error.what, where=error.where or str(directory), fix=error.fix) from error
     return reranker, extractor, sections
+
+
+def _models(options: Any, directory: Path) -> dict[str, Pretrained]:
+    """Models that the options name, as they are saved: `pretrained` is the directory itself, of each other one there is
+    the configuration in a folder of the option's name.
+    """
+    return {
+        name: Pretrained(directory) if name == "pretrained" else Pretrained(directory / name, weights=False)
+        for name in path_options(options, "model")
+    }
 
 
 def _write_length(directory: Path, extractor: Extractor) -> None:

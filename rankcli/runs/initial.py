@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,19 +17,16 @@ from rankcli.data.dataset import Dataset
 from rankcli.data.hashes import input_sha256
 from rankcli.data.folds import leaked
 from rankcli.encoders.weights import Weight, is_buffer, listed
-from rankcli.encoders.build import Pretrained, canonical_names, canonical_name
+from rankcli.encoders.build import Pretrained
+from rankcli.encoders.family import family_of
 from rankcli.errors import ConfigError, StorageError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.log import warn
 from rankcli.runs.model import Model, find_model, places, trained_queries
 from rankcli.rerankers.base import Reranker
-from rankcli.rerankers.classifier import one_label
 from rankcli.text.weights import Tensors, open_tensors
 from rankcli.training.variables import open_variables
 
-# Two encoders that differ in these compute different things of equal weights, or their weights have other shapes.
-_SIZES = ("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions")
-_RULES = ("hidden_act", "layer_norm_eps")
 WEIGHT_FILES = r"model.*\.safetensors(\.index\.json)?|tf_model\.h5"
 _VOCABULARY = re.compile(r"(^|/)word_embeddings$")
 
@@ -106,26 +104,20 @@ class Initial:
             paths = ", ".join(reranker.variables)
             raise ConfigError(f"{self.options.only!r} is in no variable path: {paths}", where="init.only")
         self._check_encoder(reranker, wanted)
-        tensors = self._renamed()
-        self._check_vocabulary(wanted, tensors, extractor, vocabulary)
+        tensors = self._mapped() if self.checkpoint else reranker.converted(self._mapped(), self.where)
+        self._check_vocabulary(reranker, wanted, tensors, extractor, vocabulary)
         match = self._match(reranker, wanted, tensors)
         if not match.found or (self.options.strict and (match.missing or match.misshapen)):
             raise self._misfit(match, len(wanted))
-        for path, value in {weight.path: self._value(weight, tensors) for weight in match.found}.items():
-            reranker.variables[path].assign(value)
+        reranker.update({weight.path: self._value(reranker, weight, tensors) for weight in match.found})
         return self._told(match, len(reranker.weights))
 
     def _open(self) -> Tensors:
         """By the names that they have where they lie: Hugging Face's, or the paths of a checkpoint's variables."""
         return open_tensors(self.directory) if self.checkpoint is None else open_variables(self.checkpoint)
 
-    def _renamed(self) -> Tensors:
-        """By our names, a classifier with one label."""
-        mapped = self._mapped()
-        return mapped if self.checkpoint else one_label(mapped, self.where)
-
     def _mapped(self) -> Tensors:
-        """By our names; ConfigError for a rule that renames nothing or makes two names one."""
+        """By the names that the rules give; ConfigError for a rule that renames nothing or makes two names one."""
         stored = self._open()
         names = {name: name for name in stored}
         for pattern, replacement in (self.options.map or {}).items():
@@ -137,19 +129,18 @@ class Initial:
         if len(set(names.values())) < len(names):
             twice = sorted(new for new in set(names.values()) if list(names.values()).count(new) > 1)
             raise ConfigError(f"it gives several weights one name: {', '.join(twice[:5])}", where="init.map")
-        renamed = stored.renamed({new: old for old, new in names.items()})
-        return renamed if self.checkpoint else canonical_names(renamed, self.where)
+        return stored.renamed({new: old for old, new in names.items()})
 
-    def _named(self, weight: Weight) -> dict[str, tuple[int, ...]]:
+    def _named(self, reranker: Reranker, weight: Weight) -> dict[str, tuple[int, ...]]:
         """What a variable consists of where it lies: names and shapes."""
         if self.checkpoint:
             return {weight.path: weight.shape}
-        return {canonical_name(name): weight.stored_shape() for name in weight.names}
+        return {reranker.canonical(name) or name: weight.stored_shape() for name in weight.names}
 
     def _match(self, reranker: Reranker, wanted: list[Weight], tensors: Tensors) -> Match:
         match = Match([], [], [], [])
         for weight in wanted:
-            parts = self._named(weight)
+            parts = self._named(reranker, weight)
             absent = [name for name in parts if name not in tensors]
             wrong = [
                 f"{name} has shape {list(tensors.shapes[name])}, not {list(shape)}"
@@ -160,28 +151,34 @@ class Initial:
             match.misshapen.extend(wrong)
             if not absent and not wrong:
                 match.found.append(weight)
-        known = {name for weight in reranker.weights for name in self._named(weight)}
+        known = {name for weight in reranker.weights for name in self._named(reranker, weight)}
         match.unexpected.extend(sorted(name for name in tensors if name not in known and not is_buffer(name)))
         return match
 
-    def _value(self, weight: Weight, tensors: Tensors) -> np.ndarray:
+    def _value(self, reranker: Reranker, weight: Weight, tensors: Tensors) -> np.ndarray:
         if self.checkpoint:
             return tensors[weight.path]
-        return weight.joined({name: tensors[canonical_name(name)] for name in weight.names})
+        return weight.joined({name: tensors[reranker.canonical(name) or name] for name in weight.names})
 
     def _check_encoder(self, reranker: Reranker, wanted: list[Weight]) -> None:
-        ours, described = reranker.encoder.config, (self.directory / "config.json").exists()
-        if ours is None or not described or not any(weight.path.startswith("encoder/") for weight in wanted):
+        paths = {weight.path for weight in wanted}
+        encoders = [e for e in reranker.encoders.values() if any(w.path in paths for w in e.parameters.weights)]
+        if not encoders or not (self.directory / "config.json").exists():
             return
-        theirs = Pretrained(self.directory).config
-        differing = [name for name in (*_SIZES, *_RULES) if getattr(theirs, name) != getattr(ours, name)]
-        if differing:
-            named = "; ".join(f"{name} {getattr(theirs, name)!r}, here {getattr(ours, name)!r}" for name in differing)
+        theirs = dataclasses.asdict(Pretrained(self.directory).config)
+        for ours in (dataclasses.asdict(encoder.config) for encoder in encoders):
+            alike = family_of(ours["kind"]).alike
+            differing = [name for name in alike if theirs.get(name) != ours[name]]
+            if not differing:
+                continue
+            named = "; ".join(f"{name} {theirs.get(name)!r}, here {ours[name]!r}" for name in differing)
             raise ConfigError(f"{self.where} is of another encoder: {named}", where="init.model", fix=self._advice)
 
-    def _check_vocabulary(self, wanted: list[Weight], tensors: Tensors, extractor: Any, vocabulary: str) -> None:
+    def _check_vocabulary(
+        self, reranker: Reranker, wanted: list[Weight], tensors: Tensors, extractor: Any, vocabulary: str
+    ) -> None:
         tables = [weight for weight in wanted if _VOCABULARY.search(weight.path)]
-        if not any(name in tensors for weight in tables for name in self._named(weight)):
+        if not any(name in tensors for weight in tables for name in self._named(reranker, weight)):
             return
         if extractor.build(ExtractorContext(saved=self.directory)).fingerprint != vocabulary:
             raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.config.registry import SCHEDULES
 from rankcli.config.render import marked
+from rankcli.encoders.build import open_models
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.sets import TRAIN, RecordSet
 from rankcli.rerankers.base import Reranker, RerankerContext
@@ -36,7 +37,7 @@ def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
 def built(prepared: Prepared) -> Reranker:
     """The reranker with its first weights."""
     config, trainer = prepared.config, prepared.config.trainer
-    context = RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, prepared.pretrained)
+    context = RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, open_models(prepared.models))
     model: Reranker = config.reranker.build(context)
     return model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.config.identity import component_identity, digest
-from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, TRAINERS, describe
+from rankcli.config.registry import EXTRACTORS, RERANKERS, SAMPLERS, TRAINERS, describe, path_options
 from rankcli.config.render import resolved, to_yaml
 from rankcli.config.schema import RunConfig, tasks
 from rankcli.data.dataset import Dataset, load_dataset
@@ -47,7 +47,7 @@ class Prepared:
     dataset: Dataset
     sets: Mapping[str, RecordSet]
     extractor: Extractor
-    pretrained: Path | None
+    models: Mapping[str, Path]  # that options of the reranker name, by their dotted names
 
     def of(self, split: str) -> dict[str, RecordSet]:
         """The sets of a part of the split, by what the trainer calls them."""
@@ -91,15 +91,18 @@ class Prepared:
             for registry, options in ((RERANKERS, config.reranker), (TRAINERS, config.trainer))
         )
         # What the weights are counts, not where they lie; what is computed in, not what was asked for.
-        reranker.pop("pretrained", None)
+        for name in self.models:
+            _left_out(reranker, name)
         trainer.pop("amp", None)
+        weights = {name: hash_of_files(at, rf"config\.json|{WEIGHT_FILES}") for name, at in self.models.items()}
         train, (dev, *devsets) = self.of(TRAIN), self.of(DEV).values()
         return {
             "train": train[TRAIN].identity if TRAIN in train else {key: each.identity for key, each in train.items()},
             "dev": dev.identity,
             **({"devsets": {each.key: each.identity for each in devsets}} if devsets else {}),
             "reranker": reranker,
-            "weights": hash_of_files(self.pretrained, rf"config\.json|{WEIGHT_FILES}") if self.pretrained else None,
+            "weights": weights.pop("pretrained", None),
+            **({"models": weights} if weights else {}),
             "trainer": {**trainer, "dtype": config.trainer.dtype},
             "metrics": list(config.metrics.all),
             **({"init": self.initial.identity} if self.initial else {}),
@@ -193,6 +196,13 @@ def _with_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
+def _left_out(identity: dict[str, Any], dotted: str) -> None:
+    *sections, name = dotted.split(".")
+    for section in sections:
+        identity = identity.get(section, {})
+    identity.pop(name, None)
+
+
 def build_extractors(config: RunConfig, dataset: Dataset, pretrained: Path | None) -> dict[str, Extractor]:
     """The run's extractor under an empty name, and that of every task that has one under its name.
 
@@ -247,7 +257,6 @@ def prepare(config: RunConfig) -> Prepared:
     dataset = load_dataset(config.data, root)
     depths = [task.sampler.depth for task in tasks(config).values()]
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
-    name = getattr(config.reranker, "pretrained", None)
-    pretrained = resolve(name) if name else None
-    extractors = build_extractors(config, dataset, pretrained)
-    return Prepared(config, dataset, record_sets(config, dataset, ranked, extractors), extractors[""], pretrained)
+    models = {name: resolve(said) for name, said in path_options(config.reranker, "model").items() if said}
+    extractors = build_extractors(config, dataset, models.get("pretrained"))
+    return Prepared(config, dataset, record_sets(config, dataset, ranked, extractors), extractors[""], models)

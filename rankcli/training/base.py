@@ -47,16 +47,17 @@ class TrainingSet:
 class TrainerContext:
     """What a trainer is built from.
 
-    `extractor` is what the model is built and predicts with. `train` has a set per task, that of a single one under
-    TRAIN; `dev` has DEV first, and then the further dev sets by their names. `sections` is saved beside the weights, so
-    that they can be loaded without the config. `sync` is called whenever `out` has something new that is worth keeping:
-    it uploads it where `out` is the mirror of a bucket. `initialise` gives a reranker that was just built other weights
-    to start from, if there are such, and returns what is told of them.
+    `extractor` is what the model is built and predicts with, `models` has the directories that the reranker's options
+    name. `train` has a set per task, that of a single one under TRAIN; `dev` has DEV first, and then the further dev
+    sets by their names. `sections` is saved beside the weights, so that they can be loaded without the config. `sync`
+    is called whenever `out` has something new that is worth keeping: it uploads it where `out` is the mirror of a
+    bucket. `initialise` gives a reranker that was just built other weights to start from, if there are such, and
+    returns what is told of them.
     """
 
     reranker: Any
     extractor: Extractor
-    pretrained: Path | None
+    models: Mapping[str, Path]
     sections: Mapping[str, Any]
     train: Mapping[str, TrainingSet]
     dev: Mapping[str, Validation]

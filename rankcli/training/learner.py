@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rankcli.backend import tf
+from rankcli.encoders.build import open_models
 from rankcli.log import say
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.training.base import StepInputs, TrainerContext
@@ -33,7 +34,7 @@ class Learner:
         self._options, self._strategy = options, strategy
         with strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
-                RerankerContext(ctx.extractor, options.seed, options.dtype, ctx.pretrained)
+                RerankerContext(ctx.extractor, options.seed, options.dtype, open_models(ctx.models))
             )
             if told := ctx.initialise(self.reranker):
                 say(told)

@@ -129,7 +129,7 @@ def _context(prepared: Prepared, directory: RunDirectory, uses: ExitStack) -> Tr
     return TrainerContext(
         reranker=config.reranker,
         extractor=prepared.extractor,
-        pretrained=prepared.pretrained,
+        models=prepared.models,
         sections={
             "reranker": section(RERANKERS, config.reranker),
             "extractor": section(EXTRACTORS, config.extractor),

@@ -53,6 +53,5 @@ def lay_out() -> Callable[..., Layout]:
 
 @pytest.fixture
 def small() -> EncoderConfig:
-    return EncoderConfig(
-        vocab_size=40, hidden_size=12, layers=2, heads=3, intermediate_size=20, embedding_size=12, max_positions=16
-    )
+    sizes = {"hidden_size": 12, "layers": 2, "heads": 3, "intermediate_size": 20, "embedding_size": 12}
+    return EncoderConfig(kind="bert", vocab_size=40, max_positions=16, **sizes)

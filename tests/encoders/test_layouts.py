@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
-from rankcli.encoders.transformer import TransformerEncoder
+from rankcli.encoders.build import build_encoder
 from rankcli.records.layout import flat, packed
 from rankcli.shapes import TokenSequence
 
@@ -35,9 +35,11 @@ def laid_out(name, parts, rows=ROWS):
 def encoder_of(small, kind, dtype="float32"):
     size = 8 if kind == "electra" else small.embedding_size
     config = dataclasses.replace(small, kind=kind, embedding_size=size)
-    encoder = TransformerEncoder(config, dtype=dtype, pooler=kind == "bert")
+    encoder = build_encoder(config, dtype=dtype, pooler=kind == "bert")
     random = np.random.default_rng(3)
-    encoder.assign({n: v + random.normal(0, 0.2, v.shape).astype(np.float32) for n, v in encoder.tensors().items()})
+    encoder.parameters.assign(
+        {n: v + random.normal(0, 0.2, v.shape).astype(np.float32) for n, v in encoder.parameters.tensors().items()}
+    )
     return encoder
 
 
@@ -67,7 +69,7 @@ def test_outputs_are_those_of_each_sequence_alone(small, lay_out, kind, name, dt
 
 def gradients_of(encoder, layout):
     """Of a loss over all outputs, by variable."""
-    variables = list(encoder.paths.values())
+    variables = list(encoder.parameters.variables.values())
     with tf.GradientTape() as tape:
         loss = tf.add_n([tf.reduce_sum(tf.sin(output)) for output in outputs_of(encoder, layout)])
     return [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, variables)]

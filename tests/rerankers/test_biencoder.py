@@ -9,7 +9,7 @@ import numpy_models
 import pytest
 import tiny_models as tiny
 
-from rankcli.rerankers._foreign import options_for
+from rankcli.rerankers.foreign import options_for
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

@@ -10,9 +10,11 @@ from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
+from rankcli.rerankers.base import RerankerOptions
 
-every = pytest.mark.parametrize("name", sorted(tiny.TINY))
-encoding = pytest.mark.parametrize("name", sorted(set(tiny.TINY) - {"TFKNRM"}))
+every = pytest.mark.parametrize("name", tiny.NAMES)
+encoding = pytest.mark.parametrize("name", sorted({*tiny.NAMES} - {"TFKNRM"}))
+pointwise = pytest.mark.parametrize("name", [name for name in tiny.NAMES if not RERANKERS.get(name).listwise])
 
 
 def scores_of(model, groups=None, **layout):
@@ -20,8 +22,11 @@ def scores_of(model, groups=None, **layout):
     return model.reranker(tiny.batch(model.extractor, groups, **layout)).scores.numpy()
 
 
-def test_every_registered_reranker_is_tested_here():
-    assert sorted(tiny.TINY) == RERANKERS.names()
+@every
+def test_options_declare_what_a_reranker_reads_and_a_tiny_model(name):
+    options = RERANKERS.get(name)
+    assert issubclass(options, RerankerOptions) and options.tiny
+    assert options.columns == () and options.listwise is False
 
 
 @every
@@ -60,7 +65,7 @@ def test_padding_tokens_sequences_documents_and_groups_change_nothing(name):
     np.testing.assert_allclose(padded[1, :2], plain[1, :2], rtol=1e-5, atol=1e-5)
 
 
-@every
+@pointwise
 def test_a_score_does_not_depend_on_the_other_documents_and_groups(name):
     model = tiny.built(name)
     groups = tiny.examples(model.extractor)
@@ -123,6 +128,9 @@ def test_paths_are_unique_names_of_their_variables_and_the_encoders_start_with_e
     assert len({v.ref() for v in reranker.variables.values()}) == len(reranker.variables)
     assert all(variable.name.split(":")[0].endswith(path) for path, variable in reranker.variables.items())
     assert any(path.startswith("encoder/") for path in reranker.variables)
+    parts = reranker.parameters.values()
+    assert len(reranker.variables) == sum(len(part.variables) for part in parts)
+    assert len(reranker.tensors()) == sum(len(part.tensors()) for part in parts)
 
 
 @encoding

@@ -13,6 +13,7 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.backend import tf
+from rankcli.encoders.build import Pretrained
 from rankcli.errors import ConfigError
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.crossencoder import CrossEncoder
@@ -31,7 +32,7 @@ def fake_extractor(vocab_size=60, max_length=24):
 
 def pretrained(directory, extractor=None):
     return CrossEncoder(pretrained="given").build(
-        RerankerContext(extractor=extractor or fake_extractor(), pretrained=directory)
+        RerankerContext(extractor=extractor or fake_extractor(), models={"pretrained": Pretrained(directory)})
     )
 
 

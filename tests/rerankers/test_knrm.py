@@ -10,10 +10,11 @@ import pytest
 import tiny_models as tiny
 
 from rankcli.errors import ConfigError
+from rankcli.extractors.apart import Apart
 from rankcli.extractors.base import ExtractorContext
-from rankcli.extractors.passage import Passage
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.knrm import KNRM
+from rankcli.shapes import Record
 
 
 def scored(model, *, static=False):
@@ -25,7 +26,7 @@ def scored(model, *, static=False):
 def test_scores_are_the_formula_term_by_term(idf):
     model = tiny.built("TFKNRM", idf=idf)
     groups, scores = scored(model, static=True)
-    weights = model.extractor.idf if idf else None
+    weights = model.extractor.tables["idf"] if idf else None
     for b, group in enumerate(groups):
         expected = [
             numpy_models.knrm_score(model.reranker.tensors(), group.queries["query"], doc, weights)
@@ -45,7 +46,7 @@ def test_defect_19_sigma_stands_inside_the_exponential():
     model = tiny.built("TFKNRM", dim=2)
     tensors = model.reranker.tensors()
     cosine = 0.6
-    ids = {word: model.extractor.encode("doc", [word]).tokens[0][0] for word in ("cat", "mat")}
+    ids = {word: model.extractor.encode("doc", [Record("", word)]).tokens[0][0] for word in ("cat", "mat")}
     tensors["word_embeddings.weight"][ids["cat"]] = [2, 0]
     tensors["word_embeddings.weight"][ids["mat"]] = [3 * cosine, 3 * math.sqrt(1 - cosine**2)]
     group = tiny.example(model.extractor, "cat", ("mat",))
@@ -79,6 +80,6 @@ def test_frozen_parts_are_no_trainable_variables_but_are_saved():
 
 
 def test_idf_needs_an_extractor_that_computes_it():
-    extractor = Passage(vocab_size=40).build(ExtractorContext(texts=lambda: tiny.TEXTS))
+    extractor = Apart(vocab_size=40).build(ExtractorContext(texts=lambda: tiny.TEXTS))
     with pytest.raises(ConfigError, match="computes no idf"):
         KNRM(idf=True).build(RerankerContext(extractor=extractor))

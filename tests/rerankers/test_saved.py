@@ -16,7 +16,7 @@ from rankcli.errors import ConfigError, MissingError, StorageError
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.text import _safetensors
 
-every = pytest.mark.parametrize("name", sorted(tiny.TINY))
+every = pytest.mark.parametrize("name", tiny.NAMES)
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"}
 FILES = {

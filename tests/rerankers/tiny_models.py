@@ -10,7 +10,7 @@ import numpy as np
 
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import TINY
 from rankcli.extractors.base import Extractor, ExtractorContext
 from rankcli.records.collate import Shape, collate
 from rankcli.rerankers.base import Reranker, RerankerContext
@@ -24,16 +24,14 @@ TEXTS = (
     "cats",
 )
 QUERIES = ("cat mat", "dogs run far")
-SIZE = EncoderSize(layers=1, hidden=8, heads=2, intermediate=12, max_positions=32)
-DEEPER = dataclasses.replace(SIZE, layers=2)
-PASSAGE = {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60}
-WINDOWS = {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60}
-TINY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "crossencoder": ({"encoder": SIZE}, PASSAGE),
-    "TFBERTMaxP": ({"encoder": SIZE}, WINDOWS),
-    "TFKNRM": ({"dim": 6}, {"maxqlen": 4, "maxdoclen": 20, "min_df": 1}),
-    "biencoder": ({"encoder": SIZE}, {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60}),
+DEEPER = dataclasses.replace(TINY, layers=2)
+EXTRACTORS_OF: dict[str, dict[str, Any]] = {
+    "passage": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60},
+    "pooledpassage": {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60},
+    "embedtext": {"maxqlen": 4, "maxdoclen": 20, "min_df": 1},
+    "apart": {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60},
 }
+NAMES = sorted(RERANKERS.builtins())
 
 
 class Tiny(NamedTuple):
@@ -47,14 +45,16 @@ class Tiny(NamedTuple):
 @functools.cache
 def extractor_of(name: str) -> tuple[Any, Extractor]:
     """The extractor that the reranker reads, and its options."""
-    options = EXTRACTORS.get(RERANKERS.get(name).default_extractor)(**TINY[name][1])
+    extractor = RERANKERS.get(name).default_extractor
+    options = EXTRACTORS.get(extractor)(**EXTRACTORS_OF[extractor])
     return options, options.build(ExtractorContext(texts=lambda: (*TEXTS, *QUERIES)))
 
 
 def built(name: str, *, seed: int = 1, dtype: str = "float32", shaken: bool = True, **changed: Any) -> Tiny:
     """A new model; `shaken` gives it weights with which scores differ clearly."""
     extractor_options, extractor = extractor_of(name)
-    options = RERANKERS.get(name)(**{**TINY[name][0], **changed})
+    kind = RERANKERS.get(name)
+    options = kind(**{**kind.tiny, **changed})
     reranker = options.build(RerankerContext(extractor=extractor, seed=seed, dtype=dtype))
     if shaken:
         shake(reranker)

@@ -13,6 +13,7 @@ import pytest
 from rankcli.backend import tf
 from rankcli.cli import run
 from rankcli.config.schema import RunConfig
+from rankcli.encoders.build import open_models
 from rankcli.errors import ConfigError, Interrupted, MissingError, RankcliError, StorageError
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.saved import save_reranker, sections_of
@@ -28,7 +29,7 @@ TWO_LAYERS = "reranker.encoder.layers=2"
 def reranker_of(prepared: Prepared, seed: int) -> Reranker:
     """What the config trains, with initial weights of its own."""
     built: Reranker = prepared.config.reranker.build(
-        RerankerContext(prepared.extractor, seed, pretrained=prepared.pretrained)
+        RerankerContext(prepared.extractor, seed, models=open_models(prepared.models))
     )
     return built
 

@@ -1,0 +1,135 @@
+"""Scaled dot-product attention among the tokens of each sequence (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from rankcli.backend import tf
+from rankcli.encoders import _arithmetic, layouts
+from rankcli.encoders.blocks import BLOCK, QueryBlock, by_blocks
+from rankcli.encoders.dropout import Dropout
+from rankcli.shapes import Layout
+
+Tensor: TypeAlias = Any
+
+WHOLE = 512  # tokens: longer sequences attend in blocks of queries, so that memory grows with length, not its square
+
+
+class Bias(NamedTuple):
+    """Logits that are added to those of queries and keys, for relative positions.
+
+    `logits(query, keys, query_places, key_places, *tables)` gives float32 [1 or n, H, Q, K] for queries [n, H, Q, D/H]
+    at places [Q] and keys [n, H, K, D/H] at places [K]; within a sequence, differences of places are differences of
+    positions. What gets a gradient beside queries and keys must come through `tables`.
+    """
+
+    logits: Callable[..., Tensor]
+    tables: tuple[Tensor, ...] = ()
+
+
+class Attention:
+    """Attention of each token to its sequence, for vectors that lie as `layout` says.
+
+    `longest` is the longest sequence that there may be: up to `WHOLE` tokens, nothing asks for the length.
+    """
+
+    def __init__(self, layout: Layout, heads: int, longest: int = WHOLE) -> None:
+        self.layout, self.heads, self._longest = layout, heads, longest
+        self._pieces = layouts.Pieces(layout, heads)
+        self._masks: dict[int, Tensor] = {}
+
+    def turned(self, parts: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Queries, keys and values [T, 3 D] through `turn(parts [T, 3, H, D/H], positions [T])`."""
+        by_head = tf.reshape(parts, [-1, 3, self.heads, parts.shape[-1] // (3 * self.heads)])
+        return tf.reshape(turn(by_head, tf.reshape(self.layout.positions, [-1])), [-1, parts.shape[-1]])
+
+    def __call__(
+        self,
+        parts: Tensor,
+        dropout: Dropout | None = None,
+        rate: float = 0.0,
+        *,
+        window: int | None = None,
+        bias: Bias | None = None,
+    ) -> Tensor:
+        """What each token finds, [T, D], by its queries among keys and values: `parts` is [T, 3 D].
+
+        `dropout` sets shares of attention to 0, at `rate`. A token sees those at most `window` places away.
+        """
+        contexts = [
+            self._attend(c, heads, _Rules(None if dropout is None else dropout.fold(c), rate, window, bias))
+            for c, heads in enumerate(self._pieces.apart(parts))
+        ]
+        return self._pieces.together(contexts)
+
+    def _attend(self, chunk: int, heads: list[Tensor], rules: _Rules) -> Tensor:
+        length = layouts.size(self._pieces.owners[chunk], 1)
+        known = tf.get_static_value(length)
+        if self._longest <= WHOLE or (known is not None and known <= WHOLE):
+            if chunk not in self._masks:
+                self._masks[chunk] = self._mask(self._pieces.owners[chunk])
+            return rules.attend(heads, self._masks[chunk])
+        if known is not None:
+            return self._in_blocks(chunk, heads, rules)
+        return tf.cond(
+            length <= WHOLE,
+            lambda: rules.attend(heads, self._mask(self._pieces.owners[chunk])),
+            lambda: self._in_blocks(chunk, heads, rules),
+        )
+
+    def _in_blocks(self, chunk: int, heads: list[Tensor], rules: _Rules) -> Tensor:
+        owner = self._pieces.owners[chunk]
+        askers = tf.pad(owner, [[0, 0], [0, BLOCK]], constant_values=-1)
+
+        def attend(block: QueryBlock) -> Tensor:
+            asking = tf.slice(askers, [0, block.query_start], [layouts.size(owner, 0), BLOCK])
+            asked = tf.slice(owner, [0, block.key_start], [layouts.size(owner, 0), layouts.size(block.keys, 2)])
+            own = rules.in_block(block)
+            heads = [block.query, block.keys, block.values]
+            return own.attend(heads, self._mask(asked, asking), block.query_start, block.key_start)
+
+        return by_blocks(attend, heads, rules.bias.tables if rules.bias else (), rules.window)
+
+    def _mask(self, asked: Tensor, asking: Tensor | None = None) -> Tensor:
+        """For the sequences of keys [n, K] and queries [n, Q]: [n, 1, Q, K], of which Q is 1 in chunks."""
+        if self.layout.chunks:
+            return layouts.bias_of((asked >= 0)[:, None, :])
+        return layouts.bias_of((asked if asking is None else asking)[:, :, None] == asked[:, None, :])
+
+
+class _Rules(NamedTuple):
+    dropout: Dropout | None
+    rate: float
+    window: int | None
+    bias: Bias | None
+
+    def attend(self, heads: list[Tensor], mask: Tensor, query_start: Any = 0, key_start: Any = 0) -> Tensor:
+        """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
+        query, keys, values = heads
+        logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
+        if self.window is not None or self.bias is not None:
+            places = [
+                start + tf.range(layouts.size(part, 2)) for start, part in ((query_start, query), (key_start, keys))
+            ]
+            mask = self._by_place(mask, query, keys, places)
+        return tf.matmul(shares(logits, mask, self.dropout, self.rate), values)
+
+    def _by_place(self, mask: Tensor, query: Tensor, keys: Tensor, places: list[Tensor]) -> Tensor:
+        if self.window is not None:
+            apart = tf.abs(places[0][:, None] - places[1])
+            mask += layouts.bias_of((apart <= self.window)[None])
+        if self.bias is not None:
+            mask += self.bias.logits(query, keys, *places, *self.bias.tables)
+        return mask
+
+    def in_block(self, block: QueryBlock) -> _Rules:
+        """The same for a block of queries."""
+        dropout = None if self.dropout is None else self.dropout.fold(block.number)
+        return self._replace(dropout=dropout, bias=self.bias and self.bias._replace(tables=block.tables))
+
+
+def shares(logits: Tensor, mask: Tensor, dropout: Dropout | None, rate: float) -> Tensor:
+    """The softmax of logits and mask, in the dtype of `logits`, with dropout at `rate` in training."""
+    found = _arithmetic.softmax(logits, mask, dropout is not None)
+    return found if dropout is None else dropout.apply(found, rate)

@@ -1,0 +1,1 @@
+"""Encoder families: one file each, which alone knows its `model_type`."""

@@ -1,0 +1,123 @@
+"""BERT (Devlin et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rankcli.encoders.base import Encoder
+from rankcli.encoders.config import EncoderConfig, Settings
+from rankcli.encoders.family import ENCODERS, Family
+from rankcli.encoders.heads import Head, HeadLayer
+from rankcli.encoders.layers import Block, layer_weights
+from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.transformer import TransformerEncoder
+from rankcli.encoders.weights import Weight, dense, norm, table
+
+# Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
+_KEYS: tuple[tuple[str, str, Any], ...] = (
+    ("vocab_size", "vocab_size", None),
+    ("hidden_size", "hidden_size", None),
+    ("layers", "num_hidden_layers", None),
+    ("heads", "num_attention_heads", None),
+    ("intermediate_size", "intermediate_size", None),
+    ("max_positions", "max_position_embeddings", 512),
+    ("type_vocab_size", "type_vocab_size", 2),
+    ("layer_norm_eps", "layer_norm_eps", 1e-12),
+    ("hidden_act", "hidden_act", "gelu"),
+    ("dropout", "hidden_dropout_prob", 0.1),
+    ("attention_dropout", "attention_probs_dropout_prob", 0.1),
+    ("pad_token_id", "pad_token_id", 0),
+    ("initializer_range", "initializer_range", 0.02),
+)
+_MAY_BE_ZERO = ("num_hidden_layers", "pad_token_id")
+_STORED = {
+    "attention/qkv": tuple(f"attention.self.{part}" for part in ("query", "key", "value")),
+    "attention/output": ("attention.output.dense",),
+    "attention/layer_norm": ("attention.output.LayerNorm",),
+    "intermediate": ("intermediate.dense",),
+    "output": ("output.dense",),
+    "layer_norm": ("output.LayerNorm",),
+}
+
+
+@ENCODERS.register("bert")
+class Bert(Family):
+    """Post-norm layers over embeddings of words, absolute positions and segments; a pooler for the first token."""
+
+    prefix: ClassVar[str] = "bert"
+    parts: ClassVar[tuple[str, ...]] = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
+    architecture: ClassVar[str] = "BertModel"
+    alike: ClassVar[tuple[str, ...]] = (
+        *("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions"),
+        *("hidden_act", "layer_norm_eps"),
+    )
+    width_key: ClassVar[str] = "hidden_size"  # the key of the width of embedding tables
+
+    def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
+        """Sizes and constants; decoders and relative positions are refused."""
+        settings = Settings(content, where)
+        positions = settings.get("position_embedding_type", "absolute")
+        settings.refuse(
+            positions != "absolute",
+            f"position_embedding_type {positions!r}: only absolute positions are supported",
+        )
+        settings.refuse(
+            content.get("is_decoder") or content.get("add_cross_attention"), "a decoder; only encoders are supported"
+        )
+        values = {
+            name: settings.choice(key, default, ("gelu", "gelu_new", "relu"))
+            if name == "hidden_act"
+            else settings.number(key, default, least=0 if key in _MAY_BE_ZERO else 1)
+            for name, key, default in _KEYS
+        }
+        width = settings.number(self.width_key)
+        divides = values["hidden_size"] % values["heads"] == 0
+        settings.refuse(not divides, "hidden_size is not a multiple of num_attention_heads")
+        settings.check()
+        return EncoderConfig(kind=content["model_type"], embedding_size=width, **values)
+
+    def write(self, config: EncoderConfig) -> dict[str, Any]:
+        """The keys that `read` reads."""
+        content = {key: getattr(config, name) for name, key, _ in _KEYS}
+        return {"model_type": config.kind, **content, self.width_key: config.embedding_size}
+
+    def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
+        """Tables, projection where embeddings are narrow, layers, pooler."""
+        inner, outer = config.embedding_size, config.hidden_size
+        sizes = {"word": config.vocab_size, "position": config.max_positions, "token_type": config.type_vocab_size}
+        tables = [f"embeddings{{}}{part}_embeddings" for part in sizes]
+        weights = [table(t.format("/"), t.format("."), n, inner) for t, n in zip(tables, sizes.values(), strict=True)]
+        weights += norm("embeddings/layer_norm", "embeddings.LayerNorm", inner)
+        if inner != outer:
+            weights += dense("embeddings_project", ("embeddings_project",), inner, outer)
+        for n in range(config.layers):
+            stored = {part: tuple(f"encoder.layer.{n}.{name}" for name in names) for part, names in _STORED.items()}
+            weights += layer_weights(self.block(config), f"layer_{n}", outer, config.intermediate_size, stored)
+        return weights + (dense("pooler", ("pooler.dense",), outer, outer) if pooler else [])
+
+    def rename(self, name: str) -> str | None:
+        """Without prefix; factors and offsets of normalisations were once called gamma and beta."""
+        stem, _, last = name.rpartition(".LayerNorm.")
+        renamed = {"gamma": "weight", "beta": "bias"}.get(last)
+        modern = f"{stem}.LayerNorm.{renamed}" if stem and renamed else name
+        own = modern.removeprefix(f"{self.prefix}.")
+        return own if own.startswith(self.parts) else modern
+
+    def head(self, config: EncoderConfig) -> Head:
+        """Pooler, dropout, linear."""
+        layers = (HeadLayer(name="classifier"),)
+        return Head(architecture="BertForSequenceClassification", pooling="pooler", layers=layers)
+
+    def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
+        """Embeddings and equal layers."""
+        return TransformerEncoder(config, parameters, [self.block(config)] * config.layers)
+
+    def block(self, config: EncoderConfig) -> Block:
+        """One layer."""
+        return Block(
+            activation=config.hidden_act,
+            epsilon=config.layer_norm_eps,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+        )

@@ -1,0 +1,32 @@
+"""ELECTRA (Clark et al. 2020)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rankcli.encoders.config import EncoderConfig
+from rankcli.encoders.families.bert import Bert
+from rankcli.encoders.family import ENCODERS
+from rankcli.encoders.heads import Head, HeadLayer
+from rankcli.encoders.weights import Weight
+from rankcli.errors import ConfigError
+
+
+@ENCODERS.register("electra")
+class Electra(Bert):
+    """BERT's layers over embeddings that may be narrower, which are projected; no pooler."""
+
+    prefix: ClassVar[str] = "electra"
+    architecture: ClassVar[str] = "ElectraModel"
+    width_key: ClassVar[str] = "embedding_size"
+
+    def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
+        """BERT's but for the pooler."""
+        if pooler:
+            raise ConfigError("pooling: electra encoders have no pooler", fix="use `cls` or `mean`")
+        return super().weights(config, pooler)
+
+    def head(self, config: EncoderConfig) -> Head:
+        """The first token's state, dropout, dense, GELU, dropout, linear."""
+        layers = (HeadLayer(name="classifier.dense", activation="gelu"), HeadLayer(name="classifier.out_proj"))
+        return Head(architecture="ElectraForSequenceClassification", pooling="cls", layers=layers)

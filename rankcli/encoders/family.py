@@ -1,0 +1,87 @@
+"""Families of encoders: everything that depends on the `model_type` of a config.json, one file per family."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from rankcli.config.registry import Registry
+from rankcli.encoders.base import Encoder
+from rankcli.encoders.config import EncoderConfig
+from rankcli.encoders.heads import Head
+from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.weights import Weight
+from rankcli.errors import ConfigError
+
+DEFAULT = "bert"  # the `model_type` of encoders that start from random weights
+
+
+class Family(ABC):
+    """Encoders as Hugging Face stores them: configuration, names of weights, classifier, computation.
+
+    `prefix` comes before the encoder's stored names in a model with a head, `parts` are how these begin without it.
+    `architecture` is what config.json calls the model without a head. Two encoders that differ in one of the fields
+    `alike` compute different things with equal weights, or have weights of other shapes.
+    """
+
+    prefix: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]]
+    architecture: ClassVar[str]
+    alike: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
+        """From what a config.json holds; one ConfigError at `where` names all settings that are not supported."""
+
+    @abstractmethod
+    def write(self, config: EncoderConfig) -> dict[str, Any]:
+        """What config.json says of this encoder; `read` takes it back, and so does transformers."""
+
+    @abstractmethod
+    def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
+        """Every weight in the order of computation, with names without prefix; ConfigError if it has no pooler."""
+
+    @abstractmethod
+    def rename(self, name: str) -> str | None:
+        """The name in `weights` or in the head of what is stored as `name`: without prefix, in today's spelling.
+
+        Any other name as it is; None for what is only a copy of another weight.
+        """
+
+    @abstractmethod
+    def head(self, config: EncoderConfig) -> Head:
+        """The sequence classifier."""
+
+    @abstractmethod
+    def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
+        """The encoder that computes with `parameters`, which hold `weights`."""
+
+
+class Families(Registry):
+    """Families by `model_type`; one with several is registered under the others as aliases.
+
+    Built-in ones are the modules of `rankcli/encoders/families`; other packages add theirs through entry points of the
+    group `rankcli.encoders`, which are named as the `model_type`.
+    """
+
+    def check(self, name: str, options: type) -> None:
+        """TypeError unless it is a family with a docstring."""
+        if not issubclass(options, Family) or not options.__doc__:
+            raise TypeError(f"encoder {name!r}: must derive from Family and have a docstring")
+
+
+ENCODERS = Families("encoders", package="rankcli.encoders.families")
+
+
+def family_of(kind: Any, where: str = "config.json") -> Family:
+    """The family of a `model_type`; ConfigError at `where` that lists what is supported."""
+    names = ENCODERS.names()
+    if not isinstance(kind, str) or ENCODERS.canonical(kind) not in names:
+        named = f"is {kind!r}" if kind else "is missing"
+        raise ConfigError(
+            f"model_type {named}; encoders of type {' and '.join(names)} are supported",
+            where=where,
+            fix="use a checkpoint of one of these types",
+        )
+    return cast(Family, ENCODERS.get(kind, where=where)())

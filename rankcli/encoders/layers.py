@@ -1,0 +1,209 @@
+"""Transformer layers that run on any vectors: what a layer is made of, and stacks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from rankcli.backend import tf
+from rankcli.encoders import _arithmetic, layouts
+from rankcli.encoders.attention import Attention, Bias, shares
+from rankcli.encoders.dropout import Dropout
+from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.weights import Weight, dense, norm
+
+Tensor: TypeAlias = Any
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
+    "relu": lambda x: tf.nn.relu(x),
+    "silu": lambda x: tf.nn.silu(x),
+}
+
+
+class Positions:
+    """How attention sees positions (rotary, relative, ...); these methods leave it as it is."""
+
+    def turned(self, parts: Tensor, positions: Tensor) -> Tensor:
+        """Queries, keys and values of tokens, [T, 3, H, D/H], turned by their positions [T]."""
+        return parts
+
+    def bias(self, parameters: Parameters, path: str) -> Bias | None:
+        """Logits that are added in the layer at `path`."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A transformer layer: attention and a feed-forward net, each with a residual connection and a normalisation.
+
+    `place` is where norms stand: after each sum (`post`, Vaswani et al. 2017) or before each part (`pre`). A `gated`
+    net multiplies the activated first half of its inner values with the second half. `positions` is None where
+    attention sees none (they are in the vectors, or there are none). A token sees those that are at most `window`
+    places away; all of its sequence without one. `epsilon` is that of the norms.
+    """
+
+    norm: Literal["layer", "rms"] = "layer"
+    place: Literal["post", "pre"] = "post"
+    biases: bool = True
+    activation: str = "gelu"
+    gated: bool = False
+    positions: Positions | None = None
+    window: int | None = None
+    epsilon: float = 1e-12
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+
+
+def layer_weights(
+    block: Block, path: str, width: int, inner: int, stored: Mapping[str, tuple[str, ...]] | None = None
+) -> list[Weight]:
+    """The weights of a layer at `path` over vectors of `width` numbers, with `inner` ones in its feed-forward net.
+
+    `stored` says under which names each part is stored (`attention/qkv`, ...); by default its path with dots.
+    """
+
+    def names(part: str) -> tuple[str, ...]:
+        return stored[part] if stored else (f"{path}.{part}".replace("/", "."),)
+
+    def flat(part: str, inputs: int, outputs: int) -> list[Weight]:
+        return dense(f"{path}/{part}", names(part), inputs, outputs // len(names(part)), block.biases)
+
+    def normed(part: str) -> list[Weight]:
+        return norm(f"{path}/{part}", names(part)[0], width, block.biases and block.norm == "layer")
+
+    return [
+        *flat("attention/qkv", width, 3 * width),
+        *flat("attention/output", width, width),
+        *normed("attention/layer_norm"),
+        *flat("intermediate", width, inner * (2 if block.gated else 1)),
+        *flat("output", inner, width),
+        *normed("layer_norm"),
+    ]
+
+
+class Stack:
+    """Layers in turn, with the parameters at their paths.
+
+    A dense layer has a bias and a norm an offset where there is a variable for it; a norm without factors is left out.
+    """
+
+    def __init__(self, parameters: Parameters, layers: Sequence[tuple[str, Block]]) -> None:
+        self._parameters, self._layers = parameters, list(layers)
+
+    def __call__(
+        self, states: Tensor, attention: Attention, dropout: Dropout | None = None, keep: Sequence[int] = (-1,)
+    ) -> list[Tensor]:
+        """The vectors [T, D] after the layers numbered in `keep`: 0 for `states` themselves, -1 for the last layer."""
+        depths = range(len(self._layers) + 1)
+        wanted = [depths[number] for number in keep]
+        kept = {0: states}
+        for n in range(max(wanted, default=0)):
+            states = self._layer(n, states, attention, dropout)
+            if n + 1 in wanted:
+                kept[n + 1] = states
+        return [kept[depth] for depth in wanted]
+
+    def first(self, states: Tensor, attention: Attention, dropout: Dropout | None = None) -> Tensor:
+        """The last vector of each sequence's first token, [N, D], with a last layer for these alone where it allows."""
+        last = len(self._layers) - 1
+        if last < 0 or not self._is_plain(last):
+            return layouts.first_tokens(self(states, attention, dropout)[0], attention.layout)
+        (states,) = self(states, attention, dropout, [last])
+        return self._first(last, states, attention, dropout)
+
+    def _is_plain(self, n: int) -> bool:
+        path, block = self._layers[n]
+        apart = block.place == "post" and block.positions is None and block.window is None
+        return apart and f"{path}/attention/qkv/bias" in self._parameters
+
+    def _layer(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
+        path, block = self._layers[n]
+        pre, training = block.place == "pre", dropout is not None
+        read = self._norm(block, f"{path}/attention/layer_norm", states, training) if pre else states
+        parts = self._dense(f"{path}/attention/qkv", read)
+        bias = None
+        if block.positions is not None:
+            parts = attention.turned(parts, block.positions.turned)
+            bias = block.positions.bias(self._parameters, path)
+        key = None if dropout is None else dropout.fold(3 * n + 1)
+        context = attention(parts, key, block.attention_dropout, window=block.window, bias=bias)
+        return self._after_attention(n, states, context, dropout)
+
+    def _after_attention(self, n: int, states: Tensor, context: Tensor, dropout: Dropout | None) -> Tensor:
+        """The rest of layer `n`, of each token by itself: [T, D]."""
+        path, block = self._layers[n]
+        pre, training, key = block.place == "pre", dropout is not None, 3 * n + 1
+        attended = _drop(self._dense(f"{path}/attention/output", context), block.dropout, dropout, key + 1)
+        hidden = states + attended
+        if not pre:
+            hidden = self._norm(block, f"{path}/attention/layer_norm", hidden, training)
+        read = self._norm(block, f"{path}/layer_norm", hidden, training) if pre else hidden
+        inner = self._activated(block, self._dense(f"{path}/intermediate", read), training)
+        output = hidden + _drop(self._dense(f"{path}/output", inner), block.dropout, dropout, key + 2)
+        return output if pre else self._norm(block, f"{path}/layer_norm", output, training)
+
+    def _first(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
+        """Layer `n`, with queries and a feed-forward net for first tokens alone.
+
+        Nor has it keys and values of all tokens: q (W x) is (q W) x, and a sum of W x is W times the sum, so each head
+        maps its one query, and the one state that it sums up, in their place. The bias of keys adds the same to all
+        logits, which softmax takes away.
+        """
+        path, block = self._layers[n]
+        first = layouts.first_tokens(states, attention.layout)
+        kernels, biases = self._by_head(f"{path}/attention/qkv", attention.heads)
+        query = tf.matmul(first[None], kernels[0]) + biases[0]
+        wanted = tf.matmul(query * query.shape[-1] ** -0.5, kernels[1], transpose_b=True)
+        rows = layouts.by_sequence(states, attention.layout)
+        logits = tf.matmul(tf.transpose(wanted, [1, 0, 2]), rows, transpose_b=True)
+        key = None if dropout is None else dropout.fold(3 * n + 1).fold(0)
+        weights = shares(logits, layouts.attention_bias(attention.layout), key, block.attention_dropout)
+        seen = tf.matmul(tf.transpose(tf.matmul(weights, rows), [1, 0, 2]), kernels[2])
+        total = tf.transpose(tf.reduce_sum(weights, axis=2, keepdims=True), [1, 0, 2])  # 1, but with dropout
+        context = tf.transpose(seen + total * biases[2], [1, 0, 2])
+        context = tf.reshape(context, [layouts.size(context, 0), states.shape[-1]])
+        return self._after_attention(n, first, context, dropout)
+
+    def _by_head(self, path: str, heads: int) -> tuple[list[Tensor], list[Tensor]]:
+        """What maps states to queries, keys and values: kernels [H, D, D/H] and biases [H, 1, D/H]."""
+        kernel = self._parameters[f"{path}/kernel"]
+        width = kernel.shape[0]
+        kernel = tf.reshape(kernel, [width, 3, heads, width // heads])
+        bias = tf.reshape(self._parameters[f"{path}/bias"], [3, heads, width // heads])
+        return tf.unstack(tf.transpose(kernel, [1, 2, 0, 3])), tf.unstack(bias[:, :, None])
+
+    def _dense(self, path: str, x: Tensor) -> Tensor:
+        return linear(self._parameters, path, x)
+
+    def _norm(self, block: Block, path: str, x: Tensor, training: bool) -> Tensor:
+        return normed(self._parameters, path, x, block.epsilon, training, block.norm)
+
+    def _activated(self, block: Block, x: Tensor, training: bool) -> Tensor:
+        first, *gates = tf.split(x, 2, axis=-1) if block.gated else [x]
+        gelu = training and block.activation == "gelu"
+        activated = _arithmetic.gelu(first) if gelu else ACTIVATIONS[block.activation](first)
+        return activated * gates[0] if gates else activated
+
+
+def linear(parameters: Parameters, path: str, x: Tensor) -> Tensor:
+    """The dense layer at a path: tokens [T, I] to [T, O]."""
+    with_bias = f"{path}/bias" in parameters
+    return _arithmetic.affine(x, parameters[f"{path}/kernel"], parameters[f"{path}/bias"] if with_bias else None)
+
+
+def normed(parameters: Parameters, path: str, x: Tensor, epsilon: float, training: bool, kind: str = "layer") -> Tensor:
+    """The normalisation at a path of tokens [T, D]; `x` itself where no weights are at the path."""
+    gamma, beta = f"{path}/gamma", f"{path}/beta"
+    if gamma not in parameters:
+        return x
+    if kind == "rms":
+        return _arithmetic.rms_norm(x, parameters.exact(gamma), epsilon)
+    offset = parameters.exact(beta) if beta in parameters else None
+    return _arithmetic.norm(x, parameters.exact(gamma), offset, epsilon, training)
+
+
+def _drop(x: Tensor, rate: float, dropout: Dropout | None, key: int) -> Tensor:
+    return x if dropout is None or rate == 0 else dropout.fold(key).apply(x, rate)
