@@ -222,11 +222,12 @@ def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
 
 def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
     """What keeps a loss from being computed on a sampler's groups and the reranker's outputs."""
-    found = []
-    if loss.min_docs > (size := config.trainer.group_size or sampler.group_size):
+    found, trainer = [], config.trainer
+    if loss.min_docs > (size := trainer.group_size or sampler.group_size):
+        read, made = f"trainer {TRAINERS.name_of(trainer)!r} reads", f"sampler {SAMPLERS.name_of(sampler)!r} makes"
         found.append(
-            f"{key}: needs at least {loss.min_docs} documents per group, but groups have {size}; use a sampler "
-            "of larger groups (`LCE`, `triplet`), or a loss of single documents (`bce`, `mse`)"
+            f"{key}: needs at least {loss.min_docs} documents per group, but {read if trainer.group_size else made} "
+            f"groups of {size}; use larger groups (`LCE`, `triplet`) or a loss of single documents (`bce`, `mse`)"
         )
     if absent := set(loss.reads) - {"scores", *vectors_of(config.reranker)}:
         found.append(

@@ -201,8 +201,8 @@ from tests.hooks.toys import MADE, register
 config, folder, *options = sys.argv[1:]
 folder = Path(folder)
 register(pytest.MonkeyPatch())
-asked = load_config([config], ["trainer.hooks=[running_mean]", "trainer.batch=4", "trainer.itersize=12", "trainer.niters=2",
-                              *options])[0]
+options += ["trainer.hooks=[running_mean]", "trainer.batch=4", "trainer.itersize=12", "trainer.niters=2"]
+asked = load_config([config], options)[0]
 train(asked, out=folder / "whole")
 def stop(self, now, done):
     if now.step == 4:
