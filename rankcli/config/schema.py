@@ -156,8 +156,8 @@ def vectors_of(reranker: Any) -> tuple[str, ...]:
 
 
 def columns_of(sampler: Any) -> tuple[str, ...]:
-    """The names of the columns that a sampler (options) gives: its class constant `columns`."""
-    return tuple(getattr(sampler, "columns", ()))
+    """The names of the columns that a sampler (options) can give: its class constant `gives`."""
+    return tuple(getattr(sampler, "gives", ()))
 
 
 class Task(NamedTuple):
@@ -253,7 +253,7 @@ def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
 
 
 def _divided(config: RunConfig) -> list[str]:
-    """What compares groups of a whole batch with each other, where micro-batches hold only a part of it each."""
+    """Losses and hooks that compare groups of a whole batch, where a micro-batch holds only a part of it."""
     return [
         f"{key}: {name!r} compares the groups of a batch with each other, but with trainer.accumulate = "
         f"{config.trainer.accumulate} it would see a micro-batch at a time; use accumulate: 1"
