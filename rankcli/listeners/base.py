@@ -127,7 +127,7 @@ class Listener:
         """The first step of iteration `now.iteration` + 1 is about to be made."""
 
     def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
-        """A step is made and counted: what it gave, as `TrainingStep` returns it, on the devices still."""
+        """A step is made and counted; `done` is what `TrainingStep` returned, still on the devices."""
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
         """An iteration is complete, and `entry` is its line of metrics.jsonl."""

@@ -45,12 +45,12 @@ class HeldOut:
 
     def build(self, ctx: ListenerContext) -> Measuring:
         """Make the listener; ConfigError where several tasks are trained, which have no one loss, and for a loss that
-        needs more than the scores of a group.
+        needs more than the labels and scores of a group.
         """
         if ctx.sampler is None or ctx.loss is None:
             raise ConfigError("there is no one loss of several tasks", where=ctx.where, fix="leave `heldout` out")
-        if ctx.loss.in_batch or ctx.loss.reads != ("scores",):
-            what = "the training loss needs more than the scores of single groups"
+        if ctx.loss.in_batch or ctx.loss.columns or ctx.loss.reads != ("scores",):
+            what = "the training loss needs more than the labels and scores of single groups"
             raise ConfigError(what, where=ctx.where, fix="leave `heldout` out")
         return HeldOutLoss(self, ctx)
 

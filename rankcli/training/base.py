@@ -23,9 +23,11 @@ class Share(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """What an optimizer step is given beside its batches: its global number, int32; by task the number of its groups on
-    all devices together, float32; the factors of all terms that are minimised, float32 [T]; and of each optimizer group
-    its learning rate, float32 [G], and whether it is trained, bool [G].
+    """The inputs of an optimizer step beside its batches.
+
+    Its global number, int32; by task the number of its groups on all devices together, float32; the factors of all
+    terms that are minimised, float32 [T]; and of each optimizer group its learning rate, float32 [G], and whether it is
+    trained, bool [G].
     """
 
     number: Any

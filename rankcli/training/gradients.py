@@ -20,8 +20,8 @@ Batches = Mapping[str, Batch]
 
 
 class Sums(NamedTuple):
-    """What is added up over micro-batches and devices: `values` [1 + T], what is minimised and its terms, without their
-    weights; the gradients; and what hooks `measured` [M, 2].
+    """The sums over micro-batches and devices: `values` [1 + T], the loss and its terms, these without their weights;
+    the gradients; and the sums and counts that hooks `measured` [M, 2].
     """
 
     values: Any

@@ -1,4 +1,4 @@
-"""The hooks of a run, built, and what they add to."""
+"""Builds the hooks of a run, and the objective that they add to."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def states_of(hooks: Sequence[Hook]) -> dict[str, Any]:
 
 
 def objective_of(losses: Mapping[str, Any], hooks: Sequence[Hook]) -> Objective:
-    """What is minimised: the loss (options) of each task, and what hooks add."""
+    """Make the objective of the loss (options) of each task and the losses of hooks."""
     names = {task: LOSSES.name_of(options) if task == TRAIN else "loss" for task, options in losses.items()}
     return Objective({task: (names[task], options.build()) for task, options in losses.items()}, hooks)

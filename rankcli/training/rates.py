@@ -1,4 +1,4 @@
-"""What the host computes for a step: learning rates of optimizer groups, and factors of what is minimised."""
+"""Numbers that the host computes for a step: learning rates of optimizer groups, and factors of what is minimised."""
 
 from __future__ import annotations
 

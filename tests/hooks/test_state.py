@@ -15,12 +15,14 @@ import pytest
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, TrainingError
 from rankcli.hooks.base import Hook
+from rankcli.listeners.heldout import HeldOut
 from rankcli.training.base import State
 from rankcli.training.gradients import stacked
 from rankcli.training.objective import Objective
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy
 from tests.hooks.toys import Across, RunningMean, register
+from tests.listeners.fakes import context
 from tests.training.linear import Linear, batch, inputs, optimizers, with_hooks
 
 ROOT = Path(__file__).parents[2]
@@ -99,17 +101,19 @@ def test_a_batch_is_not_gathered_from_a_micro_batch() -> None:
         ("TFKNRM", "trainer.hooks=[{name: loss, loss: across}]", "trainer.hooks.0.loss: 'across' compares"),
         ("TFKNRM", "trainer.hooks=[memory]", "trainer.hooks.0: 'memory' compares"),
         ("TFKNRM", "trainer.loss=needy", "'needy' reads the vectors doc, which reranker 'TFKNRM' does not give"),
-        ("biencoder", "trainer.loss=needy", "'needy' reads the columns teacher, which sampler 'LCE' does not give"),
+        ("biencoder", "trainer.loss=needy", "reads the column 'teacher', but sampler 'LCE' gives first_stage; use a sampler that gives it"),
     ],
 )
 def test_what_a_loss_or_hook_needs_and_cannot_have_is_refused(
-    tiny, monkeypatch, reranker: str, override: str, said: str
+    tiny, tmp_path: Path, monkeypatch, reranker: str, override: str, said: str
 ) -> None:
     register(monkeypatch)
     with pytest.raises(ConfigError) as refused:
         tiny(reranker, "trainer.accumulate=2", override)
     assert said in str(refused.value) and refused.value.exit_code == 2
-    tiny("crossencoder", "trainer.loss=across")
+    asked = tiny("crossencoder", "trainer.loss=across")
+    with pytest.raises(ConfigError, match="needs more than the labels and scores of single groups"):
+        HeldOut().build(context(tmp_path, sampler=asked.sampler, loss=asked.trainer.loss))
 
 
 REPLICAS = """
@@ -123,6 +127,7 @@ from rankcli.training.objective import Objective
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy, per_replica
 from tests.hooks.toys import Across, RunningMean
+from tests.listeners.fakes import context
 from tests.training.linear import Linear, batch, inputs, optimizers
 draw = np.random.default_rng(1)
 x, labels = draw.normal(size=(8, 1, 2)), draw.integers(0, 3, (8, 1)).astype(float)
@@ -201,8 +206,8 @@ from tests.hooks.toys import MADE, register
 config, folder, *options = sys.argv[1:]
 folder = Path(folder)
 register(pytest.MonkeyPatch())
-sizes = ["trainer.batch=4", "trainer.itersize=12", "trainer.niters=2"]
-asked = load_config([config], ["trainer.hooks=[running_mean]", *sizes, *options])[0]
+options += ["trainer.hooks=[running_mean]", "trainer.batch=4", "trainer.itersize=12", "trainer.niters=2"]
+asked = load_config([config], options)[0]
 train(asked, out=folder / "whole")
 def stop(self, now, done):
     if now.step == 4:

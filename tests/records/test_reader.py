@@ -292,6 +292,36 @@ def test_defect_15_every_pair_is_predicted_once_whatever_the_batch(
     assert len(found) == len(wanted) and dict(found) == wanted
 
 
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize(("evalbatch", "replicas"), [(1, 1), (12, 1), (12, 2), (1000, 2)])
+def test_whole_groups_are_predicted_once_and_never_split(
+    candidates: Records, evalbatch: int, replicas: int, static: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of 0 to 6 documents; a batch holds `evalbatch` pairs, padding included, but at least a group a replica."""
+    monkeypatch.setattr(reader, "SORT_PAIRS", 40)
+    found, shapes = dict[str, tuple[str, ...]](), set[tuple[int, int]]()
+    for batches, rows in prediction_batches(
+        read_examples(candidates),
+        WordExtractor(),
+        evalbatch=evalbatch,
+        replicas=replicas,
+        static=static,
+        whole_groups=True,
+    ):
+        assert len({batch.labels.shape for batch in batches}) == 1
+        shapes.add(batches[0].labels.shape)
+        assert batches[0].labels.size <= max(evalbatch // replicas, batches[0].labels.shape[1])
+        for batch, groups in zip(batches, rows, strict=True):
+            assert batch.doc_mask.sum(axis=1).tolist()[: len(groups)] == [len(docids) for _, docids in groups]
+            assert not batch.doc_mask[len(groups) :].any()
+            for b, (qid, docids) in enumerate(groups):
+                assert batch.labels[b, : len(docids)].tolist() == list(range(len(docids)))
+                assert qid not in found
+                found[qid] = docids
+    wanted = {f"q{n}": uneven(n).docids for n in range(20) if n % 7}
+    assert found == wanted and (evalbatch > 1) == any(groups > 1 for groups, _ in shapes)
+
+
 def check_queries(batch: Batch, ids: list[tuple[str, str]], extractor: WordExtractor) -> None:
     """Every group finds its own query, and equal queries are laid out once."""
     field = batch.fields["query"]

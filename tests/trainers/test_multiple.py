@@ -165,3 +165,18 @@ def test_a_tasks_extractor_must_make_what_the_model_can_read(tiny) -> None:
     with pytest.raises(ConfigError, match="not those of the run's extractor") as refused:
         prepare(several(tiny, tasks))
     assert refused.value.where == "trainer.tasks.point.extractor" and refused.value.exit_code == 2
+
+
+def test_a_hooks_weight_may_be_a_ramp(tiny, tmp_path: Path, on_step) -> None:
+    """Step s of 12, three an iteration, has the weight min(s / 6, 1) of the hinge and (1 - min(s / 3, 1)) of the l2."""
+    hooks = (
+        "hooks: [{name: loss, loss: pairwise_hinge, weight: {start: 0, end: 1, iterations: 2}}, "
+        "{name: l2, weight: {start: 1, end: 0, iterations: 1}}]"
+    )
+    seen: list[list[float]] = []
+    on_step(lambda now, done: seen.append([float(done["loss"]), *done["losses"].numpy().tolist()]))
+    train(tiny("TFKNRM", f"trainer={{{hooks}}}"), out=tmp_path / "run")
+    assert len(seen) == 12
+    for step, (loss, lce, hinge, l2) in enumerate(seen):
+        wanted = lce + min(step / 6, 1) * hinge + (1 - min(step / 3, 1)) * l2
+        assert loss == pytest.approx(wanted, rel=1e-5)

@@ -18,11 +18,11 @@ Seen = dict[int, tuple[str, str, float]]
 
 
 @counts("every", small=[9], full=[1])
-def test_what_follows_any_of_fifty_steps_is_the_same(tiny, tmp_path: Path, monkeypatch, every: int) -> None:
+def test_what_follows_any_of_fifty_steps_is_the_same(tiny, tmp_path: Path, monkeypatch, on_step, every: int) -> None:
     """Ids of queries and documents, tokens, and the loss of each step, with dropout on."""
     seen: Seen = {}
     loops: list[Loop] = []
-    step, note, fit = Loop._train_on, Loop._note, Loop.fit
+    step, fit = Loop._train_on, Loop.fit
 
     def train_on(self: Loop, batches: list[Any], state: State) -> dict[str, str]:
         number = state.step
@@ -32,12 +32,8 @@ def test_what_follows_any_of_fifty_steps_is_the_same(tiny, tmp_path: Path, monke
         seen[number] = (ids, arrays, seen.pop(-1)[2])
         return fields
 
-    def noted(self: Loop, done: Any, state: State) -> None:
-        seen[-1] = ("", "", float(done["loss"]))
-        note(self, done, state)
-
     monkeypatch.setattr(Loop, "_train_on", train_on)
-    monkeypatch.setattr(Loop, "_note", noted)
+    on_step(lambda now, done: seen.update({-1: ("", "", float(done["loss"]))}))
     monkeypatch.setattr(Loop, "fit", lambda self: (loops.append(self), fit(self))[1])
     options = ("trainer.niters=2", "trainer.itersize=50", "trainer.checkpointsteps=1", "trainer.keep=50")
     train(tiny("crossencoder", *options), out=tmp_path / "run")
