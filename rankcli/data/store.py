@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sqlite3
 import threading
 import zlib
@@ -37,6 +38,7 @@ _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGE
 _REPEATED = "id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1)"
 _REPORT_EVERY = 1_000_000
 _MODULUS = 1 << 256
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class DocStore:
@@ -134,7 +136,7 @@ class DocStore:
         rows: list[tuple[Any, ...]] = []
         try:
             for start in range(0, len(values), _CHUNK):
-                part = [value for value in values[start : start + _CHUNK] if isinstance(value, int) or _storable(value)]
+                part = _storable(values[start : start + _CHUNK])
                 marks = ",".join("?" * len(part))
                 rows += self._db().execute(f"SELECT {what} FROM docs WHERE {key} IN ({marks})", part)
         except sqlite3.Error as error:
@@ -287,5 +289,8 @@ def _unpacked(value: str | bytes) -> str:
     return zlib.decompress(value).decode() if isinstance(value, bytes) else value
 
 
-def _storable(docid: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in docid)
+def _storable(values: Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:
+    """The values that SQLite takes: no lone surrogates, which no id in the file can have either."""
+    if not _SURROGATE.search("".join(map(str, values))):
+        return values
+    return [value for value in values if isinstance(value, str) and not _SURROGATE.search(value)]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rankcli.cli import run
+from rankcli.data.hashes import input_sha256
+from rankcli.storage.sealed import sealed, unsealed
 from rankcli.verbs import convert, rerank, train
+
+DONE = {"result": {"n": 1}, "text": "done"}
 
 
 @pytest.fixture
@@ -98,3 +103,19 @@ def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> 
     }
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "ir_datasets:vaswani", "--run", "none.run"]) == 2
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "none.jsonl"]) == 2
+
+
+@pytest.mark.parametrize("verb", ["train", "convert"])
+def test_inputs_are_read_anew_when_that_is_asked_for(
+    verb: str, folder: Path, called: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime("docs.jsonl", ns=(1, 1))
+    right = input_sha256("docs.jsonl")
+    memory = folder / "cache" / "input-hashes"
+    memory.write_bytes(sealed({"files": [[*row[:-1], "wrong"] for row in unsealed(memory.read_bytes())["files"]]}))
+    seen: list[str] = []
+    monkeypatch.setattr(train, "train", lambda *args, **kwargs: seen.append(input_sha256("docs.jsonl")) or DONE)
+    monkeypatch.setattr(convert, "convert", lambda *args, **kwargs: seen.append(input_sha256("docs.jsonl")) or DONE)
+    for more in ([], ["--verify-inputs"], []):
+        assert run([verb, "--config", "a.yaml", *more]) == 0
+    assert seen == ["wrong", right, right]

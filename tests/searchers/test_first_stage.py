@@ -11,7 +11,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.trec import Run, read_run, write_run
 from rankcli.errors import ConfigError, DataError, StorageError
-from rankcli.runs.candidates import first_stage
+from rankcli.runs.candidates import first_stage, first_stages
 from rankcli.searchers.bm25 import BM25
 from rankcli.verbs.search import search
 
@@ -98,6 +98,21 @@ def test_a_run_file_is_joined_and_cut_to_the_split(tmp_path: Path, capsys) -> No
         and "1 of 2 retrieved documents" in warned
         and "5 queries have no candidates" in warned
     )
+
+
+def test_a_run_file_is_kept_to_the_depth_that_training_reads(tmp_path: Path) -> None:
+    run = "".join(f"q-{word} Q0 d{n} 1 {10 - n} t\n" for word in WORDS for n in range(6))
+    (tmp_path / "all.run").write_text(run)
+    data = Data(**write(tmp_path), folds=Folds(k=3), run=str(tmp_path / "all.run"))
+    dataset = load_dataset(data, tmp_path / "scratch")
+    cut, whole = (first_stages(dataset, data, tmp_path, depth)[""] for depth in (2, None))
+    for split, depth in (("train", 2), ("dev", 6), ("test", 6)):
+        for qid in dataset.split[split]:
+            assert list(cut[qid]) == [f"d{n}" for n in range(depth)] == list(whole[qid])[:depth]
+    # of a document that is not in the collection, deeper ones take the place
+    (tmp_path / "all.run").write_text(run.replace(" d1 ", " gone "))
+    cut = first_stages(dataset, data, tmp_path, 2)[""]
+    assert {tuple(cut[qid])[:2] for qid in dataset.split["train"]} == {("d0", "d2")}
 
 
 def _search_at_once(folder: Path, barrier: Any, results: Any) -> None:
