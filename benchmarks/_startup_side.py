@@ -21,7 +21,7 @@ PARTS = (  # what is called by whom, and what it is a part of
     ("rankcli.backend", "tf._load", "tensorflow"),
     ("rankcli.backend", "tfr._load", "tensorflow_ranking"),
     ("rankcli.config.load", "load_config", "config"),
-    ("rankcli.runs.plan", "prepare", "inputs"),
+    ("rankcli.runs.prepare", "prepare", "inputs"),
     ("rankcli.runs.prepare", "hash_of_files", "inputs"),
     ("rankcli.runs.records", "RecordSets._use", "records"),
     ("rankcli.training.loop", "Loop.__init__", "build"),

@@ -17,8 +17,7 @@ from rankcli.report.history import added
 from rankcli.runs.about import about
 from rankcli.runs.directory import RunDirectory, write_json
 from rankcli.runs.outcome import RUNS, Judgments, judgments, summary, write_test_runs
-from rankcli.runs.plan import checked
-from rankcli.runs.prepare import Prepared
+from rankcli.runs.prepare import Prepared, checked
 from rankcli.runs.report import Subject, report_folds
 from rankcli.runs.sets import TEST
 from rankcli.runs.single import run_once

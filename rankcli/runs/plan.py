@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stderr
-from io import StringIO
 from typing import Any
 
-from rankcli.backend import tf
 from rankcli.config.registry import SCHEDULES
-from rankcli.config.schema import RunConfig, output_type
-from rankcli.runs.prepare import Prepared, prepare
+from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RecordSet
-from rankcli.runs.start import Start
-from rankcli.training.groups import Group, groups_for, trained
-from rankcli.training.hooks import build_hooks
+from rankcli.training.groups import Group, groups_for
 
 
 def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
@@ -33,26 +27,6 @@ def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
         "cache": {name: _cache(sets, name) for name in sets},
     }
     return {"result": found, "text": _text(run.about.options, trainer, sets.of(TRAIN).values(), found)}
-
-
-def checked(config: RunConfig) -> Prepared:
-    """A config with its inputs and other weights to start from: what is wrong with them is told before all work."""
-    run = prepare(config)
-    run.start.check(run.dataset)
-    check_parts(run.start, run.trainer)
-    return run
-
-
-def check_parts(start: Start, trainer: Any) -> None:
-    """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
-
-    Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said of
-    the model is said when it is built to train.
-    """
-    if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
-        with tf.Graph().as_default(), redirect_stderr(StringIO()):
-            groups = trained(groups_for(start.build(trainer.seed, trainer.dtype).variables, trainer))
-            build_hooks(trainer.hooks, groups, output_type(start.reranker))
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:

@@ -150,3 +150,10 @@ def prepare(config: RunConfig) -> Prepared:
         measures=Measures(config.metrics, config.data.relevance_level),
         about=told,
     )
+
+
+def checked(config: RunConfig) -> Prepared:
+    """A config prepared to train on, and looked at for everything that can be known to be wrong before all work."""
+    run = prepare(config)
+    run.start.check(run.dataset, run.trainer)
+    return run

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rankcli.config.schema import Init
+from rankcli.backend import tf
+from rankcli.config.schema import Init, output_type
 from rankcli.data.dataset import Dataset
 from rankcli.extractors.base import Extractor
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.runs.initial import Initial
+from rankcli.training.groups import groups_for, trained
+from rankcli.training.hooks import build_hooks
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,27 @@ class Start:
         """Other weights to start from."""
         return Initial.of(self.init) if self.init else None
 
-    def check(self, dataset: Dataset) -> None:
-        """Look whether the other weights can be read, and warn where they were trained on queries that measure."""
+    def check(self, dataset: Dataset, trainer: Any) -> None:
+        """Raise the errors, and give the warnings, that can be known before all work.
+
+        They are about other weights that cannot be read or were trained on queries that measure, and about parts of
+        the reranker that the options `trainer` name and that it does not have.
+        """
         if self.initial is not None:
             self.initial.check()
             self.initial.warn_of_leakage(dataset)
+        self._check_parts(trainer)
+
+    def _check_parts(self, trainer: Any) -> None:
+        """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
+
+        Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said
+        of the model is said when it is built to train.
+        """
+        if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
+            with tf.Graph().as_default(), redirect_stderr(StringIO()):
+                groups = trained(groups_for(self.build(trainer.seed, trainer.dtype).variables, trainer))
+                build_hooks(trainer.hooks, groups, output_type(self.reranker))
 
     def build(self, seed: int, dtype: str) -> Reranker:
         """The reranker with its own first weights."""

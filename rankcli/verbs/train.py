@@ -12,7 +12,8 @@ from rankcli.listeners.base import DEV
 from rankcli.listeners.team import chosen
 from rankcli.runs.folds import configs_of_folds, run_folds
 from rankcli.runs.hosts import common_directory, hosts_of
-from rankcli.runs.plan import checked, plan
+from rankcli.runs.plan import plan
+from rankcli.runs.prepare import checked
 from rankcli.runs.single import run_once
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
