@@ -120,7 +120,7 @@ class Collection:
 
     def write_run(self, queries: int | None = None, splits: tuple[str, ...] = ("test",), depth: int = DEPTH) -> Path:
         """A run of the candidates of some parts of the split: of the first `queries` of each, of all for None."""
-        parts = [self.prepared.candidates(split) for split in splits]
+        parts = [self.prepared.sets[split].candidates for split in splits]
         path = self.folder / "first.run"
         with path.open("w") as file:
             for found in parts:
@@ -135,7 +135,7 @@ class Collection:
 
     def lengths(self, pairs: Iterable[tuple[str, str]]) -> npt.NDArray[np.int64]:
         """Tokens of the sequence of each (query, document) as rankcli reads it: what is cut off is not counted."""
-        data, extractor = self.prepared.dataset, self.prepared.extractor
+        data, extractor = self.prepared.dataset, self.prepared.start.extractor
         qids, docids = zip(*pairs, strict=True)
         queries = extractor.encode("query", [Record(qid, data.queries[qid]) for qid in qids]).tokens
         docs = extractor.encode("doc", list(map(Record, docids, data.docs.texts(docids)))).tokens

@@ -12,7 +12,7 @@ from rankcli.caches.local import Work, local_work
 from rankcli.caches.prune import Criteria, Item, choose, remove
 from rankcli.caches.text import counted, described, described_work, table
 from rankcli.records.manifest import NAME
-from rankcli.runs.prepare import records_storage
+from rankcli.runs.records import records_storage
 from rankcli.storage.base import Storage
 from rankcli.storage.places import cache_uri, local_root
 

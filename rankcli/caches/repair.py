@@ -13,7 +13,8 @@ from rankcli.errors import RankcliError, StorageError
 from rankcli.records.convert import SOURCE, convert, rebuild
 from rankcli.records.manifest import NAME, Shard
 from rankcli.records.workers import available_cpus
-from rankcli.runs.prepare import Prepared, prepare
+from rankcli.runs.prepare import prepare
+from rankcli.runs.records import RecordSets
 from rankcli.storage.base import Storage
 
 Refusals = dict[str, str]  # by location: why a cache was not made good
@@ -24,7 +25,7 @@ class Repairer:
 
     def __init__(self, storage: Storage, root: str) -> None:
         self.storage, self.root = storage, root
-        self._prepared: dict[bytes, Prepared] = {}
+        self._sets: dict[bytes, RecordSets] = {}
 
     def repair(self, found: Iterable[Entry], damages: Sequence[Damage]) -> Refusals:
         """Repair what can be, and say why the rest cannot. What came out is for a second look to tell."""
@@ -51,17 +52,17 @@ class Repairer:
             raise self._error(entry, "a folder is not removed: look what it holds, and remove it")
 
     def _rebuild(self, entry: Entry, shards: Sequence[Shard]) -> None:
-        prepared = self._prepare(entry)
-        name = _set_of(prepared, entry)
+        sets = self._read(entry)
+        name = _set_of(sets, entry)
         if name is None:
-            raise self._error(entry, f"the inputs have changed: {_changed(prepared, entry)}")
+            raise self._error(entry, f"the inputs have changed: {_changed(sets, entry)}")
         assert entry.manifest is not None
-        rebuild(prepared.job(name), entry.manifest, shards, available_cpus())
+        rebuild(sets.job(name), entry.manifest, shards, available_cpus())
 
     def _convert(self, entry: Entry) -> None:
         """Convert again without the damaged manifest: shards that are undamaged are kept, the others written."""
-        prepared = self._prepare(entry)
-        name = _set_of(prepared, entry)
+        sets = self._read(entry)
+        name = _set_of(sets, entry)
         if name is None:
             raise self._error(entry, "the inputs have changed, and what they were the manifest cannot tell any more")
         with self.storage.lock(entry.cache_id):
@@ -71,7 +72,7 @@ class Repairer:
                 self._remove([name for name in shards if irregular(self.storage, name)])
                 self._remove([f"{entry.location}/{NAME}"])
         source = self._source(entry).decode()
-        convert(dataclasses.replace(prepared.job(name), source=source, fresh=False), available_cpus())
+        convert(dataclasses.replace(sets.job(name), source=source, fresh=False), available_cpus())
 
     def _remove_strays(self, entry: Entry) -> None:
         """Remove what is called like a shard and belongs to nothing, and to no conversion that goes on."""
@@ -87,14 +88,14 @@ class Repairer:
             if irregular(self.storage, name) != "a folder":
                 self.storage.delete(name)
 
-    def _prepare(self, entry: Entry) -> Prepared:
-        """The inputs of a cache, read as its config says, for this storage."""
+    def _read(self, entry: Entry) -> RecordSets:
+        """The sets of the config that a cache was made from, their inputs read, for this storage."""
         source = self._source(entry)
-        if source not in self._prepared:
+        if source not in self._sets:
             config = load_saved(self.storage.fetch(f"{entry.location}/{SOURCE}"))
             trainer = dataclasses.replace(config.trainer, storage=self.root)
-            self._prepared[source] = prepare(dataclasses.replace(config, trainer=trainer))
-        return self._prepared[source]
+            self._sets[source] = prepare(dataclasses.replace(config, trainer=trainer)).sets
+        return self._sets[source]
 
     def _source(self, entry: Entry) -> bytes:
         if SOURCE not in entry.names:
@@ -105,13 +106,14 @@ class Repairer:
         return StorageError(what, where=f"{self.storage.uri}/{entry.location}")
 
 
-def _set_of(prepared: Prepared, entry: Entry) -> str | None:
+def _set_of(sets: RecordSets, entry: Entry) -> str | None:
     """The name of the set whose records a cache holds, if its inputs are what they were."""
-    return next((name for name, cache_id in prepared.cache_ids.items() if cache_id == entry.cache_id), None)
+    return next((name for name, cache_id in sets.cache_ids.items() if cache_id == entry.cache_id), None)
 
 
-def _changed(prepared: Prepared, entry: Entry) -> str:
+def _changed(sets: RecordSets, entry: Entry) -> str:
     """Where the inputs differ from those of a cache: of the sets of its part of the split, the one most like it."""
-    sets = prepared.of(entry.split).values()
-    found = [[each.key for each in differences(entry.identity, wanted.identity)] for wanted in sets]
+    found = [
+        [each.key for each in differences(entry.identity, wanted.identity)] for wanted in sets.of(entry.split).values()
+    ]
     return ", ".join(sorted(found, key=len)[0] if found else ["split"])

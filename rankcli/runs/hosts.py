@@ -15,6 +15,12 @@ from rankcli.storage.atomic import TEMPORARY
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import scratch
 from rankcli.training.hosts import Hosts
+from rankcli.training.strategy import make_strategy
+
+
+def hosts_of(strategy: str) -> Hosts:
+    """The hosts to train on. Several must find each other before anything else opens a device."""
+    return Hosts(make_strategy(strategy) if strategy == "multiworker" else None)
 
 
 @contextmanager

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from rankcli.data.trec import write_run
 from rankcli.evaluation.interpolate import Scores, best_alpha, interpolate
 from rankcli.evaluation.report import split_json
 from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run, evaluate
+from rankcli.runs.about import Measures
+
+
+RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,20 @@ class Judgments:
     relevance_level: int
 
 
-def choose_alpha(judgments: Judgments, first: Run, scores: Scores, depth: int) -> float:
+def judgments(qrels: Mapping[str, Mapping[str, int]], measures: Measures) -> Judgments:
+    """What the runs of these queries are judged by."""
+    return Judgments(qrels, measures.metrics.all, measures.relevance_level)
+
+
+def write_test_runs(folder: Path, runs: Mapping[str, Run]) -> None:
+    """Write the test runs by stage."""
+    for stage, name in RUNS.items():
+        write_run(folder / name, runs[stage], tag=f"rankcli-{stage}")
+
+
+def choose_alpha(judged: Judgments, first: Run, scores: Scores, depth: int) -> float:
     """The weight of the reranker that is best on these (dev) queries by the first metric."""
-    return best_alpha(judgments.qrels, top(first, depth), scores, judgments.metrics[0], judgments.relevance_level)
+    return best_alpha(judged.qrels, top(first, depth), scores, judged.metrics[0], judged.relevance_level)
 
 
 def stages(first: Run, scores: Scores, alpha: float, depth: int) -> dict[str, Run]:
@@ -32,11 +49,11 @@ def stages(first: Run, scores: Scores, alpha: float, depth: int) -> dict[str, Ru
     return {"first_stage": first, "reranked": rerank(first, scores), "interpolated": rerank(first, mixed)}
 
 
-def summary(judgments: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
+def summary(judged: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
     """One split of `result.json`: queries, the mean of every metric per stage, and p against the first stage."""
     return split_json(
         {
-            stage: evaluate(judgments.qrels, run, judgments.metrics, judgments.relevance_level)
+            stage: evaluate(judged.qrels, run, judged.metrics, judged.relevance_level)
             for stage, run in runs.items()
         }
     )

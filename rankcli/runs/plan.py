@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr
-from io import StringIO
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rankcli.backend import tf
 from rankcli.config.registry import SCHEDULES
-from rankcli.config.render import marked
-from rankcli.encoders.build import open_models
 from rankcli.runs.prepare import Prepared
+from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RecordSet
-from rankcli.rerankers.base import Reranker, RerankerContext
-from rankcli.training.groups import Group, groups_for, trained
-from rankcli.training.hooks import build_hooks
+from rankcli.training.groups import Group, groups_for
 
 
-def plan(prepared: Prepared, folds: int = 1) -> dict[str, Any]:
+def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
     """The plan as `text`, and as `result` for machines."""
-    trainer = prepared.config.trainer
-    model = built(prepared)
+    trainer, sets = run.trainer, run.sets
+    model = run.start.build(trainer.seed, trainer.dtype)
     found = {
-        "counts": dict(prepared.dataset.report),
+        "counts": dict(run.dataset.report),
         "folds": folds,
-        "samples": {name: prepared.samples(name) for name in prepared.sets},
+        "samples": {name: each.samples for name, each in sets.items()},
         "steps": trainer.steps,
-        "initial": prepared.initialise(model),
+        "initial": run.start.initialise(model),
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
-        "run_id": prepared.run_id,
-        "cache": {name: _cache(prepared, name) for name in prepared.sets},
+        "run_id": run.identity.run_id,
+        "cache": {name: _cache(sets, name) for name in sets},
     }
-    return {"result": found, "text": _text(prepared, found)}
-
-
-def built(prepared: Prepared) -> Reranker:
-    """The reranker with its first weights."""
-    config, trainer = prepared.config, prepared.config.trainer
-    context = RerankerContext(prepared.extractor, trainer.seed, trainer.dtype, open_models(prepared.models))
-    model: Reranker = config.reranker.build(context)
-    return model
-
-
-def check_parts(prepared: Prepared) -> None:
-    """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
-
-    Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said of
-    the model is said when it is built to train.
-    """
-    trainer = prepared.config.trainer
-    if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
-        with tf.Graph().as_default(), redirect_stderr(StringIO()):
-            groups = trained(groups_for(built(prepared).variables, trainer))
-            build_hooks(trainer.hooks, groups, trainer.niters)
+    return {"result": found, "text": _text(run.about.options, trainer, sets.of(TRAIN).values(), found)}
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:
@@ -71,24 +45,23 @@ def _group(group: Group, trainer: Any) -> dict[str, Any]:
     }
 
 
-def _cache(prepared: Prepared, name: str) -> dict[str, Any]:
-    manifest = prepared.cached(name)
+def _cache(sets: RecordSets, name: str) -> dict[str, Any]:
+    manifest = sets.cached(name)
     return {
-        "cache_id": prepared.cache_ids[name],
+        "cache_id": sets.cache_ids[name],
         "hit": manifest is not None,
         "bytes": manifest.total_bytes if manifest else 0,
-        "why": "" if manifest else prepared.why_missed(name),
+        "why": "" if manifest else sets.why_missed(name),
     }
 
 
-def _text(prepared: Prepared, found: dict[str, Any]) -> str:
-    trainer = prepared.config.trainer
-    lines = ["options (* = not the default)", *marked(prepared.config), "", "data"]
+def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], found: dict[str, Any]) -> str:
+    lines = ["options (* = not the default)", *options, "", "data"]
     lines += [f"  {name}: {count}" for name, count in found["counts"].items()]
     lines += ["", f"training{_each(found)}"]
     lines += [
         f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
-        *(_trained(each, found["steps"]) for each in prepared.of(TRAIN).values()),
+        *(_trained(each, found["steps"]) for each in drawn),
         "  queries to rerank: " + ", ".join(f"{name} {n}" for name, n in _reranked(found["samples"])),
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rankcli.config.registry import DATASETS, EXTRACTORS, RERANKERS, SAMPLERS
-from rankcli.config.render import marked
-from rankcli.config.schema import SPLITS, RunConfig, tasks
+from rankcli.config.schema import SPLITS
 from rankcli.evaluation.trec import Qrels, Run, evaluate
 from rankcli.log import say
-from rankcli.runs.prepare import Prepared
+from rankcli.runs.about import About, Measures
 from rankcli.runs.directory import RunDirectory
-from rankcli.runs.sets import TRAIN
 from rankcli.report.facts import Facts, Fold
 from rankcli.report.history import History
 from rankcli.report.page import write_report
@@ -22,38 +20,43 @@ from rankcli.report.timing import slowest
 
 NAME = "report.html"
 OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]
-RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
 
-def report(prepared: Prepared, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
+@dataclass(frozen=True)
+class Subject:
+    """What a page is about, beside what lies in the run directory: a config, the texts of queries, the judgments of
+    those that tested, and counts of what was read.
+    """
+
+    about: About
+    measures: Measures
+    queries: Mapping[str, str]
+    qrels: Qrels
+    counts: Mapping[str, int]
+
+
+def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
     """Write the page of one run from what lies in its directory and its test runs by stage, and say where it is."""
-    out, qrels = directory.out, prepared.dataset.judgments("test")
+    out = directory.out
     facts = Facts(
-        **_common(prepared.config, prepared, directory, result, qrels, runs),
+        **_common(subject, directory, result, runs),
         run=json.loads((out / "run.json").read_text()),
         history=history_of(out),
-        counts=_counts(prepared),
+        counts=subject.counts,
     )
     _write(facts, directory)
 
 
-def report_folds(
-    config: RunConfig,
-    prepared: Prepared,
-    directory: RunDirectory,
-    result: Mapping[str, Any],
-    qrels: Qrels,
-    runs: Mapping[str, Run],
-) -> None:
-    """Write the page of all folds from their pooled test runs by stage; `prepared` is any fold, `qrels` are of all."""
+def report_folds(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
+    """Write the page of all folds from their pooled test runs by stage; the subject's judgments are those of all."""
     places = [directory.out / f"fold-{number}" for number in range(len(result["folds"]))]
     run = json.loads((places[0] / "run.json").read_text())
     facts = Facts(
-        **_common(config, prepared, directory, result, qrels, runs),
+        **_common(subject, directory, result, runs),
         run={key: run[key] for key in ("versions", "devices", "command")},
         history=history_of(*places),
-        folds=list(_folds(result, config.metrics.optimize)),
-        counts={name: n for name, n in prepared.dataset.report.items() if name not in OF_ONE_FOLD},
+        folds=list(_folds(result, subject.measures.metrics.optimize)),
+        counts={name: n for name, n in subject.counts.items() if name not in OF_ONE_FOLD},
     )
     _write(facts, directory)
 
@@ -65,21 +68,16 @@ def _write(facts: Facts, directory: RunDirectory) -> None:
 
 
 def _common(
-    config: RunConfig,
-    prepared: Prepared,
-    directory: RunDirectory,
-    result: Mapping[str, Any],
-    qrels: Qrels,
-    runs: Mapping[str, Run],
+    subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]
 ) -> dict[str, Any]:
     return {
         "name": _name(directory.name),
-        "metric": config.metrics.optimize,
+        "metric": subject.measures.metrics.optimize,
         "result": result,
-        "values": _values(runs, config, qrels),
-        "queries": {qid: prepared.dataset.queries[qid] for qid in qrels},
-        "summary": _summary(config),
-        "options": excerpt(marked(config)),
+        "values": _values(runs, subject.measures, subject.qrels),
+        "queries": {qid: subject.queries[qid] for qid in subject.qrels},
+        "summary": subject.about.summary,
+        "options": excerpt(subject.about.options),
     }
 
 
@@ -95,47 +93,10 @@ def _name(directory: str) -> str:
     return "/".join(parts[-2:] if parts[-1].startswith("fold-") else parts[-1:])
 
 
-def _values(runs: Mapping[str, Run], config: RunConfig, qrels: Qrels) -> dict[str, dict[str, float]]:
+def _values(runs: Mapping[str, Run], measures: Measures, qrels: Qrels) -> dict[str, dict[str, float]]:
     """By stage, the value of every test query in the metric that chose the weights."""
-    metric = config.metrics.optimize
-    return {stage: evaluate(qrels, run, [metric], config.data.relevance_level)[metric] for stage, run in runs.items()}
-
-
-def _summary(config: RunConfig) -> dict[str, str]:
-    trainer = config.trainer
-    return {
-        "Reranker": RERANKERS.name_of(config.reranker),
-        "Extractor": EXTRACTORS.name_of(config.extractor),
-        **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
-        "Collection": _collection(config),
-        "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
-    }
-
-
-def _collection(config: RunConfig) -> str:
-    """The name of the documents, or of the source that makes them."""
-    data = config.data
-    return data.builtin or str(data.docs or DATASETS.name_of(data.reader)).rsplit("/", 1)[-1]
-
-
-def _drawn(sampler: Any) -> str:
-    return f"{SAMPLERS.name_of(sampler)}, {sampler.group_size} documents a group"
-
-
-def _groups(config: RunConfig) -> str:
-    """The groups of a step."""
-    found = {name: task.samples // config.trainer.steps for name, task in tasks(config).items()}
-    return " and ".join(f"{count} groups {name}".strip() for name, count in found.items())
-
-
-def _counts(prepared: Prepared) -> dict[str, int]:
-    trainer = prepared.config.trainer
-    return {
-        **prepared.dataset.report,
-        **{f"{each.name}_samples_read": each.samples for each in prepared.of(TRAIN).values()},
-        "candidates_reranked_per_dev_query": trainer.threshold,
-        "candidates_reranked_per_test_query": trainer.testthreshold,
-    }
+    metric, level = measures.metrics.optimize, measures.relevance_level
+    return {stage: evaluate(qrels, run, [metric], level)[metric] for stage, run in runs.items()}
 
 
 def _folds(result: Mapping[str, Any], metric: str) -> Iterator[Fold]:

@@ -9,8 +9,10 @@ from rankcli.records import convert as conversion
 from rankcli.records.convert import Part
 from rankcli.records.manifest import Manifest
 from rankcli.records.workers import available_cpus
-from rankcli.runs.prepare import Prepared, prepare
+from rankcli.runs.prepare import prepare
+from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import named
+from rankcli.storage.base import Storage
 
 
 def convert(
@@ -23,35 +25,35 @@ def convert(
     published.
     """
     names = named(config, split)
-    prepared = prepare(config)
+    sets = prepare(config).sets
     if part is not None:
-        return _part(prepared, names, part)
+        return _part(sets, names, part)
     found = {}
     for name in names:
-        manifest = conversion.finalize(prepared.job(name)) if finalize else prepared.records(name).manifest
-        found[name] = _found(prepared, manifest)
+        manifest = conversion.finalize(sets.job(name)) if finalize else sets.records(name).manifest
+        found[name] = _found(sets.caching.storage, manifest)
     text = "\n".join(
         f"{name}: {it['samples']} samples, {it['bytes']:,} bytes, {it['path']}" for name, it in found.items()
     )
     return {"result": found, "text": text}
 
 
-def _found(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+def _found(storage: Storage, manifest: Manifest) -> dict[str, Any]:
     return {
         "cache_id": manifest.cache_id,
-        "path": f"{prepared.storage.uri}/{manifest.location}",
+        "path": f"{storage.uri}/{manifest.location}",
         "samples": manifest.samples,
         "bytes": manifest.total_bytes,
     }
 
 
-def _part(prepared: Prepared, names: tuple[str, ...], part: Part) -> dict[str, Any]:
+def _part(sets: RecordSets, names: tuple[str, ...], part: Part) -> dict[str, Any]:
     """The shards of one part of every set."""
-    done = {name: conversion.convert_part(prepared.job(name), part, available_cpus()) for name in names}
+    done = {name: conversion.convert_part(sets.job(name), part, available_cpus()) for name in names}
     text = "\n".join(f"{name}: {shards} shards are written, part {part}" for name, shards in done.items())
     return {
         "result": {
-            name: {"cache_id": prepared.cache_ids[name], "part": str(part), "shards": shards}
+            name: {"cache_id": sets.cache_ids[name], "part": str(part), "shards": shards}
             for name, shards in done.items()
         },
         "text": f"{text}\nwhen all parts are: rankcli convert --finalize",

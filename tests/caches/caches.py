@@ -17,7 +17,7 @@ import pytest
 from rankcli.cli import run
 from rankcli.records.lookup import load
 from rankcli.records.manifest import Manifest
-from rankcli.runs.prepare import records_storage
+from rankcli.runs.records import records_storage
 from rankcli.storage.base import Storage, is_remote
 
 ROOT = Path(__file__).parents[2]

@@ -236,8 +236,8 @@ def grown_index(model: Path) -> None:
 def saved(folder: Path, name: str, directory: Path) -> None:
     config, _ = load_config([folder / f"{name}.yaml"])
     prepared = prepare(config)
-    reranker = config.reranker.build(RerankerContext(prepared.extractor))
-    save_reranker(reranker, prepared.extractor, sections_of(config.reranker, config.extractor), directory)
+    reranker = config.reranker.build(RerankerContext(prepared.start.extractor))
+    save_reranker(reranker, prepared.start.extractor, sections_of(config.reranker, config.extractor), directory)
 
 
 @pytest.fixture(scope="module")

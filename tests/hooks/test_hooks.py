@@ -250,10 +250,10 @@ def test_a_run_logs_every_term_and_every_measure_as_means_of_its_iterations(
                 assert value == pytest.approx(sum(step[kind][name] for step in steps) / 3, rel=1e-9)
         lce, hinge, l2 = entry["losses"].values()
         assert entry["loss"] == pytest.approx(lce + 0.1 * hinge + 0.001 * l2, rel=1e-5)
-    trainer = prepare(tiny("crossencoder", hooks)).run_identity["trainer"]
+    trainer = prepare(tiny("crossencoder", hooks)).identity.content["trainer"]
     assert trainer["hooks"] == [
         {"name": "loss", "version": 1, "loss": {"name": "pairwise_hinge", "version": 1}, "weight": 0.1},
         {"name": "l2", "version": 1, "weight": 0.001},
         {"name": "gradnorm", "version": 1},
     ]
-    assert "hooks" not in prepare(tiny("crossencoder")).run_identity["trainer"]
+    assert "hooks" not in prepare(tiny("crossencoder")).identity.content["trainer"]

@@ -101,7 +101,11 @@ def test_a_batch_is_not_gathered_from_a_micro_batch() -> None:
         ("TFKNRM", "trainer.hooks=[{name: loss, loss: across}]", "trainer.hooks.0.loss: 'across' compares"),
         ("TFKNRM", "trainer.hooks=[memory]", "trainer.hooks.0: 'memory' compares"),
         ("TFKNRM", "trainer.loss=needy", "'needy' reads the vectors doc, which reranker 'TFKNRM' does not give"),
-        ("biencoder", "trainer.loss=needy", "reads the column 'teacher', but sampler 'LCE' gives first_stage; use a sampler that gives it"),
+        (
+            "biencoder",
+            "trainer.loss=needy",
+            "reads the column 'teacher', but sampler 'LCE' gives first_stage;",
+        ),
     ],
 )
 def test_what_a_loss_or_hook_needs_and_cannot_have_is_refused(

@@ -12,10 +12,10 @@ import pytest
 
 from rankcli.config.schema import RunConfig
 from rankcli.errors import Interrupted
+from rankcli.runs import single
 from rankcli.training import learner, strategy
 from rankcli.training.checkpoint import Checkpoints
 from rankcli.training.history import History
-from rankcli.verbs import train as pipeline
 from rankcli.verbs.train import train
 from tests.listeners.recording import HEARD, Recording, registered
 
@@ -94,7 +94,7 @@ def test_a_vote_to_stop_ends_training_and_a_resumed_run_does_not_train_on(
 ) -> None:
     asked = config(tiny, monkeypatch, "trainer.niters=4", stop=(2,))
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_measure", lambda *_: pytest.fail("killed before the test"))
+        patch.setattr(single, "measure", lambda *_: pytest.fail("killed before the test"))
         with pytest.raises(pytest.fail.Exception):
             train(asked, out=tmp_path / "run")
     assert heard[-4:] == ["metrics", "after_validation 2", "vote", "end_training 2"]

@@ -13,9 +13,9 @@ import pytest
 from rankcli.data.trec import read_qrels, read_run
 from rankcli.evaluation.trec import evaluate
 from rankcli.report.numbers import change, measure
+from rankcli.runs import single
 from rankcli.runs.directory import write_json
 from rankcli.runs.report import excerpt
-from rankcli.verbs import train as pipeline
 from rankcli.verbs.train import train
 
 
@@ -30,7 +30,7 @@ def test_a_run_leaves_its_page_before_its_result(tiny: Any, tmp_path: Path, monk
         seen.append((path.parent / "report.html").exists())
         write_json(path, content)
 
-    monkeypatch.setattr(pipeline, "write_json", write)
+    monkeypatch.setattr(single, "write_json", write)
     out = tmp_path / "runs" / "TFKNRM"
     result = train(tiny("TFKNRM", "trainer.niters=1", "metrics.report=[map]"), out=out)["result"]
     assert seen == [True]

@@ -45,16 +45,16 @@ def test_a_dev_set_is_a_set_of_its_own_and_changes_no_other(tiny: Any, more: Pat
         with_devset(tiny, more, b="qrels: more.txt", a="qrels: own.txt, queries: own.jsonl"),
     )
     assert list(prepared.sets) == ["train", "dev", "dev/b", "dev/a", "test"]
-    assert list(prepared.of("dev")) == ["dev", "b", "a"]
-    assert {name: prepared.cache_ids[name] for name in MAIN} == before.cache_ids
-    assert len(set(prepared.cache_ids.values())) == 5
+    assert list(prepared.sets.of("dev")) == ["dev", "b", "a"]
+    assert {name: prepared.sets.cache_ids[name] for name in MAIN} == before.sets.cache_ids
+    assert len(set(prepared.sets.cache_ids.values())) == 5
     assert prepared.sets["dev/a"].judgments == {"q0": {"d1": 1}, "x1": {"d2": 1}}
     assert prepared.dataset.report["dev/a_queries"] == 2 and prepared.dataset.report["dev/b_queries"] == 4
 
 
 def test_the_run_id_changes_only_where_dev_sets_are_given(tiny: Any, more: Path) -> None:
     ids = [
-        prepare(tiny("TFKNRM", *overrides)).run_id
+        prepare(tiny("TFKNRM", *overrides)).identity.run_id
         for overrides in (
             [],
             ["data.devsets={}"],
@@ -70,14 +70,14 @@ def test_queries_may_be_those_of_the_data_or_others_of_the_same_name(tiny: Any, 
     main, own, same = (prepared.sets[name].dataset for name in ("dev", "dev/a", "dev/b"))
     assert same.queries is main.queries and same.docs is main.docs and own.docs is main.docs
     assert own.queries == {"q0": "ant bee", "x1": "cat"} != main.queries["q0"]
-    assert prepared.job("dev/a").queries is own.queries
+    assert prepared.sets.job("dev/a").queries is own.queries
 
 
 def test_candidates_go_to_the_depth_of_dev(tiny: Any, more: Path) -> None:
     prepared = with_devset(tiny, more, "trainer.threshold=3", a="qrels: own.txt, queries: own.jsonl")
     sampler = prepared.sets["dev/a"].sampler
     assert [len(sampler(n).docids) for n in range(len(sampler))] == [3, 3]
-    assert len(prepared.candidates("dev/a")["q0"]) > 3
+    assert len(prepared.sets["dev/a"].candidates["q0"]) > 3
 
 
 def test_no_query_is_searched_twice_and_its_candidates_lie_in_memory_once(
@@ -122,8 +122,8 @@ def test_a_run_file_of_several_sets_is_read_once(tiny: Any, more: Path, monkeypa
         b="qrels: own.txt, queries: own.jsonl",
     )
     assert sorted(read) == ["a.run", "all.run"]
-    assert dict(prepared.candidates("dev/a")) == {"q0": {"d9": 1.0}}
-    assert {qid: len(found) for qid, found in prepared.candidates("dev/b").items()} == {"q0": 4, "x1": 4}
+    assert dict(prepared.sets["dev/a"].candidates) == {"q0": {"d9": 1.0}}
+    assert {qid: len(found) for qid, found in prepared.sets["dev/b"].candidates.items()} == {"q0": 4, "x1": 4}
     assert "are not among the queries" not in capsys.readouterr().err
 
 
@@ -131,7 +131,7 @@ def test_a_searcher_of_its_own_may_follow_a_run_file(tiny: Any, more: Path) -> N
     (more / "all.run").write_text("".join(f"q{n} Q0 d{n} 1 1 x\n" for n in range(12)))
     own = devsets(more, a="qrels: own.txt, queries: own.jsonl").replace("}}", ", run: {name: bm25, k: 2}}}")
     prepared = prepare(tiny("TFKNRM", f"data.run={more}/all.run", own))
-    assert {qid: len(found) for qid, found in prepared.candidates("dev/a").items()} == {"q0": 2, "x1": 2}
+    assert {qid: len(found) for qid, found in prepared.sets["dev/a"].candidates.items()} == {"q0": 2, "x1": 2}
 
 
 def test_training_queries_among_them_are_told_with_their_count(tiny: Any, more: Path, capsys: Any) -> None:

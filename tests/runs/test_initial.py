@@ -28,8 +28,8 @@ TWO_LAYERS = "reranker.encoder.layers=2"
 
 def reranker_of(prepared: Prepared, seed: int) -> Reranker:
     """What the config trains, with initial weights of its own."""
-    built: Reranker = prepared.config.reranker.build(
-        RerankerContext(prepared.extractor, seed, models=open_models(prepared.models))
+    built: Reranker = prepared.start.reranker.build(
+        RerankerContext(prepared.start.extractor, seed, models=open_models(prepared.start.models))
     )
     return built
 
@@ -38,7 +38,7 @@ def saved(config: RunConfig, directory: Path, seed: int = 9) -> Path:
     """A directory of the config's reranker with the random weights of a seed."""
     prepared = prepare(config)
     sections = sections_of(config.reranker, config.extractor)
-    save_reranker(reranker_of(prepared, seed), prepared.extractor, sections, directory)
+    save_reranker(reranker_of(prepared, seed), prepared.start.extractor, sections, directory)
     return directory
 
 
@@ -47,7 +47,7 @@ def loaded(config: RunConfig) -> tuple[str, dict[str, np.ndarray], dict[str, np.
     prepared = prepare(config)
     reranker = reranker_of(prepared, seed=1)
     before = {path: variable.numpy() for path, variable in reranker.variables.items()}
-    told = prepared.initialise(reranker)
+    told = prepared.start.initialise(reranker)
     return told, before, {path: variable.numpy() for path, variable in reranker.variables.items()}
 
 
@@ -171,7 +171,7 @@ def test_what_does_not_match_is_listed_and_nothing_is_set(tiny: Any, model: Path
     reranker = reranker_of(prepared, seed=1)
     before = {path: variable.numpy() for path, variable in reranker.variables.items()}
     with pytest.raises(StorageError) as refused:
-        prepared.initialise(reranker)
+        prepared.start.initialise(reranker)
     assert refused.value.what.splitlines() == [
         "18 of the 21 variables that are wanted match",
         "    missing: encoder.layer.0.attention.self.key.bias (of encoder/layer_0/attention/qkv/bias); "
@@ -229,15 +229,15 @@ def test_the_run_id_is_of_what_is_loaded_not_of_where_it_lies(tiny: Any, model: 
     shutil.copytree(model, moved)
     other = saved(tiny("crossencoder"), model.parent / "other", seed=10)
     plain = prepare(tiny("crossencoder"))
-    assert "init" not in plain.run_identity
+    assert "init" not in plain.identity.content
 
     def run_id(*overrides: str) -> str:
-        return prepare(tiny("crossencoder", *overrides)).run_id
+        return prepare(tiny("crossencoder", *overrides)).identity.run_id
 
     here = run_id(f"init.model={model}")
     assert here == run_id(f"init.model={moved}") == run_id(f"init.model={moved}", "init.strict=false")
     rules = ["init.map={'^bert\\.': ''}", "init.map={'^bert\\.': 'b.', '^b\\.': ''}", "init.only=^encoder"]
-    ids = {plain.run_id, here, run_id(f"init.model={other}"), *(run_id(f"init.model={model}", rule) for rule in rules)}
+    ids = {plain.identity.run_id, here, run_id(f"init.model={other}"), *(run_id(f"init.model={model}", rule) for rule in rules)}
     assert len(ids) == 6
 
 

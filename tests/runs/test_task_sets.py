@@ -33,29 +33,29 @@ def with_tasks(tiny: Any, tasks: str = TASKS, itersize: int = 12) -> Prepared:
 def test_every_task_has_a_training_set_with_its_own_options(tiny: Any) -> None:
     prepared = with_tasks(tiny)
     assert list(prepared.sets) == ["train/list", "train/pairs", "dev", "test"]
-    assert list(prepared.of("train")) == ["list", "pairs"]
+    assert list(prepared.sets.of("train")) == ["list", "pairs"]
     assert prepared.sets["train/list"].identity["sampler"] == {"name": "LCE", "version": 1, "nneg": 3, "seed": 42}
     assert prepared.sets["train/pairs"].identity["sampler"] == {"name": "triplet", "version": 1, "seed": 42}
     assert prepared.sets["train/pairs"].identity["extractor"]["maxseqlen"] == 20
-    assert [prepared.samples(f"train/{name}") for name in ("list", "pairs")] == [12, 36], "12 steps of 1 and of 3"
-    assert prepared.pairs == 12 * 4 + 36 * 2
+    assert [prepared.sets[f"train/{name}"].samples for name in ("list", "pairs")] == [12, 36], "12 steps of 1 and of 3"
+    assert prepared.sets.pairs == 12 * 4 + 36 * 2
     assert [prepared.sets[f"train/{name}"].group_size for name in ("list", "pairs")] == [4, 2]
 
 
 def test_a_task_like_the_run_of_another_trainer_shares_its_cache(tiny: Any) -> None:
     prepared, single = with_tasks(tiny), prepare(tiny("crossencoder"))
-    assert prepared.cache_ids["train/list"] == single.cache_ids["train"]
-    assert prepared.run_identity["train"] == {key: each.identity for key, each in prepared.of("train").items()}
+    assert prepared.sets.cache_ids["train/list"] == single.sets.cache_ids["train"]
+    assert prepared.identity.content["train"] == {key: each.identity for key, each in prepared.sets.of("train").items()}
     same = with_tasks(tiny, f"{{a: {{{LCE}, batch: 2}}, b: {{{LCE}, batch: 1}}}}", 9)
-    assert same.cache_ids["train/a"] == same.cache_ids["train/b"]
-    assert same.records("train/b").manifest.samples == 12
-    assert same.records("train/a").manifest.samples == 24, "extended"
-    assert same.records("train/b").manifest.samples == 24, "found"
+    assert same.sets.cache_ids["train/a"] == same.sets.cache_ids["train/b"]
+    assert same.sets.records("train/b").manifest.samples == 12
+    assert same.sets.records("train/a").manifest.samples == 24, "extended"
+    assert same.sets.records("train/b").manifest.samples == 24, "found"
 
 
 def test_the_options_of_a_task_are_in_the_run_id(tiny: Any) -> None:
     ids = [
-        with_tasks(tiny, tasks).run_id
+        with_tasks(tiny, tasks).identity.run_id
         for tasks in (TASKS, TASKS.replace("batch: 3", "batch: 2"), f"{{list: {{{LCE}}}}}")
     ]
     assert len(set(ids)) == 3
@@ -68,7 +68,7 @@ def test_extractors_are_built_once_and_share_the_tokenizer(tiny: Any, monkeypatc
     tasks = f"{{a: {{{LCE}}}, b: {{{LCE}, extractor: {SHORT}}}, c: {{extractor: {SHORT}, sampler: triplet}}}}"
     prepared = with_tasks(tiny, tasks)
     a, b, c = (prepared.sets[f"train/{name}"].extractor for name in "abc")
-    assert a is prepared.extractor is prepared.sets["dev"].extractor and b is c and b is not a
+    assert a is prepared.start.extractor is prepared.sets["dev"].extractor and b is c and b is not a
     assert a.tokenizer is b.tokenizer and trained == [1]
 
 

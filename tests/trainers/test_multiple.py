@@ -109,8 +109,11 @@ def test_a_single_task_of_weight_1_trains_as_the_plain_trainer_to_the_bit(tiny, 
 
 def test_what_a_task_reads_at_a_step_does_not_depend_on_the_other_tasks_or_on_where_reading_starts(tiny) -> None:
     prepared = prepare(several(tiny))
-    sets = {key: TrainingSet(prepared.records(each.name), each.extractor) for key, each in prepared.of(TRAIN).items()}
-    sizes = prepared.config.trainer.batches
+    sets = {
+        key: TrainingSet(prepared.sets.records(each.name), each.extractor)
+        for key, each in prepared.sets.of(TRAIN).items()
+    }
+    sizes = prepared.trainer.batches
     read = list(task_batches(sets, sizes, parts=2, start=0, steps=12, static=False))
     late = list(task_batches(sets, sizes, parts=2, start=7, steps=12, static=False))
     assert len(read) == 12 and len(late) == 5

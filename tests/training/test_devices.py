@@ -71,10 +71,10 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     """XLA on the CPU stands in for a TPU's compiler; dropout is off since its bits differ under XLA."""
     config = tiny(name)
     prepared = prepare(config)
-    model = config.reranker.build(RerankerContext(prepared.extractor))
-    records = prepared.records("train")
+    model = config.reranker.build(RerankerContext(prepared.start.extractor))
+    records = prepared.sets.records("train")
     objective = Objective({TRAIN: ("loss", config.trainer.loss.build())})
-    read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
+    read = training_batches(records, prepared.start.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     variables = [variable for variable in model.variables.values() if variable.trainable]
 
@@ -87,8 +87,8 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     assert float(xla_loss) == pytest.approx(float(plain_loss), rel=1e-4)
     for one, other in zip(plain, xla, strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=2e-4)
-    dev = prepared.records("dev")
-    (pairs,), _ = next(prediction_batches(read_examples(dev), prepared.extractor, evalbatch=8, static=True))
+    dev = prepared.sets.records("dev")
+    (pairs,), _ = next(prediction_batches(read_examples(dev), prepared.start.extractor, evalbatch=8, static=True))
     pairs = tf.nest.map_structure(tf.convert_to_tensor, pairs)
     scores = tf.function(lambda batch: model(batch).scores, jit_compile=True)(pairs)
     np.testing.assert_allclose(scores, model(pairs).scores, atol=1e-4)
@@ -99,9 +99,9 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
 def test_training_with_dropout_compiles_with_xla(tiny, name: str) -> None:
     config = tiny(name)
     prepared = prepare(config)
-    model = config.reranker.build(RerankerContext(prepared.extractor))
-    records = prepared.records("train")
-    read = training_batches(records, prepared.extractor, batch=2, steps=1, static=True)
+    model = config.reranker.build(RerankerContext(prepared.start.extractor))
+    records = prepared.sets.records("train")
+    read = training_batches(records, prepared.start.extractor, batch=2, steps=1, static=True)
     batch = per_replica(make_strategy("cpu"), next(read))
     scores = tf.function(lambda b, s: model(b, Dropout.of(1, s)).scores, jit_compile=True)
     first, again, later = (scores(batch, tf.constant(step)).numpy() for step in (3, 3, 4))
@@ -112,8 +112,8 @@ def test_training_with_dropout_compiles_with_xla(tiny, name: str) -> None:
 def test_static_shapes_are_few(tiny) -> None:
     """No more shapes than there are buckets, or a TPU would compile at every step."""
     prepared = prepare(tiny("crossencoder", "trainer.niters=8"))
-    records = prepared.records("train")
-    read = training_batches(records, prepared.extractor, batch=2, steps=24, static=True)
+    records = prepared.sets.records("train")
+    read = training_batches(records, prepared.start.extractor, batch=2, steps=24, static=True)
     shapes = {batch.fields["pair"].layout.ids.shape for (batch,) in read}
     assert len(shapes) <= 4 and shapes <= {(r, 48) for r in range(1, 5)} | {(r, 24) for r in range(1, 9)}
 

@@ -160,8 +160,8 @@ def test_layer_decay_of_a_model_without_layers_is_refused() -> None:
 
 def test_biases_and_norms_are_not_decayed(tiny) -> None:
     prepared = prepare(tiny("crossencoder", "trainer.weight_decay=0.1"))
-    model = prepared.config.reranker.build(RerankerContext(prepared.extractor))
-    groups = groups_for(model.variables, prepared.config.trainer)
+    model = prepared.start.reranker.build(RerankerContext(prepared.start.extractor))
+    groups = groups_for(model.variables, prepared.trainer)
     decays = {path: member.weight_decay for group in groups for path, member in group.members.items()}
     assert set(decays) == set(model.variables) and set(decays.values()) == {0.0, 0.1}
     embeddings = {f"encoder/embeddings/{name}_embeddings" for name in ("word", "position", "token_type")}
@@ -279,7 +279,7 @@ def test_a_dry_run_lists_every_group(tiny, tmp_path) -> None:
 
 def test_options_of_groups_are_in_the_run_id_and_their_defaults_are_not(tiny) -> None:
     def run_id(*overrides: str) -> str:
-        return prepare(tiny("crossencoder", *overrides, *NO_SHORTHAND)).run_id
+        return prepare(tiny("crossencoder", *overrides, *NO_SHORTHAND)).identity.run_id
 
     group = "trainer.groups=[{pattern: '', lr: 1e-3%s}]"
     ids = [

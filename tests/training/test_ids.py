@@ -12,7 +12,7 @@ from rankcli.runs.prepare import Prepared, prepare
 
 def ids(tiny, *overrides: str) -> tuple[dict[str, str], str]:
     prepared: Prepared = prepare(tiny("crossencoder", *overrides))
-    return prepared.cache_ids, prepared.run_id
+    return prepared.sets.cache_ids, prepared.identity.run_id
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, 
     prepared = prepare(tiny("TFKNRM", f"data.run={tmp_path}/given.run", *overrides))
     vocabulary = SimpleNamespace(fingerprint="fixed")
     sets = {name: dataclasses.replace(each, extractor=vocabulary) for name, each in prepared.sets.items()}
-    fixed = dataclasses.replace(prepared, sets=sets)
-    assert [*fixed.cache_ids.values()] == caches and fixed.run_id == run_id
+    fixed = dataclasses.replace(prepared, sets=dataclasses.replace(prepared.sets, sets=sets))
+    assert [*fixed.sets.cache_ids.values()] == caches and fixed.identity.run_id == run_id

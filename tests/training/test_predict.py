@@ -21,8 +21,8 @@ def predictor_of(tiny: Any, strategy: str = "cpu") -> tuple[Predictor, Any]:
     prepared = prepare(config)
     devices = make_strategy(strategy)
     with devices.scope():
-        model = config.reranker.build(RerankerContext(prepared.extractor))
-    return Predictor(devices, model, prepared.extractor, evalbatch=2), prepared.records("dev")
+        model = config.reranker.build(RerankerContext(prepared.start.extractor))
+    return Predictor(devices, model, prepared.start.extractor, evalbatch=2), prepared.sets.records("dev")
 
 
 def test_several_at_once_score_the_same_bits(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:

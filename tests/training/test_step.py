@@ -120,19 +120,19 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str
     size = "reranker.encoder={layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
     rates = {"crossencoder": ["reranker.dropout=0.0", size], "TFBERTMaxP": ["reranker.dropout=0.0", size]}
     prepared = prepare(tiny(name, *rates.get(name, [size] if name == "biencoder" else [])))
-    records, strategy = prepared.records("train"), make_strategy("cpu")
+    records, strategy = prepared.sets.records("train"), make_strategy("cpu")
     found = []
     for count in (1, 2):
-        model = prepared.config.reranker.build(RerankerContext(prepared.extractor))
+        model = prepared.start.reranker.build(RerankerContext(prepared.start.extractor))
         for path, variable in model.variables.items():
             if path.endswith(("kernel", "embeddings")) and name != "TFKNRM":
                 variable.assign(10 * variable)  # at first these are so small that gradients hardly reach the encoder
         start = {path: variable.numpy() for path, variable in model.variables.items()}
         members = {path: Member(variable) for path, variable in model.variables.items()}
         part = OPTIMIZERS.get("sgd")().build(members)
-        objective = Objective({TRAIN: ("loss", prepared.config.trainer.loss.build())})
+        objective = Objective({TRAIN: ("loss", prepared.trainer.loss.build())})
         step = TrainingStep(strategy, model, objective, {"all": part}, 1, accumulate=count)
-        read = training_batches(records, prepared.extractor, batch=4, replicas=count, steps=1)
+        read = training_batches(records, prepared.start.extractor, batch=4, replicas=count, steps=1)
         made = per_replica(strategy, stacked([{TRAIN: part} for part in next(read)], count))
         done = step(made, inputs(step, 4, [1.0], [True]))
         moved = {path: start[path] - variable.numpy() for path, variable in model.variables.items()}

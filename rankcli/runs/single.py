@@ -1,0 +1,144 @@
+"""One run: trained, or taken up where it stands, and measured on the test queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rankcli.data.trec import CompactRun, read_run
+from rankcli.evaluation.interpolate import Scores
+from rankcli.evaluation.runs import top
+from rankcli.evaluation.trec import Run
+from rankcli.listeners.base import Validation
+from rankcli.log import say
+from rankcli.records.interleave import Records
+from rankcli.runs.directory import RunDirectory, result_versions, write_json
+from rankcli.runs.hosts import check_same
+from rankcli.runs.outcome import choose_alpha, judgments, stages, summary, write_test_runs
+from rankcli.runs.prepare import Prepared
+from rankcli.runs.report import Subject, history_of, report
+from rankcli.runs.sets import DEV, TEST, TRAIN, Drawn
+from rankcli.training.base import TrainerContext, TrainingSet
+from rankcli.training.hosts import Hosts
+from rankcli.training.meter import Meter
+from rankcli.training.strategy import open_devices
+
+Use = Callable[[str], Records]
+
+
+def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any]:
+    """Train and test in a run directory: the content of its `result.json`, which is there already for a finished run."""
+    finished = _finished(run, directory, hosts)
+    if finished is not None:
+        return finished
+    directory.describe(run.about.yaml, run.identity.run_id, run.identity.content, run.sets.cache_ids)
+    open_devices(run.trainer)  # to tell what they cannot do before any conversion
+    meter = Meter()
+    with run.sets.used_by(directory.name, run.identity.run_id) as use:
+        context = _context(run, directory, use)
+        meter.lap("conversion")
+        loop = run.trainer.build(context)
+        state = loop.fit()
+        meter.lap("training")
+        test = use(TEST)
+        meter.lap("conversion")
+        result, runs = measure(run, loop, state, test, directory.out)
+        meter.lap("test")
+    times = meter.times()
+    result["seconds"] = {
+        **history_of(directory.out).seconds(),
+        **{part: times[part] for part in ("conversion", "test")},
+    }
+    report(_subject(run), directory, result, runs)
+    write_json(directory.out / "result.json", result)
+    directory.sync()
+    return result
+
+
+def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any] | None:
+    """The result of a run that is finished, if it was tested on the same records; the directory is ready otherwise."""
+    identity, ids, fastforward = run.identity, run.sets.cache_ids, run.trainer.fastforward
+    also = {"fastforward": fastforward, "versions": result_versions(), "caches": ids}
+    check_same(hosts, {**identity.content, **also})
+    finished = directory.open(identity.run_id, identity.content, fastforward)
+    if finished is None:
+        return None
+    if _tested_on(directory.out) == ids[TEST]:
+        say(f"{directory.name}: this run is finished; its result follows (--overwrite trains anew)")
+        return finished
+    say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
+    (directory.out / "result.json").unlink()
+    return None
+
+
+def _tested_on(out: Path) -> Any:
+    """The id of the test records that `result.json` is about; a run's own id leaves them out, as does training."""
+    return json.loads((out / "run.json").read_text())["cache_ids"][TEST]
+
+
+def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext:
+    sets, start, measures = run.sets, run.start, run.measures
+    train = sets.of(TRAIN)
+    drawn = train.get(TRAIN)  # several tasks have no one sampler
+    return TrainerContext(
+        reranker=start.reranker,
+        extractor=start.extractor,
+        models=start.models,
+        sections=run.about.sections,
+        train={key: TrainingSet(use(each.name), each.extractor) for key, each in train.items()},
+        dev={
+            key: Validation(
+                use(each.name), each.judgments, each.candidates, measures.relevance_level, measures.metrics
+            )
+            for key, each in sets.of(DEV).items()
+        },
+        out=directory.out,
+        run_id=run.identity.run_id,
+        sync=directory.sync,
+        sampler=drawn.drawn_by if isinstance(drawn, Drawn) else None,
+        initialise=start.initialise,
+    )
+
+
+def measure(
+    run: Prepared, loop: Any, state: Any, test: Records, out: Path
+) -> tuple[dict[str, Any], Mapping[str, Run]]:
+    """Rerank test with the best weights, choose alpha on dev, compare with the first stage: the result, and the test
+    runs by stage.
+    """
+    depths = {DEV: run.trainer.threshold, TEST: run.trainer.testthreshold}
+    found = loop.best_predictor().scores(test, "reranking test")
+    first = {split: run.sets[split].candidates for split in depths}
+    scores = {DEV: _dev_scores(first[DEV], depths[DEV], out), TEST: found}
+    judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}
+    alpha = choose_alpha(judged[DEV], first[DEV], scores[DEV], depths[DEV])
+    runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
+    write_test_runs(out, runs[TEST])
+    result = {
+        "schema_version": 1,
+        "run_id": run.identity.run_id,
+        "splits": {split: summary(judged[split], runs[split]) for split in depths},
+        "alpha": alpha,
+        **loop.outcome(state),
+        "train_seconds": state.seconds,
+        "pairs_per_second": run.sets.pairs * state.step / run.trainer.steps / max(state.seconds, 1e-9),
+    }
+    return result, runs[TEST]
+
+
+def _dev_scores(candidates: CompactRun, depth: int, out: Path) -> Scores:
+    """What the best weights gave the dev candidates, from the run that validation wrote."""
+    run = read_run(out / "dev.run")
+    return {qid: {docid: run[qid][docid] for docid in scores} for qid, scores in top(candidates, depth).items()}
+
+
+def _subject(run: Prepared) -> Subject:
+    counts = {
+        **run.dataset.report,
+        **{f"{each.name}_samples_read": each.samples for each in run.sets.of(TRAIN).values()},
+        "candidates_reranked_per_dev_query": run.trainer.threshold,
+        "candidates_reranked_per_test_query": run.trainer.testthreshold,
+    }
+    return Subject(run.about, run.measures, run.dataset.queries, run.dataset.judgments(TEST), counts)

@@ -1,0 +1,73 @@
+"""The model of a run before its training: the options it is built from, and the weights it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rankcli.backend import tf
+from rankcli.config.schema import Init
+from rankcli.data.dataset import Dataset
+from rankcli.encoders.build import open_models
+from rankcli.extractors.base import Extractor
+from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.runs.initial import Initial
+from rankcli.training.groups import groups_for, trained
+from rankcli.training.hooks import build_hooks
+
+
+@dataclass(frozen=True)
+class Start:
+    """The options of the reranker; the `options` of its extractor, and the extractor; the model directories that options
+    of the reranker name, by the dotted names of these; and the option `init`, which names other weights to start from.
+    """
+
+    reranker: Any
+    options: Any
+    extractor: Extractor
+    models: Mapping[str, Path]
+    init: Init | None
+
+    @cached_property
+    def initial(self) -> Initial | None:
+        """Other weights to start from."""
+        return Initial.of(self.init) if self.init else None
+
+    def check(self, dataset: Dataset, trainer: Any) -> None:
+        """Raise the errors, and give the warnings, that can be known before all work.
+
+        They are about other weights that cannot be read or were trained on queries that measure, and about parts of
+        the reranker that the options `trainer` name and that it does not have.
+        """
+        if self.initial is not None:
+            self.initial.check()
+            self.initial.warn_of_leakage(dataset)
+        self._check_parts(trainer)
+
+    def _check_parts(self, trainer: Any) -> None:
+        """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
+
+        Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said
+        of the model is said when it is built to train.
+        """
+        if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
+            with tf.Graph().as_default(), redirect_stderr(StringIO()):
+                groups = trained(groups_for(self.build(trainer.seed, trainer.dtype).variables, trainer))
+                build_hooks(trainer.hooks, groups, trainer.niters)
+
+    def build(self, seed: int, dtype: str) -> Reranker:
+        """The reranker with its own first weights."""
+        model: Reranker = self.reranker.build(RerankerContext(self.extractor, seed, dtype, open_models(self.models)))
+        return model
+
+    def initialise(self, reranker: Reranker) -> str:
+        """Give the reranker the weights to start from, if there are others than its own; returns what is told of it.
+
+        Training calls this back once it has built the model on its devices.
+        """
+        return self.initial.load(reranker, self.options, self.extractor.fingerprint) if self.initial else ""
