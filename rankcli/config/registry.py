@@ -23,9 +23,12 @@ Options = TypeVar("Options", bound=type)
 class Registry:
     """Names of one kind of component (`rerankers`, `losses`, ...)."""
 
-    def __init__(self, kind: str, package: str = "") -> None:
-        """An empty registry for the modules of a package, `rankcli.KIND` by default."""
-        self.kind = kind
+    def __init__(self, kind: str, base: str = "", package: str = "") -> None:
+        """An empty registry for the modules of a package, `rankcli.KIND` by default.
+
+        `base` is `MODULE:CLASS`, the class that all options of this kind derive from.
+        """
+        self.kind, self.base = kind, base
         self.package = package or f"rankcli.{kind}"
         self.noun = {"losses": "loss"}.get(kind, kind.removesuffix("s"))
         self._options: dict[str, type] = {}
@@ -56,6 +59,9 @@ class Registry:
             raise TypeError(
                 f"{self.noun} {name!r}: options need a docstring and a class constant `version: ClassVar[int]`"
             )
+        module, _, base = self.base.partition(":")
+        if base and not issubclass(options, getattr(importlib.import_module(module), base)):
+            raise TypeError(f"{self.noun} {name!r}: options must derive from {base} (of rankcli.api)")
 
     def get(self, name: str, *, where: str = "") -> Any:
         """The options class called `name`: built in, else from the one entry point of that name; else ConfigError."""
@@ -129,17 +135,17 @@ class Registry:
         return f"unknown {self.noun} {name!r}{hint} (there are: {', '.join(self.names())})"
 
 
-RERANKERS = Registry("rerankers")
-EXTRACTORS = Registry("extractors")
-SAMPLERS = Registry("samplers")
-TRAINERS = Registry("trainers")
-LOSSES = Registry("losses")
+RERANKERS = Registry("rerankers", "rankcli.rerankers.base:RerankerOptions")
+EXTRACTORS = Registry("extractors", "rankcli.extractors.base:ExtractorOptions")
+SAMPLERS = Registry("samplers", "rankcli.samplers.base:SamplerOptions")
+TRAINERS = Registry("trainers", "rankcli.trainers.base:TrainerOptions")
+LOSSES = Registry("losses", "rankcli.losses.base:LossOptions")
 SCHEDULES = Registry("schedules")
 OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
-HOOKS = Registry("hooks")
+HOOKS = Registry("hooks", "rankcli.hooks.base:HookOptions")
 LISTENERS = Registry("listeners")
-DATASETS = Registry("datasets")
+DATASETS = Registry("datasets", "rankcli.data.source:DatasetOptions")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry

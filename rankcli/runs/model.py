@@ -103,10 +103,11 @@ def _holds_folds(model: Model) -> bool:
 
 
 class Opened(NamedTuple):
-    """A reranker, its extractor, and whether it scores the documents of a query together."""
+    """A reranker, its extractor, the columns that both read, and whether the documents of a query are scored together."""
 
     reranker: Reranker
     extractor: Extractor
+    columns: tuple[str, ...]
     listwise: bool
 
 
@@ -116,7 +117,9 @@ def open_model(model: Model, weights: str, dtype: str) -> Opened:
     reranker, extractor, sections = load_reranker(directory, dtype)
     if checkpoint is not None:
         assign_variables(checkpoint, reranker.variables)
-    return Opened(reranker, extractor, RERANKERS.get(sections["reranker"]["name"]).listwise)
+    options = RERANKERS.get(sections["reranker"]["name"])
+    columns = {*options.columns, *extractor.columns}
+    return Opened(reranker, extractor, tuple(sorted(columns)), options.listwise)
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:

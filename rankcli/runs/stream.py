@@ -13,6 +13,8 @@ from rankcli.data.trec import RunFile, Scattered, ranking, read_run
 from rankcli.errors import DataError
 from rankcli.log import warn
 from rankcli.records.reader import SORT_PAIRS
+from rankcli.records.texts import Features
+from rankcli.samplers.base import FIRST_STAGE
 from rankcli.shapes import Sample
 from rankcli.storage.inputs import local_copy
 
@@ -32,6 +34,7 @@ class Inputs:
     run: Iterable[tuple[str, Mapping[str, float]]]
     source: str
     trained: Mapping[str, str]
+    features: Features | None = None
 
 
 class Ranked(NamedTuple):
@@ -44,7 +47,8 @@ class Ranked(NamedTuple):
     @property
     def sample(self) -> Sample:
         """The group to predict."""
-        return Sample(self.qid, self.top, (0.0,) * len(self.top))
+        first_stage = tuple(self.scores[docid] for docid in self.top)
+        return Sample(self.qid, self.top, (0.0,) * len(self.top), {FIRST_STAGE: first_stage})
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rankcli.shapes import Batch
+from rankcli.shapes import Batch, Field
 
 RECENT_S = 10.0  # the fields of a progress line tell of the last seconds of training
 WAITING, STEPS = "waiting", "steps"  # the parts of the time that rates are taken over
@@ -63,7 +63,8 @@ class Meter:
     def count(self, parts: Sequence[Mapping[str, Batch]]) -> None:
         """Count the batches of a step: one of every task per replica and micro-batch."""
         batches = [batch for part in parts for batch in part.values()]
-        layouts = [field.layout for batch in batches for field in batch.fields.values()]
+        fields = [field for batch in batches for field in batch.fields.values()]
+        layouts = [field.layout for field in fields if isinstance(field, Field)]
         self._total = self._total.plus(
             _Work(
                 pairs=sum(int(np.count_nonzero(batch.doc_mask)) for batch in batches),

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from rankcli.config.columns import PREDICTION
 from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.files import replacing
@@ -20,7 +21,7 @@ from rankcli.evaluation.runs import rerank as merge
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
-from rankcli.records.texts import InMemory
+from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
@@ -83,7 +84,7 @@ class Reranking:
         with devices.scope():
             opened = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
             opened.reranker.freeze()
-        self.hosts, self.extractor = Hosts(devices), opened.extractor
+        self.hosts, self.extractor, self.columns = Hosts(devices), opened.extractor, opened.columns
         self.predictor = Predictor(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
 
     def __call__(
@@ -101,6 +102,7 @@ class Reranking:
             inputs = _given_inputs(self.model, docs, queries, run)
         else:
             inputs = _own_inputs(self.model, split)
+        self._check_columns(inputs)
         with self.hosts.together(), scratch(local_root(), "rerank") as folder:
             inputs, counts = survey(inputs, depth)
             if self.hosts.count > 1:
@@ -112,6 +114,16 @@ class Reranking:
                 with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
                     shutil.copyfileobj(file, stream)
         return _outcome(counts, output)
+
+    def _check_columns(self, inputs: Inputs) -> None:
+        """ConfigError where the model reads columns that these documents do not have."""
+        given = PREDICTION | ({FEATURES} if inputs.features is not None else set())
+        if missing := set(self.columns) - given:
+            raise ConfigError(
+                f"the model reads {', '.join(sorted(missing))}, which these documents do not have",
+                where=inputs.source,
+                fix="rerank the data of its run directory: leave out --docs, --queries and --run",
+            )
 
     def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO) -> None:
         """Write the queries in the run's order, each as soon as its block is scored."""
@@ -130,9 +142,11 @@ class Reranking:
 
     def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[Ranked], list[Example]]]:
         """Every block, with the examples of this host's part of it."""
+        queries, features = InMemory(inputs.queries), inputs.features if FEATURES in self.columns else None
+        columns = [name for name in self.columns if name != FEATURES]
         for block in blocks(inputs, depth):
             samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
-            yield block, examples_of(samples, self.extractor, InMemory(inputs.queries), inputs.store)
+            yield block, examples_of(samples, self.extractor, queries, inputs.store, features, columns)
 
 
 def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:
@@ -148,7 +162,8 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     dataset = load_dataset(config.data, root)
     found = first_stage(dataset, config.data.run, root)
     run = found.part(sorted(dataset.split[split]))
-    return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", dataset.topics("train"))
+    trained = dataset.topics("train")
+    return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features)
 
 
 def _given_inputs(model: Model, docs: str, queries: str, run: str) -> Inputs:

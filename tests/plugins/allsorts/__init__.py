@@ -1,0 +1,1 @@
+"""A package of components that know rankcli.api alone."""
