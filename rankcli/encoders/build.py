@@ -22,16 +22,16 @@ from rankcli.text.weights import Tensors, open_tensors, small_file
 class Pretrained:
     """A model directory: its configuration, and its tensors, each of which is read once.
 
-    Without `weights` only the configuration is taken, because a reranker has them set later.
+    A reranker with several models saves all `weights` in one place, and the configurations in directories.
     """
 
     directory: Path
-    weights: bool = True
+    weights: Tensors | None = None
 
     @cached_property
     def stored(self) -> Tensors:
         """By the names that they have in the files."""
-        return open_tensors(self.directory)
+        return open_tensors(self.directory) if self.weights is None else self.weights
 
     @cached_property
     def content(self) -> dict[str, object]:
@@ -53,10 +53,13 @@ class Pretrained:
         """The encoder's without model prefix, and all others (heads: `classifier.weight`, ...), by today's names."""
         return canonical_names(self.stored, self.family.rename, str(self.directory))
 
-    @cached_property
-    def encoder(self) -> Tensors:
-        """The encoder's tensors."""
-        return self.tensors.renamed({name: name for name in self.tensors if name.startswith(self.family.parts)})
+    def encoder(self, prefix: str = "") -> Tensors:
+        """The encoder's tensors; only those stored below a prefix that is a reranker's own."""
+        tensors = self.tensors
+        if prefix not in ("", self.family.prefix) and any(name.startswith(f"{prefix}.") for name in self.stored):
+            own = {name.removeprefix(f"{prefix}."): name for name in self.stored if name.startswith(f"{prefix}.")}
+            tensors = canonical_names(self.stored.renamed(own), self.family.rename, str(self.directory))
+        return tensors.renamed({name: name for name in tensors if name.startswith(self.family.parts)})
 
     @property
     def _config(self) -> str:
@@ -104,8 +107,8 @@ def build_encoder(
     The paths of its variables begin with `root`, its stored names with `prefix`.
     """
     family = family_of(config.kind)
-    taken = pretrained if pretrained and pretrained.weights else None
-    values = _values(family, config, taken, pooler) if taken else {}  # before memory of these sizes is taken
+    # Before memory of these sizes is taken.
+    values = _values(family, config, pretrained, prefix, pooler) if pretrained else {}
     weights = [weight.prefixed(prefix) if prefix else weight for weight in family.weights(config, pooler)]
     parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
     for adapter in adapters:
@@ -114,9 +117,9 @@ def build_encoder(
     return family.build(config, parameters)
 
 
-def _values(family: Family, config: EncoderConfig, pretrained: Pretrained, pooler: bool) -> Arrays:
+def _values(family: Family, config: EncoderConfig, pretrained: Pretrained, prefix: str, pooler: bool) -> Arrays:
     """The weights of a directory by their paths below the root."""
-    tensors, where = pretrained.encoder, str(pretrained.directory)
+    tensors, where = pretrained.encoder(prefix), str(pretrained.directory)
     stored = pooler and any(name.startswith("pooler.") for name in tensors)
     if pooler and not stored:
         say(f"{where}: no pooler among the weights; it starts from random values")

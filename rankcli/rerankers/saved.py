@@ -21,7 +21,7 @@ from rankcli.rerankers.foreign import options_for
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.disk import guard
 from rankcli.storage.scratch import replacing_directory
-from rankcli.text.weights import open_tensors, small_file, write_tensors
+from rankcli.text.weights import Tensors, open_tensors, small_file, write_tensors
 
 FILE = "rankcli.json"
 SCHEMA_VERSION = 1
@@ -59,10 +59,8 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
     options = component_from(RERANKERS, sections["reranker"], source)
     # What could be pretrained is described by `config.json`, which is compared with the weights before memory is taken.
-    models = _models(options, directory)
-    ctx = RerankerContext(extractor=extractor, dtype=dtype, models=models)
-    own = models.get("pretrained")
-    stored = own.stored if own else open_tensors(directory)
+    stored = open_tensors(directory)
+    ctx = RerankerContext(extractor=extractor, dtype=dtype, models=_models(options, directory, stored))
     try:
         with limit_variable_sizes(10**6 + 2 * sum(map(math.prod, stored.shapes.values()))):
             reranker: Reranker = options.build(ctx)
@@ -73,14 +71,12 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     return reranker, extractor, sections
 
 
-def _models(options: Any, directory: Path) -> dict[str, Pretrained]:
-    """Models that the options name, as they are saved: `pretrained` is the directory itself, of each other one there is
-    the configuration in a folder of the option's name.
+def _models(options: Any, directory: Path, stored: Tensors) -> dict[str, Pretrained]:
+    """The models that options name, as they are saved: the configuration of `pretrained` is in the directory itself, of
+    each other one in a folder of the option's name; all weights are together.
     """
-    return {
-        name: Pretrained(directory) if name == "pretrained" else Pretrained(directory / name, weights=False)
-        for name in path_options(options, "model")
-    }
+    folders = {name: directory if name == "pretrained" else directory / name for name in path_options(options, "model")}
+    return {name: Pretrained(folder, stored) for name, folder in folders.items()}
 
 
 def _write_length(directory: Path, extractor: Extractor) -> None:

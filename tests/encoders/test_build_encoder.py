@@ -48,8 +48,8 @@ def test_random_encoder_has_the_size_asked_for_and_is_the_seed_s_alone():
 def test_heads_are_apart_and_prefixes_gone(golden, kind, denses):
     pretrained = Pretrained(golden(f"{kind}-classifier")[0])
     assert pretrained.config.kind == kind
-    assert all(name.startswith(("embeddings", "encoder", "pooler")) for name in pretrained.encoder)
-    heads = pretrained.tensors.keys() - pretrained.encoder.keys()
+    assert all(name.startswith(("embeddings", "encoder", "pooler")) for name in pretrained.encoder())
+    heads = pretrained.tensors.keys() - pretrained.encoder().keys()
     assert sorted(heads) == [f"{dense}.{part}" for dense in denses for part in ("bias", "weight")]
 
 

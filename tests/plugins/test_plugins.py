@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rankcli.text.weights import read_tensors, write_tensors
+
 ROOT = Path(__file__).parents[2]
 
 RERANKER = '''\
@@ -221,3 +223,42 @@ def test_a_package_installed_with_pip_is_found(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--target", str(target), str(source)], check=True, capture_output=True)
     assert configured(target, "reranker=theirs").stdout == "{'name': 'theirs', 'depth': 3} passage\n"
+
+
+FAMILY = '''\
+"""An encoder family by somebody else."""
+
+from rankcli.encoders.families.bert import Bert
+
+
+class Theirs(Bert):
+    """BERT under another name, with a prefix of its own."""
+
+    prefix = "their_model"
+    architecture = "TheirModel"
+'''
+
+OPENED = """
+import sys
+from pathlib import Path
+from rankcli.encoders.build import Pretrained, build_encoder
+pretrained = Pretrained(Path(sys.argv[1]))
+encoder = build_encoder(pretrained.config, pretrained)
+print(type(pretrained.family).__name__, encoder.config.kind, len(encoder.parameters.variables))
+"""
+
+
+def test_an_encoder_family_of_another_package_is_one_file_and_an_entry_point(tmp_path: Path) -> None:
+    entries = "[rankcli.encoders]\ntheirs = their_family:Theirs\n"
+    install(tmp_path, "their-encoders", "their_family", FAMILY, entries)
+    model = tmp_path / "model"
+    model.mkdir()
+    golden = ROOT / "tests/golden/encoders/bert"
+    config = json.loads((golden / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "model_type": "theirs"}))
+    write_tensors(model, {f"their_model.{name}": value for name, value in read_tensors(golden).items()})
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    args = [sys.executable, "-c", OPENED, str(model)]
+    done = subprocess.run(args, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Theirs theirs 29\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 
+from rankcli.config.registry import RERANKERS
 from rankcli.errors import ConfigError, MissingError, StorageError
+from rankcli.rerankers.foreign import options_for
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.text import _safetensors
 
@@ -142,6 +145,41 @@ def test_a_plain_classifier_opens_as_a_cross_encoder(tmp_path):
         reranker(tiny.batch(extractor, groups[1:])).scores.numpy(),
         model.reranker(tiny.batch(model.extractor, groups[1:])).scores.numpy(),
     )
+
+
+def test_lengths_are_those_of_the_model_not_cut_to_512(tmp_path):
+    long = dataclasses.replace(tiny.TINY, max_positions=900)
+    saved("crossencoder", tmp_path / "model", encoder=long)
+    (tmp_path / "model" / "rankcli.json").unlink()
+    settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    for said, read in ((10**30, 900), (700, 700)):
+        content = json.dumps({**settings, "model_max_length": said})
+        (tmp_path / "model" / "tokenizer_config.json").write_text(content)
+        assert load_reranker(tmp_path / "model")[2]["extractor"]["maxseqlen"] == read
+
+
+def test_every_kind_of_reranker_is_asked_and_the_first_that_opens_a_directory_is_taken(tmp_path, monkeypatch):
+    saved("biencoder", tmp_path / "model")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    asked = []
+
+    def opens(name, answer):
+        monkeypatch.setattr(RERANKERS.get(name), "opens", lambda directory: (asked.append(name), answer(directory))[1])
+
+    given = {name: RERANKERS.get(name).opens for name in tiny.NAMES}
+    for name in tiny.NAMES:
+        opens(name, given[name])
+    assert options_for(tmp_path / "model").reranker == given["biencoder"](tmp_path / "model").reranker
+    assert asked == ["TFBERTMaxP", "TFKNRM", "biencoder"]
+
+    def refused(directory):
+        raise MissingError("pooling by max")
+
+    opens("biencoder", refused)
+    with pytest.raises(MissingError, match="pooling by max"):
+        options_for(tmp_path / "model")
+    opens("crossencoder", lambda _: "taken")  # asked later, but nobody else does
+    assert options_for(tmp_path / "model") == "taken"
 
 
 def test_a_plain_sentence_transformer_opens_as_a_bi_encoder(tmp_path):
