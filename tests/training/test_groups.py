@@ -234,9 +234,9 @@ def test_every_groups_rate_is_that_of_its_own_schedule_at_every_step(tiny, tmp_p
     used: list[list[float]] = []
     take = TrainingStep.__call__
 
-    def noted(self: TrainingStep, *args: Any) -> dict[str, Any]:
-        used.append([*args[3].numpy().tolist(), *args[4].numpy().tolist()])
-        return take(self, *args)
+    def noted(self: TrainingStep, batches: Any, inputs: Any) -> dict[str, Any]:
+        used.append([*inputs.rates.numpy().tolist(), *inputs.active.numpy().tolist()])
+        return take(self, batches, inputs)
 
     monkeypatch.setattr(TrainingStep, "__call__", noted)
     train(
