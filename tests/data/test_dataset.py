@@ -223,6 +223,10 @@ def test_triples_give_training_judgments_and_candidates(files: Files, capsys) ->
     assert judged.run["a"].docids == ("d2",)
     assert dataset.judged("dev", CompactRun.of([("c", {"d5": 1.0})])).run["c"].docids == ("d5",)
     assert dataset.fingerprint("train") != files.load(Folds(**parts)).fingerprint("train")
+    files.put("triples", "a\td1\td3\na\td1\tgone\ne\td1\td2\n")
+    other = files.load(Folds(**parts), triples=triples)
+    assert other.fingerprint("train") != dataset.fingerprint("train")
+    assert other.fingerprint("dev") == dataset.fingerprint("dev")
 
 
 def test_the_fingerprint_changes_with_what_it_covers_and_nothing_else(files: Files) -> None:

@@ -45,7 +45,9 @@ def named(text: str) -> str:
 
 
 @pytest.mark.parametrize("batch", [2, 1000])
-def test_triples_of_texts_are_a_collection(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triples_of_texts_are_a_collection(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(text_triples, "_BATCH", batch)
     path = tmp_path / "small.tsv.gz"
     path.write_bytes(gzip.compress("".join("\t".join(line) + "\n" for line in LINES).encode()))
@@ -57,7 +59,7 @@ def test_triples_of_texts_are_a_collection(batch: int, tmp_path: Path, monkeypat
     sampler = TriplesSampler().build(SamplerContext(dataset_of_all(dataset), triples=dataset.triples))
     drawn = {(sample.qid, *sample.docids) for sample in map(sampler, range(4))}
     assert drawn == {tuple(map(named, line)) for line in LINES}
-    assert dataset.triples is not None
+    assert dataset.triples is not None and "more than once" not in capsys.readouterr().err
     assert dataset.fingerprint("train") != dataset.fingerprint("test")
 
 

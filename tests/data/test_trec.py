@@ -151,6 +151,14 @@ def test_a_run_keeps_the_order_of_the_queries_and_gives_dicts_best_first(tmp_pat
         run["q3"]
 
 
+def test_a_query_that_comes_again_is_read_with_all_its_lines(tmp_path: Path) -> None:
+    path = put(tmp_path, b"q Q0 a 1 3 t\nq Q0 b 1 2 t\nr Q0 a 1 1 t\nq Q0 c 1 4 t\n")
+    assert read_run(path, {"q": 1, "r": 1}) == read_run(path) == {"q": {"c": 4, "a": 3, "b": 2}, "r": {"a": 1}}
+    path = put(tmp_path, b"q Q0 a 1 3 t\nq Q0 b 1 2 t\nr Q0 a 1 1 t\nq Q0 b 1 9 t\n")
+    with pytest.raises(DataError, match="document 'b' twice"):
+        read_run(path, {"q": 1})
+
+
 def test_a_file_is_read_query_by_query_as_often_as_it_is_asked_for(tmp_path: Path, capsys) -> None:
     lines = [b"q2 Q0 b 1 .1 t", b"q2 Q0 b 1 .1 t", b"q2 Q0 a 2 1 t", b"q10 Q0 b 1 3 t", b"q3 Q0 b 1 3 t"]
     path = put(tmp_path, b"\n".join(lines))

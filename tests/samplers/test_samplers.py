@@ -295,7 +295,7 @@ LINES = [
 @pytest.fixture
 def triples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Triples:
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path))
-    docs = store_of({docid: docid for docid in ("n2", "n1", "n0", "p1", "p0")}, "docs", tmp_path)
+    docs = store_of({docid: docid for docid in ("n0", "n2", "p1", "n1", "p0")}, "docs", tmp_path)
     (tmp_path / "lines").write_text("".join("\t".join(line) + "\n" for line in LINES))
     return open_triples(tmp_path / "lines", docs, tmp_path)
 
