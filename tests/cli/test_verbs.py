@@ -1,4 +1,4 @@
-"""The thin commands: their options reach the pipelines, their results reach stdout."""
+"""The thin commands: their options reach the verbs, their results reach stdout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the pipelines that need TensorFlow are called with."""
+    """What the verbs that need TensorFlow are called with."""
     calls: list[dict[str, Any]] = []
 
     def record(*args: Any, **kwargs: Any) -> dict[str, Any]:
