@@ -78,7 +78,7 @@ def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> 
         "run_dir": directory,
         "run_id": run_id,
         "host": host,
-        # makes the content new: object storage does not rewrite, or date anew, an object with the same content
+        # new content each time: object storage keeps the old time of an object that is written again unchanged
         "used": datetime.now(timezone.utc).isoformat(),
     }
     name = f"{location}/{RUNS}/{digest([host, directory])}.json"
