@@ -14,7 +14,8 @@ from rankcli.errors import StorageError
 from rankcli.records.manifest import NAME
 from rankcli.storage.base import Storage
 
-RECENT_S = 3600.0  # another machine, which holds no lock here, may still run a conversion that wrote after this time
+# In seconds; a conversion that wrote since may run on another machine, which holds no lock here.
+RECENT_S = 3600.0
 
 Item = Entry | Work
 
@@ -34,7 +35,7 @@ class Criteria(NamedTuple):
 class Chosen(NamedTuple):
     """An item to remove and the rule that it matches.
 
-    `kept_for` is the reason if it stays nevertheless; `failed` is True if removing it failed.
+    `kept_for` is the reason if it is kept nevertheless; `failed` is True if removing it failed.
     """
 
     item: Item

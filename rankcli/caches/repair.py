@@ -28,9 +28,7 @@ class Repairer:
         self._sets: dict[bytes, RecordSets] = {}
 
     def repair(self, found: Iterable[Entry], damages: Sequence[Damage]) -> Refusals:
-        """Repair the damages where possible, and return the reasons for the others. A second check must tell the
-        result.
-        """
+        """Repair the damages where possible, and return the reasons for the others. Check again to learn the result."""
         refusals = {}
         for entry in found:
             own = [damage for damage in damages if damage.location == entry.location]

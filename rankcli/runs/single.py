@@ -75,8 +75,9 @@ def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str,
 
 
 def _tested_on(out: Path) -> Any:
-    """Return the cache id of the test records of `result.json`. The run id does not cover them, as training does not
-    either.
+    """Return the cache id of the test records of `result.json`.
+
+    The run id does not depend on these records, because training does not use them.
     """
     return json.loads((out / "run.json").read_text())["cache_ids"][TEST]
 

@@ -12,7 +12,7 @@ from rankcli.training.base import TrainerContext
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions(ABC):
-    """The base class of a trainer's options. `group_size` is the number of documents in every group; None allows any."""
+    """The base class of a trainer's options. `group_size` is the number of documents in every group, None for any."""
 
     version: ClassVar[int] = 1
     group_size: ClassVar[int | None] = None

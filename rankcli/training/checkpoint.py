@@ -158,7 +158,7 @@ class Checkpoints:
         self._remove_old()
 
     def _remove_old(self) -> None:
-        """Keep the newest `keep` checkpoints that can be loaded, and remove the others, each by an atomic rename first."""
+        """Keep the newest `keep` checkpoints that can be loaded; remove the others, each by an atomic rename first."""
         with guard(self.directory):
             loading = [path for path in _newest_first(self.directory) if path.name not in self._broken]
             for old in loading[self.keep :]:
@@ -172,10 +172,9 @@ class Checkpoints:
         self._broken.discard(broken.name)
 
     def restore(self) -> State | None:
-        """Load the newest checkpoint that can be loaded. None if there is none; StorageError if none of several can be
-        loaded.
+        """Load the newest checkpoint that can be loaded, and return its state; None if there is no checkpoint.
 
-        Those that cannot be loaded give a warning and are kept.
+        Those that cannot be loaded give a warning and are kept. StorageError if none can be loaded.
         """
         if self.directory.is_dir():
             sweep(self.directory, "iter-")

@@ -1,4 +1,4 @@
-"""Numbers that the host computes for a step: learning rates of optimizer groups, and factors of the terms of the loss."""
+"""Numbers that the host computes for a step: learning rates of optimizer groups, factors of the terms of the loss."""
 
 from __future__ import annotations
 

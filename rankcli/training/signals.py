@@ -33,7 +33,7 @@ class Stop:
         say(f"{signal.Signals(signum).name}: saving and stopping; once more to stop at once")
 
     def asked(self) -> int:
-        """Return the signal that any of the hosts received, 0 without one. All hosts must call this at the same step."""
+        """Return the signal that any of the hosts received, 0 without one. All hosts must call it at the same step."""
         return self._most(self.signum)
 
     def raise_if_asked(self) -> None:
