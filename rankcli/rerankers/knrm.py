@@ -30,9 +30,10 @@ SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts ex
 class KNRM(RerankerOptions):
     """Kernel-based neural ranking over word embeddings (Xiong et al., 2017).
 
-    S_ij is the cosine of query word i and document word j. Kernel k is a soft count of the matches of word i: K_ik =
-    sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)). With phi_k = sum_i log max(K_ik, floor), the score is w . phi + b. The
-    means of the kernels are -0.9, -0.7, ..., 0.9 (sigma 0.1) and 1 (sigma 0.001). Embeddings start from random values.
+    S_ij is the cosine of query word i and document word j. Kernel k is a soft count of the matches of word i:
+    K_ik = sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)). With phi_k = sum_i log max(K_ik, floor), the score is
+    w . phi + b. The means of the kernels are -0.9, -0.7, ..., 0.9 (sigma 0.1) and 1 (sigma 0.001). Embeddings start
+    from random values.
     """
 
     version: ClassVar[int] = 1
