@@ -1,1 +1,1 @@
-"""TFRecord caches: listed, verified, repaired, pruned."""
+"""Maintenance of TFRecord caches: list, verify, repair and prune them."""

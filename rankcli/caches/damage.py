@@ -1,4 +1,4 @@
-"""Caches compared with their manifests: every shard by size and checksum, and what lies there besides."""
+"""Compare caches with their manifests: every shard by size and checksum. Find files that no manifest lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rankcli.storage.base import Storage
 
 
 class Damage(NamedTuple):
-    """What is not as it must be, in which file of a cache; `shard` is there if the manifest knows it."""
+    """A damaged file of a cache and a description of the damage. `shard` is set if the manifest lists the file."""
 
     location: str
     name: str
@@ -30,14 +30,17 @@ class Damage(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What is worth saying of a name in storage, but no damage."""
+    """Information about a name in storage that is not a damage."""
 
     path: str
     what: str
 
 
 def find_damages(storage: Storage, found: Sequence[Entry]) -> list[Damage]:
-    """All damages of these caches, in their order; every shard is read, or asked for where storage is remote."""
+    """Return all damages of these caches, in their order.
+
+    Every shard is read; for remote storage, the storage's own checksums are used instead.
+    """
     tasks = [(entry, shard) for entry in found if entry.manifest for shard in entry.manifest.shards]
     damages = [damage for entry in found for damage in (*_manifest_damage(entry), *strays(storage, entry))]
     total = sum(shard.bytes for _, shard in tasks)
@@ -53,7 +56,7 @@ def find_damages(storage: Storage, found: Sequence[Entry]) -> list[Damage]:
 
 
 def notes(storage: Storage, found: Sequence[Entry]) -> Iterator[Note]:
-    """What else there is: begun conversions and extensions, caches of other versions."""
+    """Yield notes about interrupted conversions and extensions, and about caches of other versions."""
     for entry in found:
         if entry.state == INTERRUPTED:
             yield Note(entry.location, f"interrupted conversion, {counted(entry.shards, 'shard')} so far")
@@ -64,7 +67,7 @@ def notes(storage: Storage, found: Sequence[Entry]) -> Iterator[Note]:
 
 
 def strays(storage: Storage, entry: Entry) -> Iterator[Damage]:
-    """What lies among the shards of a complete cache, called like one of them, and is none."""
+    """Yield files of a complete cache that are named like shards but are none."""
     for name in entry.unknown if entry.state == COMPLETE else ():
         if kind := irregular(storage, f"{entry.location}/{name}"):
             yield Damage(entry.location, name, f"{kind}, called like a shard")
@@ -77,9 +80,9 @@ def _manifest_damage(entry: Entry) -> list[Damage]:
 
 
 def _is_extension(entry: Entry, manifest: Manifest, name: str) -> bool:
-    """Whether an unknown shard is part of an extension that goes on or was interrupted.
+    """Tell whether an unknown shard is part of an extension, in progress or interrupted.
 
-    One that was killed before its first receipt has left a shard that begins where the cache ends, or later.
+    An extension that was killed before its first receipt leaves a shard that begins at or after the end of the cache.
     """
     match = SHARD.fullmatch(name)
     assert match is not None
@@ -94,7 +97,7 @@ def _check(storage: Storage, entry: Entry, shard: Shard) -> Damage | None:
 
 
 def _difference(storage: Storage, entry: Entry, shard: Shard) -> str:
-    """How a shard differs from what the manifest says; empty when it does not."""
+    """Describe how a shard differs from its manifest entry. Empty if it does not differ."""
     name = f"{entry.location}/{shard.name}"
     try:
         if kind := irregular(storage, name):
@@ -110,7 +113,7 @@ def _difference(storage: Storage, entry: Entry, shard: Shard) -> str:
 
 
 def _of_caches_still_there(storage: Storage, found: Sequence[Entry], damages: list[Damage]) -> list[Damage]:
-    """Without those of caches that were pruned meanwhile, in the order of the caches."""
+    """Drop the damages of caches that were pruned during the check, and sort the others in the order of the caches."""
     damaged = {damage.location for damage in damages}
     order = [entry.location for entry in found if entry.location in damaged and _still_there(storage, entry)]
     kept = [damage for damage in damages if damage.location in order]

@@ -1,4 +1,4 @@
-"""What lies in a storage of caches: complete, begun and damaged ones."""
+"""The caches in a storage: complete, interrupted and damaged ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from rankcli.storage.sealed import unsealed
 
 COMPLETE, INTERRUPTED, DAMAGED, OTHER = "complete", "interrupted", "damaged", "other version"
 SHARD = re.compile(r"shard-(\d{2})-(\d{8,})-(\d{8,})\.tfrecord")
-THREADS = 8  # that wait for disk or network
+THREADS = 8  # these threads mostly wait for disk or network
 _KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One generation of a cache. `names` is what lies in its directory, `unknown` those called like shards that no
-    manifest knows; `shards` and `bytes` count them too.
+    """One generation of a cache.
 
-    `manifest` is there if `state` is COMPLETE, `why` says what is the matter if it is DAMAGED or of an OTHER version.
-    `modified` is when the manifest or what was begun was last written (seconds since 1970).
+    `names` lists its directory. `unknown` are the names of shards that no manifest lists; `shards` and `bytes` count
+    them too. `manifest` is set if `state` is COMPLETE. `why` gives the reason if it is DAMAGED or of an OTHER version.
+    `modified` is the time of the last write of the manifest or of a part (seconds since 1970).
     """
 
     cache_id: str
@@ -54,35 +54,35 @@ class Entry:
 
     @property
     def begun(self) -> bool:
-        """Whether there are parts of a conversion or an extension, which goes on or was interrupted."""
+        """True if it has parts of a conversion or an extension, in progress or interrupted."""
         return self.state == INTERRUPTED or PARTS in self.names
 
     @property
     def last_used(self) -> float:
-        """When it was made or last used."""
+        """The time when it was made or last used, in seconds since 1970."""
         return max([self.modified, *(use.last for use in self.uses)])
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What it was made of; empty where that is not known."""
+        """The identity that it was made from; empty if not known."""
         found = self.manifest.identity if self.manifest else {}
         return found if isinstance(found, Mapping) else {}
 
     @property
     def split(self) -> str:
-        """Which queries it is about; `?` where that is not known."""
+        """Its part of the split; `?` if not known."""
         return str(self.identity.get("split", "?"))
 
 
 def entries(storage: Storage) -> list[Entry]:
-    """Every cache, complete or not, in the order of their names."""
+    """Return all caches, complete or not, in the order of their names."""
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(lambda place: examine(storage, *place), _places(storage))
         return [entry for entry in found if entry is not None]
 
 
 def examine(storage: Storage, cache_id: str, generation: int) -> Entry | None:
-    """One generation of a cache; None where there is nothing."""
+    """Return one generation of a cache; None if it does not exist."""
     place = location(cache_id, generation)
     names = tuple(storage.list(place))
     if not names:
@@ -107,7 +107,9 @@ def examine(storage: Storage, cache_id: str, generation: int) -> Entry | None:
 
 
 def irregular(storage: Storage, name: str) -> str:
-    """What stands at `name` on a local disk if it is there and no file: `a link`, `a pipe`, `a folder`; else empty."""
+    """Return the kind of a local path that is not a regular file: `a link`, `a pipe`, `a folder`; empty for files, for
+    missing paths and in remote storage.
+    """
     if is_remote(storage.uri):
         return ""
     path = Path(storage.uri, name)
@@ -120,7 +122,7 @@ def irregular(storage: Storage, name: str) -> str:
 
 
 def links(storage: Storage) -> list[str]:
-    """The names of caches and generations that are links: nobody knows who else uses what they lead to."""
+    """Return the names of caches and generations that are links. Other users of their targets are not known."""
     ids = storage.list()
     found = [name for name in ids if irregular(storage, name) == "a link"]
     inner = [location(name, n) for name in ids if name not in found for n in generations(storage, name)]
@@ -128,7 +130,7 @@ def links(storage: Storage) -> list[str]:
 
 
 def _places(storage: Storage) -> Iterator[tuple[str, int]]:
-    """Cache id and generation of all that may be a cache; links are not followed."""
+    """Yield cache id and generation of everything that may be a cache. Links are not followed."""
     passed_over = set(links(storage))
     for cache_id in storage.list():
         if cache_id not in passed_over:
@@ -138,7 +140,10 @@ def _places(storage: Storage) -> Iterator[tuple[str, int]]:
 
 
 def _manifest(storage: Storage, cache_id: str, place: str) -> tuple[str, str, Manifest | None]:
-    """The state of a cache, why it is not complete, and its manifest; what fails in reading is no damage."""
+    """Return the state of a cache, the reason if it is damaged or of another version, and its manifest.
+
+    A read error is raised: it is not a damage.
+    """
     name = f"{place}/{NAME}"
     if kind := irregular(storage, name):
         return DAMAGED, f"{kind} stands in the place of the manifest", None
@@ -155,7 +160,7 @@ def _manifest(storage: Storage, cache_id: str, place: str) -> tuple[str, str, Ma
 
 
 def _of_another_version(data: bytes) -> bool:
-    """Whether it is what another version of rankcli wrote, undamaged."""
+    """True if another version of rankcli wrote it and it is undamaged."""
     try:
         return bool(unsealed(data)["schema_version"] != SCHEMA_VERSION)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -163,7 +168,9 @@ def _of_another_version(data: bytes) -> bool:
 
 
 def _modified(storage: Storage, place: str, names: tuple[str, ...]) -> float:
-    """When the manifest or a receipt was last written; without them, what else tells without reading much."""
+    """Return the time of the last write of the manifest or a receipt. Without them, use the config or the first shards:
+    reading all would take too long.
+    """
     wanted = [f"{place}/{NAME}"] if NAME in names else []
     wanted += [f"{place}/{PARTS}/{name}" for name in storage.list(f"{place}/{PARTS}")] if PARTS in names else []
     wanted = wanted or [f"{place}/{SOURCE}" for name in names if name == SOURCE]

@@ -1,4 +1,4 @@
-"""What this machine keeps beside caches: conversions in progress, and copies of what lies in buckets."""
+"""Local folders next to the caches: conversions in progress, and copies of files from buckets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from rankcli.storage.disk import guard
 from rankcli.storage.locks import exclusive, taken
 
 WORK, RUN, TREE = "work in progress", "copies of run directories", "copies of directories"
-_LOCKS = {WORK: LOCK, RUN: claim.LOCK, TREE: inputs.LOCK}  # whoever works in a folder has this file in it
+_LOCKS = {WORK: LOCK, RUN: claim.LOCK, TREE: inputs.LOCK}  # every process that uses a folder locks this file in it
 _FOLDERS = {WORK: "work", RUN: mirror.FOLDER, TREE: inputs.FOLDER}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A folder of one kind that somebody works in (`in_use`) or has worked in. Nothing is lost with it: a conversion
-    begins again, a copy is downloaded again.
+    """A folder of one kind, used now (`in_use`) or before.
+
+    It can be removed without loss: a conversion begins again, a copy is downloaded again.
     """
 
     kind: str
@@ -33,16 +34,16 @@ class Work:
 
 
 class _Busy(Exception):
-    """Somebody works there."""
+    """Another process uses the folder."""
 
 
 def local_work(root: Path) -> list[Work]:
-    """All such folders below `root`, by kind and in the order of their names."""
+    """Return all such folders below `root`, by kind and in the order of their names."""
     return [_work(kind, path) for kind, name in _FOLDERS.items() for path in _inner(root / name)]
 
 
 def remove_work(work: Work) -> bool:
-    """Remove the folder; False, and nothing done, while somebody works in it."""
+    """Remove the folder. Return False, without any change, while a process uses it."""
     try:
         with exclusive(work.path / _LOCKS[work.kind], _refuse), guard(work.path):
             if _held(work.path):
@@ -72,12 +73,12 @@ def _work(kind: str, path: Path) -> Work:
 
 
 def _held(path: Path) -> bool:
-    """Whether a process reads a copy in the folder."""
+    """True if a process reads a copy in the folder."""
     return any(taken(hold) for hold in path.glob(f"*{inputs.HOLD}"))
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of all files below a folder that somebody may be working in."""
+    """Yield the stats of all files below a folder. Another process may remove files meanwhile."""
     for directory, _, files in os.walk(folder):
         for name in files:
             try:

@@ -1,4 +1,4 @@
-"""Look after the TFRecord caches of a storage: list them, verify them, remove those that nobody needs."""
+"""Maintain the TFRecord caches of a storage: list them, verify them, remove unneeded ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rankcli.storage.places import cache_uri, local_root
 
 
 def ls(option: str | None) -> dict[str, Any]:
-    """The caches at the option `storage`, last used first; `text` for people and `result` for machines."""
+    """List the caches at the option `storage`, last used first. Returns `text` for people and `result` for programs."""
     storage, root = records_storage(option), local_root(option)
     found = sorted(entries(storage), key=lambda entry: -entry.last_used)
     work = local_work(root)
@@ -35,9 +35,9 @@ def ls(option: str | None) -> dict[str, Any]:
 
 
 def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
-    """Compare every shard with its manifest and, with `repair`, make good what can be.
+    """Compare every shard with its manifest. With `repair`, repair damages where possible.
 
-    `result["damages"]` says of each damage whether it was repaired, `result["unrepaired"]` counts the others.
+    `result["damages"]` tells for each damage whether it was repaired; `result["unrepaired"]` counts the others.
     """
     storage = records_storage(option)
     found = entries(storage)
@@ -57,7 +57,10 @@ def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
 
 
 def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what `criteria` say except what is in use; says what went, what was kept for that, and what failed."""
+    """Remove the caches and local folders that match `criteria` and are not in use.
+
+    The result lists what was removed, what was kept because it is in use, and what could not be removed.
+    """
     storage = records_storage(option)
     found: list[Item] = [*entries(storage), *local_work(local_root(option))]
     done = choose(found, criteria, time.time())
@@ -78,7 +81,7 @@ def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> d
 
 
 def _local_lines(work: Sequence[Work]) -> Iterator[str]:
-    """A line for every kind of local folder."""
+    """Yield one line for every kind of local folder."""
     for kind, folder in dict.fromkeys((each.kind, each.path.parent) for each in work):
         yield f"{folder}: {kind}, {sum(each.bytes for each in work if each.kind == kind):,} bytes"
 
@@ -86,13 +89,13 @@ def _local_lines(work: Sequence[Work]) -> Iterator[str]:
 def _repaired(
     storage: Storage, option: str | None, found: Sequence[Entry], damages: Sequence[Damage]
 ) -> tuple[dict[str, str], list[Damage]]:
-    """Why caches could not be repaired, and what a second look finds damaged still."""
+    """Repair caches. Return the reasons why caches could not be repaired, and the damages that a second check finds."""
     from rankcli.caches.repair import Repairer
 
     refusals = Repairer(storage, cache_uri(option)).repair(found, damages)
     ids = {damage.location.partition("/")[0] for damage in damages}
     left = find_damages(storage, [entry for entry in entries(storage) if entry.cache_id in ids])
-    seen = {damage.path for damage in left}  # a damaged manifest that is gone, with nothing in its place, is not
+    seen = {damage.path for damage in left}  # a damaged manifest that was deleted and not replaced is not found
     lost = [each for each in damages if each.name == NAME and each.location in refusals and each.path not in seen]
     return refusals, [*left, *lost]
 
@@ -100,7 +103,7 @@ def _repaired(
 def _outcomes(
     storage: Storage, damages: Sequence[Damage], left: Sequence[Damage], refusals: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Every damage that was there or is: whether it was repaired, and why not."""
+    """Yield every damage of the first and the second check, with `repaired` and, if not repaired, the reason."""
     still = {damage.path for damage in left}
     for damage in {damage.path: damage for damage in (*damages, *left)}.values():
         yield {

@@ -1,4 +1,6 @@
-"""Which caches are to go, and how they go: the manifest first, so that nothing that is left claims to be a cache."""
+"""Choose the caches to remove, and remove them: the manifest first, so that a partly removed cache is never taken as
+whole.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,17 @@ from rankcli.errors import StorageError
 from rankcli.records.manifest import NAME
 from rankcli.storage.base import Storage
 
-RECENT_S = 3600.0  # a conversion that wrote something since may be that of another machine, which has no lock
+# In seconds; a conversion that wrote since may run on another machine, which holds no lock here.
+RECENT_S = 3600.0
 
 Item = Entry | Work
 
 
 class Criteria(NamedTuple):
-    """What goes: what was last used longer ago (seconds), what was used longest ago as long as all together have more
-    bytes, and caches that no run directory used that still exists, with the local copies of what lies in buckets.
+    """The rules by which items are removed.
+
+    `older_than`: last used more seconds ago. `max_bytes`: the least recently used, until all together fit. `unused`:
+    caches that no existing run directory used, and local copies of files from buckets.
     """
 
     older_than: float | None
@@ -28,7 +33,10 @@ class Criteria(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What is to go, and by which criterion; `kept_for` says why it stays, if so, and `failed` that it should not."""
+    """An item to remove and the rule that it matches.
+
+    `kept_for` is the reason if it is kept nevertheless; `failed` is True if removing it failed.
+    """
 
     item: Item
     why: str
@@ -37,7 +45,7 @@ class Chosen(NamedTuple):
 
 
 def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Chosen]:
-    """What goes at the time `now`, the least recently used first."""
+    """Return the items to remove at the time `now`, the least recently used first."""
     ordered = sorted(items, key=lambda item: item.last_used)
     chosen = []
     for item in ordered:
@@ -55,7 +63,7 @@ def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Chosen
 
 
 def remove(storage: Storage, chosen: Chosen) -> Chosen:
-    """Remove what is to go, unless somebody took it in the meantime; what became of it."""
+    """Remove a chosen item, unless it was used meanwhile. Return it with the outcome."""
     item = chosen.item
     try:
         kept_for = _remove_local(item) if isinstance(item, Work) else _remove_cache(storage, item)
@@ -65,7 +73,10 @@ def remove(storage: Storage, chosen: Chosen) -> Chosen:
 
 
 def _over_age_or_unused(item: Item, criteria: Criteria, now: float) -> str:
-    """By which of these criteria it goes; empty if by none. A begun conversion waits to go on, it is not unused."""
+    """Return the rule, age or use, that an item matches; empty if none.
+
+    An interrupted conversion may still be resumed, so it does not count as unused.
+    """
     if criteria.older_than is not None and now - item.last_used > criteria.older_than:
         return f"last used {ago(now - item.last_used)} ago"
     if criteria.unused and isinstance(item, Entry) and item.state != INTERRUPTED and not _wanted(item):
@@ -76,7 +87,7 @@ def _over_age_or_unused(item: Item, criteria: Criteria, now: float) -> str:
 
 
 def _wanted(entry: Entry) -> bool:
-    """Whether it was used by a run directory that exists, or may exist where it cannot be looked for."""
+    """True if an existing run directory used it, or one on another machine, which may exist."""
     return any(use.exists() is not False for use in entry.uses)
 
 
@@ -92,7 +103,11 @@ def _remove_local(work: Work) -> str:
 
 
 def _remove_cache(storage: Storage, entry: Entry) -> str:
-    """Nobody converts meanwhile. Who begins to read looks for the manifest while it holds the cache (`using`)."""
+    """Remove a cache under its lock, so that nothing is converted meanwhile.
+
+    A reader (`using`) first holds the cache and then looks for the manifest. So the manifest is deleted first, and put
+    back if a reader holds the cache by then.
+    """
     name = f"{entry.location}/{NAME}"
     with storage.lock(entry.cache_id):
         now = examine(storage, entry.cache_id, entry.generation)

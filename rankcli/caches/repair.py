@@ -1,4 +1,4 @@
-"""Damaged caches made good again, from what they were made of: undamaged data are never removed."""
+"""Repair damaged caches from their inputs. Undamaged data are never removed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rankcli.runs.prepare import prepare
 from rankcli.runs.records import RecordSets
 from rankcli.storage.base import Storage
 
-Refusals = dict[str, str]  # by location: why a cache was not made good
+Refusals = dict[str, str]  # by location: the reason why a cache was not repaired
 
 
 class Repairer:
-    """Repairs caches of one storage, of which `root` is the option `storage`; inputs are read once per config."""
+    """Repairs the caches of one storage. `root` is its option `storage`. Inputs are read once per config."""
 
     def __init__(self, storage: Storage, root: str) -> None:
         self.storage, self.root = storage, root
         self._sets: dict[bytes, RecordSets] = {}
 
     def repair(self, found: Iterable[Entry], damages: Sequence[Damage]) -> Refusals:
-        """Repair what can be, and say why the rest cannot. What came out is for a second look to tell."""
+        """Repair the damages where possible, and return the reasons for the others. Check again to learn the result."""
         refusals = {}
         for entry in found:
             own = [damage for damage in damages if damage.location == entry.location]
@@ -60,7 +60,7 @@ class Repairer:
         rebuild(sets.job(name), entry.manifest, shards, available_cpus())
 
     def _convert(self, entry: Entry) -> None:
-        """Convert again without the damaged manifest: shards that are undamaged are kept, the others written."""
+        """Convert again without the damaged manifest. Undamaged shards are kept, the others are written."""
         sets = self._read(entry)
         name = _set_of(sets, entry)
         if name is None:
@@ -75,7 +75,7 @@ class Repairer:
         convert(dataclasses.replace(sets.job(name), source=source, fresh=False), available_cpus())
 
     def _remove_strays(self, entry: Entry) -> None:
-        """Remove what is called like a shard and belongs to nothing, and to no conversion that goes on."""
+        """Remove files that are named like shards, but belong neither to the cache nor to a conversion in progress."""
         with self.storage.lock(entry.cache_id):
             now = examine(self.storage, entry.cache_id, entry.generation)
             if now is not None:
@@ -83,13 +83,13 @@ class Repairer:
                 self._remove([damage.path for damage in found])
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Remove files, links and pipes; folders stay."""
+        """Remove files, links and pipes. Folders are kept."""
         for name in names:
             if irregular(self.storage, name) != "a folder":
                 self.storage.delete(name)
 
     def _read(self, entry: Entry) -> RecordSets:
-        """The sets of the config that a cache was made from, their inputs read, for this storage."""
+        """Return the sets of the config that a cache was made from, with their inputs read, for this storage."""
         source = self._source(entry)
         if source not in self._sets:
             config = load_saved(self.storage.fetch(f"{entry.location}/{SOURCE}"))
@@ -107,12 +107,14 @@ class Repairer:
 
 
 def _set_of(sets: RecordSets, entry: Entry) -> str | None:
-    """The name of the set whose records a cache holds, if its inputs are what they were."""
+    """Return the name of the set that a cache belongs to; None if its inputs have changed."""
     return next((name for name, cache_id in sets.cache_ids.items() if cache_id == entry.cache_id), None)
 
 
 def _changed(sets: RecordSets, entry: Entry) -> str:
-    """Where the inputs differ from those of a cache: of the sets of its part of the split, the one most like it."""
+    """Describe how the inputs differ from those of a cache: the shortest list of differences among the sets of its
+    split.
+    """
     found = [
         [each.key for each in differences(entry.identity, wanted.identity)] for wanted in sets.of(entry.split).values()
     ]

@@ -1,4 +1,4 @@
-"""Caches as people read them, and as machines do."""
+"""Descriptions of caches, as text for people and as data for programs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rankcli.runs.uses import Use
 
 WIDTH = 100
 _COLUMNS = "{:20} {:5} {:>11} {:>7} {:>17} {:>7} {:>7}  {}"
-_HASH = 24  # of longer values the start is shown
+_HASH = 24  # longer values are cut off
 
 
 def table(found: Sequence[Entry], now: float) -> list[str]:
-    """A line per cache, and indented below it what it was made of and who used it."""
+    """Return a line per cache and, indented below it, its identity and its uses."""
     heading = _COLUMNS.format("CACHE", "SPLIT", "SAMPLES", "SHARDS", "BYTES", "AGE", "USED", "STATE")
     return [heading, *(line for entry in found for line in _lines(entry, now))]
 
 
 def described(uri: str, entry: Entry) -> dict[str, Any]:
-    """All that is known of a cache."""
+    """Return all known facts about a cache."""
     return {
         "cache_id": entry.cache_id,
         "generation": entry.generation,
@@ -44,7 +44,7 @@ def described(uri: str, entry: Entry) -> dict[str, Any]:
 
 
 def described_work(work: Work) -> dict[str, Any]:
-    """All that is known of a local folder."""
+    """Return all known facts about a local folder."""
     return {
         "kind": work.kind,
         "path": str(work.path),
@@ -55,12 +55,12 @@ def described_work(work: Work) -> dict[str, Any]:
 
 
 def timestamp(seconds: float) -> str:
-    """A time as ISO 8601, in UTC."""
+    """Return a time as ISO 8601, in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
 
 
 def ago(seconds: float) -> str:
-    """A time span in its largest unit."""
+    """Return a time span in its largest unit."""
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= unit:
             return f"{seconds // unit:.0f} {name}"
@@ -68,7 +68,7 @@ def ago(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """As in "1 cache" and "2 caches"."""
+    """Return a count with its noun, as in "1 cache" and "2 caches"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -90,7 +90,7 @@ def _state(entry: Entry) -> str:
 
 
 def _readable(identity: Mapping[str, Any]) -> Iterator[str]:
-    """A line per component with its options, and one with the rest."""
+    """Yield one line per component with its options, and one line with the rest."""
     rest = []
     for key, value in identity.items():
         if isinstance(value, Mapping):
@@ -117,5 +117,5 @@ def _user(use: Use) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that comes from files, on one line and without what terminals would obey."""
+    """Return text from files on one line and without control characters for terminals."""
     return text if text.isprintable() else repr(text)

@@ -1,4 +1,4 @@
-"""The command line: one file per command, imported when it is used; one place where errors become exit codes."""
+"""The command line: one file per command, imported at its use; errors become exit codes in one place."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ STORAGE_ERRNOS = {
     *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 }
-_received: list[int] = []  # signals
+_received: list[int] = []  # numbers of the signals received
 
 
 class Commands(click.Group):
-    """A group whose commands are the modules of this package, imported when they are asked for."""
+    """A group whose commands are the modules of this package, imported at their use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names in the order of work, not of the alphabet."""
+        """Return the names in the order of use, not of the alphabet."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, None if there is none."""
+        """Return the command of that name, None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"rankcli.cli.{cmd_name}").command
@@ -47,7 +47,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the arguments start with, or a usage error that lists the commands."""
+        """Return the command that the arguments start with; a usage error lists the commands."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -55,7 +55,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that wants no more of its output (`| head`) is no failure."""
+        """Run the command. A closed pipe after it (`| head`) is not an error."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -83,20 +83,20 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """The entry point of the `rankcli` script."""
+    """Run the `rankcli` script."""
     signal.signal(signal.SIGTERM, _terminate)
     raise_open_files()
     sys.exit(run(list(sys.argv[1:] if args is None else args)))
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    """Leave as after a SIGINT, cleaning up; the first process of a container would take no notice of it otherwise."""
+    """Exit with clean-up, as after a SIGINT. Without a handler, the first process of a container ignores SIGTERM."""
     _received.append(signum)
     raise KeyboardInterrupt
 
 
 def run(args: list[str]) -> int:
-    """Run one command line and return its exit code; what went wrong is said on stderr."""
+    """Run one command line and return its exit code. Errors are written to stderr."""
     try:
         code = cli.main(args=args, prog_name="rankcli", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -106,7 +106,7 @@ def run(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
         return 128 + (_received or [signal.SIGINT])[-1]
-    except Exception as error:  # the boundary: nothing reaches the user as a traceback unless asked for
+    except Exception as error:  # the outermost handler: users see a traceback only with --debug
         return _report(error, debug="--debug" in args)
 
 

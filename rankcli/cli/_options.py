@@ -1,4 +1,4 @@
-"""Options that commands share, and how results are printed."""
+"""Options that several commands share, and the printing of results."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ PERMISSIONS = "check the path and its permissions"
 
 
 class Place(click.Path):
-    """A local path as a Path, or a `gs://` URI as it is."""
+    """A local path as a Path, or a `gs://` URI as text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path or the URI; a local path is looked at as click.Path says."""
+        """Return the path or the URI. Local paths are checked as click.Path does."""
         return value if is_remote(str(value)) else super().convert(value, param, ctx)
 
 
 class OutputFile(Place):
-    """A file to write, refused before the work begins where it could not be written after it."""
+    """A file to write. It is refused before the work begins if it could not be written at the end."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path or the URI; a usage error if it is a folder or its folder is not there."""
+        """Return the path or the URI. Usage error if it is a folder or its folder does not exist; StorageError if that
+        is not writable.
+        """
         path = super().convert(value, param, ctx)
         if is_remote(str(path)):
             check_output(path)
@@ -52,7 +54,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _verify(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Callback of `--verify-inputs`: until the command ends."""
+    """Handle `--verify-inputs`: hash all inputs until the command ends."""
     if value:
         ctx.with_resource(reading_inputs_anew())
 
@@ -71,14 +73,14 @@ json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="P
 
 
 def source(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Callback of options that take a path, which must exist, `gs://...` or `ir_datasets:ID`."""
+    """Check an option that takes an existing path, `gs://...` or `ir_datasets:ID`."""
     if value is not None and not value.startswith("ir_datasets:"):
         FILE.convert(value, param, ctx)
     return value
 
 
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--config FILE` (repeatable) and `KEY=VALUE` arguments."""
+    """Add `--config FILE` (repeatable) and `KEY=VALUE` arguments."""
     files = click.option(
         "--config", "files", multiple=True, required=True, metavar="FILE", help="May repeat; the later one wins."
     )
@@ -87,10 +89,10 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_result(found: Mapping[str, Any], as_json: bool) -> None:
-    """Print what a pipeline returned: its `text`, or its `result` as JSON, with the version of its schema."""
+    """Print the result of a verb: its `text`, or its `result` as JSON, with the version of its schema."""
     click.echo(to_json({"schema_version": 1, **found["result"]}) if as_json else found["text"])
 
 
 def to_json(value: Any) -> str:
-    """JSON for people and machines: indented, NaN refused."""
+    """Return JSON for people and programs: indented, NaN refused."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

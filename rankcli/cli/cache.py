@@ -21,7 +21,7 @@ storage_option: Decorator = click.option(
 
 
 def _age(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """The seconds of `12h` or `30d`."""
+    """Return the seconds of `12h` or `30d`."""
     if value is None:
         return None
     match = _AGE.fullmatch(value)
@@ -31,7 +31,7 @@ def _age(ctx: click.Context, param: click.Parameter, value: str | None) -> float
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """The bytes of `500M` or `10G`."""
+    """Return the bytes of `500M` or `10G`."""
     if value is None:
         return None
     match = _SIZE.fullmatch(value)
@@ -92,7 +92,7 @@ def verify(repair: bool, storage: str | None, as_json: bool) -> None:
 
 
 def _check(result: dict[str, Any], repair: bool) -> None:
-    """StorageError where damage is left; it has been listed on stdout."""
+    """Raise StorageError if damages remain. They have been listed on stdout."""
     found, left = len(result["damages"]), result["unrepaired"]
     if left and repair:
         fix = "put the inputs back as they were, or delete these caches: the next run converts anew"

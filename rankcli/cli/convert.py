@@ -12,7 +12,7 @@ _PART = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 
 
 def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """The two numbers of `I/N`."""
+    """Return the two numbers of `I/N`."""
     if value is None:
         return None
     match = _PART.fullmatch(value)

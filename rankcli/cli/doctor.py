@@ -36,7 +36,7 @@ NEEDED = (
 )
 OPTIONAL = {"google-cloud-storage": "for gs:// caches", "ir_datasets": "for ir_datasets:ID collections"}
 SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-SECRETS = ("HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")  # only whether they are set is ever said
+SECRETS = ("HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")  # the report only tells if they are set, never their values
 
 
 class Finding(NamedTuple):

@@ -44,7 +44,7 @@ def command(kind: str | None, name: str | None, as_json: bool) -> None:
 
 
 def _names(registry: Registry) -> list[dict[str, Any]]:
-    """Every component of a kind with its first sentence; one of another package with that package's name."""
+    """Return every component of a kind with its first line; one of another package with the name of that package."""
     known = [(name, registry.aliases(name), _first_line(registry.get(name)), "rankcli") for name in registry.builtins()]
     others: list[tuple[str, list[str], str, str]] = [(name, [], "", home) for name, home in registry.plugins().items()]
     return [dict(zip(("name", "aliases", "about", "package"), row, strict=True)) for row in known + others]

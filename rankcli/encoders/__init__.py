@@ -1,1 +1,1 @@
-"""Encoders: laid-out tokens to vectors."""
+"""Encoders: models that turn laid-out tokens into vectors."""

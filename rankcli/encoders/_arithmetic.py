@@ -1,7 +1,7 @@
-"""What lies between an encoder's products, in as few passes over memory as TensorFlow can be brought to make.
+"""Bias, GELU, softmax and layer norm, fused where TensorFlow allows.
 
-For training, gradients are written out. For prediction there are forms that oneDNN has a kernel for. All compute in
-float32, whatever the dtype of `x`.
+For training, gradients are written out. For prediction, the forms are those that oneDNN has a kernel for. All compute
+in float32, for any dtype of `x`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ COMPILED_FROM = 512  # values per token
 
 
 def affine(x: Any, kernel: Any, bias: Any = None) -> Any:
-    """`x` [T, I] times `kernel` [I, O], plus `bias` [O] if there is one, all of one dtype.
+    """Return `x` [T, I] times `kernel` [I, O], plus `bias` [O] if given, all of one dtype.
 
-    The gradient of the bias is a product, too: what TensorFlow derives sums up thousands of tokens in bfloat16, and is
-    wrong by half its size.
+    The gradient of the bias is written as a matrix product, too. TensorFlow's own gradient adds up thousands of tokens
+    in bfloat16, and is wrong by half its size.
     """
 
     if bias is None:
@@ -41,11 +41,12 @@ def affine(x: Any, kernel: Any, bias: Any = None) -> Any:
 
 
 def gelu(x: Any) -> Any:
-    """x Phi(x) of `x` [T, I], for training.
+    """Return x Phi(x) for `x` [T, I], for training.
 
-    In prediction `tf.nn.gelu` costs next to nothing, for TensorFlow makes it a part of the matrix product before it.
-    Here the product itself is needed too, for the gradient: Phi(x) + x phi(x). On CPUs both are compiled by XLA, which
-    goes through memory once and not a dozen times; once for each T, in some 30 ms, which a narrow `x` does not repay.
+    In prediction, `tf.nn.gelu` costs almost nothing, because TensorFlow fuses it into the matrix product before it. In
+    training, the result of that product is needed for the gradient Phi(x) + x phi(x), too. On CPUs, XLA compiles both,
+    so that they read memory once and not a dozen times. It compiles once for each T, in about 30 ms, which is too long
+    for a narrow `x`.
     """
     if on_cpu() and x.shape[-1] >= COMPILED_FROM:
         compiled_in_silence()
@@ -77,12 +78,12 @@ def _gelu_gradient(x: Any, gradient: Any) -> Any:
 
 
 def _normal_share(x: Any) -> Any:
-    """Phi(x), by `erf`: TensorFlow takes `erfc` one value at a time."""
+    """Return Phi(x), computed with `erf`, because TensorFlow's `erfc` is not vectorised."""
     return 0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5))
 
 
 def softmax(x: Any, bias: Any, training: bool) -> Any:
-    """The softmax of `x` + `bias` (float32) over the last axis, in the dtype of `x`."""
+    """Return the softmax of `x` + `bias` (float32) over the last axis, in the dtype of `x`."""
     if not training and _has_exact_softmax(x.dtype):
         return tf.nn.softmax(x + tf.cast(bias, x.dtype))
     return tf.cast(tf.nn.softmax(tf.cast(x, tf.float32) + bias), x.dtype)
@@ -90,8 +91,10 @@ def softmax(x: Any, bias: Any, training: bool) -> Any:
 
 @functools.cache
 def _has_exact_softmax(dtype: Any) -> bool:
-    """Whether TensorFlow's softmax of this dtype computes in float32 and rounds at the end, as oneDNN's does and its
-    own on CPUs does not. It is tried out, since nothing says which one there is.
+    """Tell whether TensorFlow's softmax of this dtype computes in float32 and rounds at the end.
+
+    oneDNN's kernel does so, TensorFlow's own on CPUs does not. A test computation decides, since TensorFlow does not
+    tell which kernel it uses.
     """
     with tf.init_scope():
         tried = tf.cast(tf.linspace(-8.0, 8.0, 1000), dtype)
@@ -100,7 +103,10 @@ def _has_exact_softmax(dtype: Any) -> bool:
 
 
 def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
-    """Layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016); None is no offset."""
+    """Return the layer normalisation of `x` [T, D], with `gamma` and `beta` [D] in float32 (Ba et al. 2016).
+
+    Without `beta` (None), nothing is added.
+    """
     beta = tf.zeros_like(gamma) if beta is None else beta
     if not training and x.dtype in (tf.bfloat16, tf.float32) and on_cpu():
         return _fused_norm(x, gamma, beta, epsilon)
@@ -108,20 +114,21 @@ def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
 
 
 def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
-    """`x` [T, D] over its root mean square, times `gamma` [D] in float32 (Zhang and Sennrich 2019)."""
+    """Return `x` [T, D] divided by its root mean square, times `gamma` [D] in float32 (Zhang and Sennrich 2019)."""
     exact = tf.cast(x, tf.float32)
     scale = tf.math.rsqrt(tf.reduce_mean(tf.square(exact), axis=-1, keepdims=True) + epsilon)
     return tf.cast(exact * scale * gamma, x.dtype)
 
 
 def on_cpu() -> bool:
-    """Whether there are no devices but CPUs."""
+    """True if all devices are CPUs."""
     return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 
 def _fused_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """Written in the operations that TensorFlow puts oneDNN's layer normalisation in the place of: a normalisation of
-    batches in which the tokens are the channels, and then an affine map in the dtype of `x`.
+    """Compute layer normalisation in the operations that TensorFlow replaces by oneDNN's kernel.
+
+    They are a batch normalisation with tokens as channels, and then an affine map in the dtype of `x`.
     """
     shape = tf.shape(x)
     tokens = tf.reshape(x, [1, shape[0], shape[1], 1])
@@ -147,7 +154,8 @@ def _trained_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         def backward(gradient: Any) -> tuple[Any, Any, Any]:
             upper = tf.cast(gradient, tf.float32)
             projected = upper * normed
-            weights = gamma[:, None] / gamma.shape[0]  # sums over the last axis as products, which are fast
+            # sums over the last axis are written as products, which are faster
+            weights = gamma[:, None] / gamma.shape[0]
             rest = upper * gamma - tf.matmul(upper, weights) - normed * tf.matmul(projected, weights)
             return tf.cast(rest * scale, x.dtype), tf.reduce_sum(projected, axis=0), tf.reduce_sum(upper, axis=0)
 

@@ -13,15 +13,16 @@ from rankcli.shapes import Layout
 
 Tensor: TypeAlias = Any
 
-WHOLE = 512  # tokens: longer sequences attend in blocks of queries, so that memory grows with length, not its square
+# tokens; longer sequences attend in blocks of queries, so that memory grows with the length and not with its square
+WHOLE = 512
 
 
 class Bias(NamedTuple):
-    """Logits that are added to those of queries and keys, for relative positions.
+    """Logits for relative positions, added to those of queries and keys.
 
-    `logits(query, keys, query_places, key_places, *tables)` gives float32 [1 or n, H, Q, K] for queries [n, H, Q, D/H]
-    at places [Q] and keys [n, H, K, D/H] at places [K]; within a sequence, differences of places are differences of
-    positions. What gets a gradient beside queries and keys must come through `tables`.
+    `logits(query, keys, query_places, key_places, *tables)` returns float32 [1 or n, H, Q, K] for queries [n, H, Q,
+    D/H] at places [Q] and keys [n, H, K, D/H] at places [K]. Within a sequence, differences of places are differences
+    of positions. Every tensor besides queries and keys that needs a gradient must be passed in `tables`.
     """
 
     logits: Callable[..., Tensor]
@@ -29,9 +30,9 @@ class Bias(NamedTuple):
 
 
 class Attention:
-    """Attention of each token to its sequence, for vectors that lie as `layout` says.
+    """Attention of each token to its sequence, for vectors laid out as in `layout`.
 
-    `longest` is the longest sequence that there may be: up to `WHOLE` tokens, nothing asks for the length.
+    `longest` is the maximal length of a sequence. Up to `WHOLE` tokens, no length is checked at run time.
     """
 
     def __init__(self, layout: Layout, heads: int, longest: int = WHOLE) -> None:
@@ -40,7 +41,7 @@ class Attention:
         self._masks: dict[int, Tensor] = {}
 
     def turned(self, parts: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Queries, keys and values [T, 3 D] through `turn(parts [T, 3, H, D/H], positions [T])`."""
+        """Apply `turn(parts [T, 3, H, D/H], positions [T])` to queries, keys and values [T, 3 D]."""
         by_head = tf.reshape(parts, [-1, 3, self.heads, parts.shape[-1] // (3 * self.heads)])
         return tf.reshape(turn(by_head, tf.reshape(self.layout.positions, [-1])), [-1, parts.shape[-1]])
 
@@ -53,9 +54,10 @@ class Attention:
         window: int | None = None,
         bias: Bias | None = None,
     ) -> Tensor:
-        """What each token finds, [T, D], by its queries among keys and values: `parts` is [T, 3 D].
+        """Return the attention output of each token, [T, D]. `parts` [T, 3 D] are queries, keys and values.
 
-        `dropout` sets shares of attention to 0, at `rate`. A token sees those at most `window` places away.
+        `dropout` sets attention weights to 0 at `rate`. With `window`, a token attends to those at most so many places
+        away.
         """
         contexts = [
             self._attend(c, heads, _Rules(None if dropout is None else dropout.fold(c), rate, window, bias))
@@ -92,7 +94,7 @@ class Attention:
         return by_blocks(attend, heads, rules.bias.tables if rules.bias else (), rules.window)
 
     def _mask(self, asked: Tensor, asking: Tensor | None = None) -> Tensor:
-        """For the sequences of keys [n, K] and queries [n, Q]: [n, 1, Q, K], of which Q is 1 in chunks."""
+        """Return the mask of keys [n, K] for queries [n, Q]: [n, 1, Q, K]; in chunks, Q is 1."""
         if self.layout.chunks:
             return layouts.bias_of((asked >= 0)[:, None, :])
         return layouts.bias_of((asked if asking is None else asking)[:, :, None] == asked[:, None, :])
@@ -105,7 +107,7 @@ class _Rules(NamedTuple):
     bias: Bias | None
 
     def attend(self, heads: list[Tensor], mask: Tensor, query_start: Any = 0, key_start: Any = 0) -> Tensor:
-        """Scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
+        """Compute scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
         query, keys, values = heads
         logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
         if self.window is not None or self.bias is not None:
@@ -124,12 +126,12 @@ class _Rules(NamedTuple):
         return mask
 
     def in_block(self, block: QueryBlock) -> _Rules:
-        """The same for a block of queries."""
+        """Return the rules for one block of queries."""
         dropout = None if self.dropout is None else self.dropout.fold(block.number)
         return self._replace(dropout=dropout, bias=self.bias and self.bias._replace(tables=block.tables))
 
 
 def shares(logits: Tensor, mask: Tensor, dropout: Dropout | None, rate: float) -> Tensor:
-    """The softmax of logits and mask, in the dtype of `logits`, with dropout at `rate` in training."""
+    """Return the softmax of logits and mask, in the dtype of `logits`, with dropout at `rate` in training."""
     found = _arithmetic.softmax(logits, mask, dropout is not None)
     return found if dropout is None else dropout.apply(found, rate)

@@ -1,4 +1,4 @@
-"""What an encoder is: laid-out tokens to vectors, whatever family it is of."""
+"""The contract of encoders of all families: laid-out tokens to vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tensor: TypeAlias = Any
 class Encoder(ABC):
     """Token states and pooled vectors of laid-out sequences, computed with `parameters` in their dtype.
 
-    Softmax and normalisations are computed in float32 whatever the dtype. `dropout` is given in training only.
+    Softmax and normalisations are computed in float32 for any dtype. `dropout` is given in training only.
     """
 
     def __init__(self, config: EncoderConfig, parameters: Parameters) -> None:
@@ -29,23 +29,27 @@ class Encoder(ABC):
 
     @abstractmethod
     def states(self, layout: Layout, dropout: Dropout | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
-        """The states of all tokens, [T, D] each, after the numbered layers: 0 for the embeddings, -1 for the last."""
+        """Return the states of all tokens, [T, D] each, after the numbered layers: 0 for the embeddings, -1 for the
+        last.
+        """
 
     def first(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
-        """The last state of each sequence's first token, [N, D]."""
+        """Return the last state of each sequence's first token, [N, D]."""
         return layouts.first_tokens(self.states(layout, dropout)[0], layout)
 
     def tokens(self, layout: Layout, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """The last states by sequence, [N, M, D], and which of them are tokens, bool [N, M]."""
+        """Return the last states by sequence, [N, M, D], and a mask of the tokens, bool [N, M]."""
         return layouts.by_sequence(self.states(layout, dropout)[0], layout), layouts.token_mask(layout)
 
     def pooled(self, layout: Layout, pooling: Pooling, dropout: Dropout | None = None) -> Tensor:
-        """Float32 [N, D]: the first token's state, or that through the pooler (dense and tanh), or the tokens' mean."""
+        """Return float32 [N, D]: the first token's state, that state through the pooler, or the mean of the tokens'
+        states.
+        """
         if pooling == "mean":
             return layouts.token_means(self.states(layout, dropout)[0], layout)
         first = self.first(layout, dropout)
         return tf.cast(self.pooler(first) if pooling == "pooler" else first, tf.float32)
 
     def pooler(self, first: Tensor) -> Tensor:
-        """First tokens' states [N, D] through what a family calls its pooler."""
+        """Apply the family's pooler to the states of first tokens [N, D]."""
         raise NotImplementedError(f"{type(self).__name__} has no pooler")

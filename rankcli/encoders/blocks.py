@@ -1,4 +1,7 @@
-"""Attention in blocks of queries: what takes memory is one block's, in training too, where each is computed again."""
+"""Attention in blocks of queries.
+
+Memory is needed for one block at a time. In training, the backward pass computes each block again.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from rankcli.encoders.layouts import size
 
 Tensor: TypeAlias = Any
 
-BLOCK = 64  # queries: 12 heads over 8,192 keys have 25 MB of logits
+BLOCK = 64  # queries; with 12 heads and 8,192 keys, a block has 25 MB of logits
 
 
 class QueryBlock(NamedTuple):
-    """Queries [n, H, BLOCK, h] from place `query_start` on, and keys and values for them from `key_start` on."""
+    """Queries [n, H, BLOCK, h] from place `query_start` on, and their keys and values from `key_start` on."""
 
     number: Tensor
     query: Tensor
@@ -28,10 +31,10 @@ class QueryBlock(NamedTuple):
 def by_blocks(
     attend: Callable[[QueryBlock], Tensor], heads: Sequence[Tensor], tables: Sequence[Tensor], window: int | None
 ) -> Tensor:
-    """What `attend` finds for all queries [n, H, L, h], block by block, where L is more than a block.
+    """Return the results of `attend` for all queries [n, H, L, h], block by block, for L above the size of a block.
 
-    With a window, a block has only the keys that are at most so far away from its queries. Gradients reach queries,
-    keys, values and `tables`.
+    With a window, a block has only the keys within that distance of its queries. Gradients reach queries, keys, values
+    and `tables`.
     """
 
     @tf.custom_gradient
@@ -53,7 +56,7 @@ class _Blocks:
         self._count = -(-self._length // BLOCK)
 
     def found(self, attend: Callable[[QueryBlock], Tensor]) -> Tensor:
-        """[n, H, L, h]."""
+        """Return the results, [n, H, L, h]."""
         parts = tf.map_fn(
             lambda n: attend(self._block(n)),
             tf.range(self._count),
@@ -63,7 +66,7 @@ class _Blocks:
         return self._joined(parts)
 
     def gradients(self, attend: Callable[[QueryBlock], Tensor], gradient: Tensor) -> list[Tensor]:
-        """Of queries, keys, values and tables, from that of what was found."""
+        """Return the gradients of queries, keys, values and tables, from the gradient of the results."""
         given = _padded(gradient)
         summed = (self._keys, self._values, *self._tables)
 
@@ -96,7 +99,7 @@ class _Blocks:
         return QueryBlock(n, _cut(self._queries, start, BLOCK), keys, values, start, first, self._tables)
 
     def _placed(self, x: Tensor, first: Tensor) -> Tensor:
-        """What belongs to a block's keys among zeros for all other keys."""
+        """Place the gradients of a block's keys among zeros for all other keys."""
         if self._window is None:
             return x
         places = tf.range(self._length) - first
@@ -104,7 +107,7 @@ class _Blocks:
         return tf.where(inside[:, None], tf.gather(x, tf.clip_by_value(places, 0, self._span - 1), axis=2), 0.0)
 
     def _joined(self, parts: Tensor) -> Tensor:
-        """Blocks [count, n, H, BLOCK, h] to [n, H, L, h]."""
+        """Join blocks [count, n, H, BLOCK, h] to [n, H, L, h]."""
         count, rows, heads, block, width = (size(parts, axis) for axis in range(5))
         joined = tf.reshape(tf.transpose(parts, [1, 2, 0, 3, 4]), [rows, heads, count * block, width])
         return joined[:, :, : self._length]

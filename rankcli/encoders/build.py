@@ -1,4 +1,4 @@
-"""An encoder from a pretrained directory, or of the user's size with random weights."""
+"""Build an encoder from a pretrained directory, or of a given size with random weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rankcli.text.weights import Tensors, open_tensors, small_file
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model directory: its configuration, and its tensors, each of which is read once.
+    """A model directory: its configuration and its tensors, which are read once each.
 
     A reranker with several models saves all `weights` in one place, and the configurations in directories.
     """
@@ -30,27 +30,29 @@ class Pretrained:
 
     @cached_property
     def stored(self) -> Tensors:
-        """By the names that they have in the files."""
+        """All tensors by their names in the files."""
         return open_tensors(self.directory) if self.weights is None else self.weights
 
     @cached_property
     def content(self) -> dict[str, object]:
-        """All that its config.json holds."""
+        """The content of its config.json."""
         return _read_config(self.directory)
 
     @cached_property
     def family(self) -> Family:
-        """The encoder's."""
+        """The family of its encoder."""
         return family_of(self.content.get("model_type"), self._config)
 
     @cached_property
     def config(self) -> EncoderConfig:
-        """The encoder's."""
+        """The configuration of its encoder."""
         return self.family.read(self.content, self._config)
 
     @cached_property
     def tensors(self) -> Tensors:
-        """The encoder's without model prefix, and all others (heads: `classifier.weight`, ...), by today's names."""
+        """All tensors by canonical name: the encoder's without model prefix, and others (heads: `classifier.weight`,
+        ...).
+        """
         return canonical_names(self.stored, self.family.rename, str(self.directory))
 
     def encoder(self, prefix: str = "") -> Tensors:
@@ -67,12 +69,12 @@ class Pretrained:
 
 
 def open_models(directories: Mapping[str, Path]) -> dict[str, Pretrained]:
-    """Models by name, each to be read once."""
+    """Return the models by name. Each is read at most once."""
     return {name: Pretrained(directory) for name, directory in directories.items()}
 
 
 def canonical_names(stored: Tensors, rename: Callable[[str], str | None], where: str) -> Tensors:
-    """Tensors by the names that a family gives them; StorageError where two have the same."""
+    """Return tensors by the names that a family gives them; StorageError where two have the same name."""
     old: dict[str, str] = {}
     for name in stored:
         canonical = rename(name)
@@ -82,7 +84,7 @@ def canonical_names(stored: Tensors, rename: Callable[[str], str | None], where:
 
 
 def encoder_config(pretrained: Pretrained | None, size: EncoderSize, vocab_size: int) -> EncoderConfig:
-    """That of a directory; or of `size`, over `vocab_size` tokens.
+    """Return the configuration of a directory, or one of `size` over `vocab_size` tokens.
 
     ConfigError when the tokenizer has more tokens than the pretrained encoder.
     """
@@ -102,12 +104,12 @@ def build_encoder(
     prefix: str = "",
     adapters: Sequence[Adapter] = (),
 ) -> Encoder:
-    """An encoder with the weights of a directory, or random ones; a missing pooler is said on stderr.
+    """Build an encoder with the weights of a directory, or random ones. A missing pooler is reported on stderr.
 
     The paths of its variables begin with `root`, its stored names with `prefix`.
     """
     family = family_of(config.kind)
-    # Before memory of these sizes is taken.
+    # before memory for the sizes in config.json is allocated
     values = _values(family, config, pretrained, prefix, pooler) if pretrained else {}
     weights = [weight.prefixed(prefix) if prefix else weight for weight in family.weights(config, pooler)]
     parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
@@ -124,7 +126,7 @@ def _values(family: Family, config: EncoderConfig, pretrained: Pretrained, prefi
     if pooler and not stored:
         say(f"{where}: no pooler among the weights; it starts from random values")
     kept = tensors.renamed({name: name for name in tensors if stored or not name.startswith("pooler.")})
-    if config.layers > len(kept):  # before as many are listed
+    if config.layers > len(kept):  # a forged number of layers must not make a huge list of weights
         raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=where)
     return values_from(family.weights(config, stored), kept, where=where)
 

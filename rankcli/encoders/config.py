@@ -1,4 +1,4 @@
-"""The shape of an encoder, as its family reads it from `config.json` or as the user asks for it."""
+"""The configuration of an encoder, read from `config.json` by its family or given by the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rankcli.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSize:
-    """The size of a BERT encoder with random initial weights; 0 layers leave the embeddings alone."""
+    """The size of a BERT encoder with random initial weights; with 0 layers it has embeddings only."""
 
     layers: NonNegativeInt = option(2, "transformer layers of an encoder without pretrained weights")
     hidden: PositiveInt = option(128, "size of its token states")
@@ -35,9 +35,9 @@ TINY = EncoderSize(layers=1, hidden=8, heads=2, intermediate=12, max_positions=3
 class EncoderConfig:
     """Sizes and constants that encoders of most families have; a family with more of them derives its own class.
 
-    `kind` is the `model_type` of config.json. `embedding_size` is the width of the embedding tables; a projection
-    follows where it is not `hidden_size`. `max_positions` is the longest sequence in tokens. `dropout` is for
-    embeddings and the outputs of attention and feed-forward nets, `attention_dropout` for attention.
+    `kind` is the `model_type` of config.json. `embedding_size` is the width of the embedding tables; they are projected
+    where it differs from `hidden_size`. `max_positions` is the longest sequence in tokens. `dropout` is for embeddings
+    and the outputs of attention and feed-forward nets, `attention_dropout` for attention weights.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class EncoderConfig:
 
     @classmethod
     def from_size(cls, size: EncoderSize, vocab_size: int, kind: str) -> EncoderConfig:
-        """An encoder of the user's size over a vocabulary of `vocab_size` tokens."""
+        """Return an encoder of the user's size over a vocabulary of `vocab_size` tokens."""
         return cls(
             kind=kind,
             vocab_size=vocab_size,
@@ -73,7 +73,7 @@ class EncoderConfig:
         )
 
     def check_fit(self, vocab_size: int, max_length: int = 0) -> None:
-        """ConfigError unless every token of `vocab_size` and every place of `max_length` has an embedding."""
+        """Raise ConfigError unless every token of `vocab_size` and every place of `max_length` has an embedding."""
         if vocab_size > self.vocab_size:
             raise ConfigError(
                 f"the tokenizer has {vocab_size} tokens, but the encoder embeds only {self.vocab_size}",
@@ -90,14 +90,14 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class Settings:
-    """A config.json that is read setting by setting; all complaints about it become one error."""
+    """Reads a config.json setting by setting, and collects all faults for one error."""
 
     content: Mapping[str, Any]
     where: str
     faults: list[str] = field(default_factory=list)
 
     def number(self, key: str, default: Any = None, least: int = 1) -> Any:
-        """A number of the kind that `default` is, or whole where there is none; fractions may be 0."""
+        """Return a number of the type of `default`, whole without a default, at least `least`. Fractions may be 0."""
         value = self.get(key, default)
         fraction = isinstance(default, float)
         least = 0 if fraction else least
@@ -109,22 +109,22 @@ class Settings:
         return default or 1
 
     def choice(self, key: str, default: Any, legal: Sequence[Any]) -> Any:
-        """One of the values that are supported."""
+        """Return one of the supported values."""
         value = self.get(key, default)
         self.refuse(value not in legal, f"{key} {value!r}: supported are {', '.join(map(str, legal))}")
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key; null stands for the default."""
+        """Return the value of a key. null stands for the default."""
         value = self.content.get(key)
         return default if value is None else value
 
     def refuse(self, condition: Any, what: str) -> None:
-        """Note a setting that this family does not compute."""
+        """Note a fault if `condition` is true: a setting that this family does not compute."""
         if condition:
             self.faults.append(what)
 
     def check(self) -> None:
-        """ConfigError that names everything that was refused."""
+        """Raise a ConfigError that lists all faults, if any."""
         if self.faults:
             raise ConfigError("; ".join(self.faults), where=self.where)

@@ -1,6 +1,6 @@
 """Dropout as a pure function of (seed, step, replica, micro-batch, layer): nothing to save, the same after a resume.
 
-A generator with a state would have to be saved and restored to the bit at every checkpoint; Keras' is not, even so.
+A stateful generator would have to be saved and restored to the bit at every checkpoint; Keras' generator is not.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ class Dropout(NamedTuple):
 
     @classmethod
     def of(cls, seed: int, step: Any, replica: Any = 0, micro_batch: Any = 0) -> Dropout:
-        """The key of a forward pass; all but `seed` may be integer tensors."""
+        """Return the key of a forward pass; all arguments but `seed` may be integer tensors."""
         halves = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF], np.uint32)
         return cls(tf.constant(halves.view(np.int32))).fold(step).fold(replica).fold(micro_batch)
 
     def fold(self, n: Any) -> Dropout:
-        """The key of part `n` (a layer, a step); keys of different parts are independent."""
+        """Return the key of part `n` (a layer, a step); keys of different parts are independent."""
         return Dropout(tf.random.experimental.stateless_fold_in(self.seed, tf.cast(n, tf.int32), alg="philox"))
 
     def apply(self, x: Any, rate: float) -> Any:
-        """`x` with a share `rate` of its values set to 0, the rest scaled to keep the mean; `x` itself at rate 0.
+        """Set a share `rate` of the values of `x` to 0, and scale the rest to keep the mean; return `x` itself at rate
+        0.
 
-        The share is a multiple of 1/256 where that is within a fiftieth of it and of what is kept, else of 1/65536:
-        each 32-bit draw then serves four values or two, since drawing is most of what dropout costs. Whole numbers of
-        a generator that is asked for by name are the same under XLA and outside it; floating ones are not.
+        The share is a multiple of 1/256 if its relative error, and that of the kept share, is at most 1/50; else a
+        multiple of 1/65536. So each 32-bit draw serves four values or two, as drawing is most of the cost of dropout.
+        Integers of a generator that is chosen by name are the same with and without XLA; floating-point numbers are
+        not.
         """
         draw = tf.uint8 if abs(round(rate * 256) / 256 - rate) <= min(rate, 1 - rate) / 50 else tf.uint16
         steps = draw.max + 1

@@ -20,9 +20,9 @@ DEFAULT = "bert"  # the `model_type` of encoders that start from random weights
 class Family(ABC):
     """Encoders as Hugging Face stores them: configuration, names of weights, classifier, computation.
 
-    `prefix` comes before the encoder's stored names in a model with a head, `parts` are how these begin without it.
-    `architecture` is what config.json calls the model without a head. Two encoders that differ in one of the fields
-    `alike` compute different things with equal weights, or have weights of other shapes.
+    `prefix` comes before the encoder's stored names in a model with a head. `parts` are the beginnings of these names
+    without it. `architecture` is the name in config.json of the model without a head. Two encoders that differ in one
+    of the fields `alike` compute different results with equal weights, or have weights of other shapes.
     """
 
     prefix: ClassVar[str]
@@ -32,41 +32,43 @@ class Family(ABC):
 
     @abstractmethod
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
-        """From what a config.json holds; one ConfigError at `where` names all settings that are not supported."""
+        """Read the content of a config.json; one ConfigError at `where` lists all settings that are not supported."""
 
     @abstractmethod
     def write(self, config: EncoderConfig) -> dict[str, Any]:
-        """What config.json says of this encoder; `read` takes it back, and so does transformers."""
+        """Return the config.json of this encoder, which `read` and transformers can read."""
 
     @abstractmethod
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
-        """Every weight in the order of computation, with names without prefix; ConfigError if it has no pooler."""
+        """Return every weight in the order of computation, with names without prefix; ConfigError for a pooler it does
+        not have.
+        """
 
     @abstractmethod
     def rename(self, name: str) -> str | None:
-        """The name in `weights` or in the head of what is stored as `name`: without prefix, in today's spelling.
+        """Return the canonical name (as in `weights` or in the head) of the tensor stored as `name`.
 
-        Any other name as it is; None for what is only a copy of another weight.
+        It has no prefix and the present spelling. Other names are unchanged; None for a mere copy of another weight.
         """
 
     @abstractmethod
     def head(self, config: EncoderConfig) -> Head:
-        """The sequence classifier."""
+        """Return the sequence classifier."""
 
     @abstractmethod
     def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
-        """The encoder that computes with `parameters`, which hold `weights`."""
+        """Build the encoder that computes with `parameters`, which have `weights`."""
 
 
 class Families(Registry):
-    """Families by `model_type`; one with several is registered under the others as aliases.
+    """Families by `model_type`. A family with several of them is registered under the others as aliases.
 
-    Built-in ones are the modules of `rankcli/encoders/families`; other packages add theirs through entry points of the
-    group `rankcli.encoders`, which are named as the `model_type`.
+    Built-in families are the modules of `rankcli/encoders/families`. Other packages add theirs by entry points of the
+    group `rankcli.encoders`, named as the `model_type`.
     """
 
     def check(self, name: str, options: type) -> None:
-        """TypeError unless it is a family with a docstring."""
+        """Raise TypeError unless it is a family with a docstring."""
         if not issubclass(options, Family) or not options.__doc__:
             raise TypeError(f"encoder {name!r}: must derive from Family and have a docstring")
 
@@ -75,7 +77,7 @@ ENCODERS = Families("encoders", package="rankcli.encoders.families")
 
 
 def family_of(kind: Any, where: str = "config.json") -> Family:
-    """The family of a `model_type`; ConfigError at `where` that lists what is supported."""
+    """Return the family of a `model_type`; ConfigError at `where` lists the supported ones."""
     names = ENCODERS.names()
     if not isinstance(kind, str) or ENCODERS.canonical(kind) not in names:
         named = f"is {kind!r}" if kind else "is missing"

@@ -38,10 +38,10 @@ class HeadLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A classifier of one label: how vectors are pooled, and the dense layers that follow; the last makes the logit.
+    """A classifier of one label: a pooling, and dense layers, of which the last makes the logit.
 
-    `architecture` and `dropout_key` are how config.json names the classifier and its dropout rate. A family whose
-    classifier computes something else derives from this class. It is computed in float32.
+    `architecture` and `dropout_key` are the names of the classifier and of its dropout rate in config.json. A family
+    with another kind of classifier derives from this class. It computes in float32.
     """
 
     architecture: str
@@ -50,13 +50,13 @@ class Head:
     dropout_key: str = "classifier_dropout"
 
     def weights(self, width: int) -> list[Weight]:
-        """The weights of all layers over vectors of `width` numbers."""
+        """Return the weights of all layers over vectors [N, `width`]."""
         outputs = [width] * (len(self.layers) - 1) + [1]
         layers = zip(self.layers, outputs, strict=True)
         return [weight for one, size in layers for weight in dense(one.path, (one.name,), width, size)]
 
     def logits(self, parameters: Parameters, vectors: Tensor, rate: float, dropout: Dropout | None) -> Tensor:
-        """Float32 [N] of pooled vectors [N, D]."""
+        """Return the logits, float32 [N], of pooled vectors [N, D]."""
         for n, layer in enumerate(self.layers, start=1):
             if layer.dropout and dropout is not None:
                 vectors = dropout.fold(n).apply(vectors, rate)

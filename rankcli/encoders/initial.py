@@ -21,7 +21,7 @@ _most: ContextVar[float] = ContextVar("_most", default=math.inf)
 
 @contextmanager
 def limit_variable_sizes(numbers: int) -> Iterator[None]:
-    """Refuse variables of more numbers: sizes that a file only claims, without the weights, take no memory."""
+    """Refuse variables larger than `numbers`, so that a forged config.json cannot exhaust memory."""
     token = _most.set(numbers)
     try:
         yield
@@ -30,8 +30,10 @@ def limit_variable_sizes(numbers: int) -> Iterator[None]:
 
 
 def variable(path: str, shape: tuple[int, ...], init: Init, seed: int, scale: float, trainable: bool = True) -> Any:
-    """A float32 variable named `path`; `normal` is cut off at two standard deviations of `scale`, numbers are values
-    that it starts from.
+    """Return a float32 variable named `path`.
+
+    `normal` is truncated at two standard deviations of `scale`; a tuple has the initial values. StorageError where it
+    is larger than `limit_variable_sizes` allows.
     """
     if math.prod(shape) > _most.get():
         raise StorageError(f"{path} has shape {list(shape)}, of which the weights hold only a part")

@@ -1,4 +1,4 @@
-"""Transformer layers that run on any vectors: what a layer is made of, and stacks of them."""
+"""Transformer layers over any vectors: the options of a layer, and stacks of layers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Positions:
-    """How attention sees positions (rotary, relative, ...); these methods leave it as it is."""
+    """Positions in attention (rotary, relative, ...). These methods change nothing; subclasses override them."""
 
     def turned(self, parts: Tensor, positions: Tensor) -> Tensor:
-        """Queries, keys and values of tokens, [T, 3, H, D/H], turned by their positions [T]."""
+        """Return queries, keys and values of tokens, [T, 3, H, D/H], rotated by their positions [T]."""
         return parts
 
     def bias(self, parameters: Parameters, path: str) -> Bias | None:
-        """Logits that are added in the layer at `path`."""
+        """Return the logits to add in the layer at `path`, if any."""
         return None
 
 
@@ -39,10 +39,10 @@ class Positions:
 class Block:
     """A transformer layer: attention and a feed-forward net, each with a residual connection and a normalisation.
 
-    `place` is where norms stand: after each sum (`post`, Vaswani et al. 2017) or before each part (`pre`). A `gated`
-    net multiplies the activated first half of its inner values with the second half. `positions` is None where
-    attention sees none (they are in the vectors, or there are none). A token sees those that are at most `window`
-    places away; all of its sequence without one. `epsilon` is that of the norms.
+    `place` is the place of norms: after each sum (`post`, Vaswani et al. 2017) or before each part (`pre`). A `gated`
+    net multiplies the activated first half of its inner values by the second half. `positions` is None where attention
+    does not use them (they are in the vectors, or not used at all). With `window`, a token attends to those at most so
+    many places away, otherwise to its whole sequence. `epsilon` is that of the norms.
     """
 
     norm: Literal["layer", "rms"] = "layer"
@@ -60,9 +60,9 @@ class Block:
 def layer_weights(
     block: Block, path: str, width: int, inner: int, stored: Mapping[str, tuple[str, ...]] | None = None
 ) -> list[Weight]:
-    """The weights of a layer at `path` over vectors of `width` numbers, with `inner` ones in its feed-forward net.
+    """Return the weights of a layer at `path` over vectors of size `width`, with a feed-forward net of size `inner`.
 
-    `stored` says under which names each part is stored (`attention/qkv`, ...); by default its path with dots.
+    `stored` has the stored names of each part (`attention/qkv`, ...); by default they are its path with dots.
     """
 
     def names(part: str) -> tuple[str, ...]:
@@ -85,9 +85,9 @@ def layer_weights(
 
 
 class Stack:
-    """Layers in turn, with the parameters at their paths.
+    """Layers in order, with the parameters at their paths.
 
-    A dense layer has a bias and a norm an offset where there is a variable for it; a norm without factors is left out.
+    A dense layer adds a bias, and a norm an offset, if the variable exists. A norm without factors is skipped.
     """
 
     def __init__(self, parameters: Parameters, layers: Sequence[tuple[str, Block]]) -> None:
@@ -96,7 +96,9 @@ class Stack:
     def __call__(
         self, states: Tensor, attention: Attention, dropout: Dropout | None = None, keep: Sequence[int] = (-1,)
     ) -> list[Tensor]:
-        """The vectors [T, D] after the layers numbered in `keep`: 0 for `states` themselves, -1 for the last layer."""
+        """Return the vectors [T, D] after the layers numbered in `keep`: 0 for `states` themselves, -1 for the last
+        layer.
+        """
         depths = range(len(self._layers) + 1)
         wanted = [depths[number] for number in keep]
         kept = {0: states}
@@ -107,7 +109,9 @@ class Stack:
         return [kept[depth] for depth in wanted]
 
     def first(self, states: Tensor, attention: Attention, dropout: Dropout | None = None) -> Tensor:
-        """The last vector of each sequence's first token, [N, D], with a last layer for these alone where it allows."""
+        """Return the last vector of each sequence's first token, [N, D]. Where possible, the last layer computes only
+        these.
+        """
         last = len(self._layers) - 1
         if last < 0 or not self._is_plain(last):
             return layouts.first_tokens(self(states, attention, dropout)[0], attention.layout)
@@ -133,7 +137,7 @@ class Stack:
         return self._after_attention(n, states, context, dropout)
 
     def _after_attention(self, n: int, states: Tensor, context: Tensor, dropout: Dropout | None) -> Tensor:
-        """The rest of layer `n`, of each token by itself: [T, D]."""
+        """Compute the part of layer `n` after attention, which treats each token by itself: [T, D]."""
         path, block = self._layers[n]
         pre, training, key = block.place == "pre", dropout is not None, 3 * n + 1
         attended = _drop(self._dense(f"{path}/attention/output", context), block.dropout, dropout, key + 1)
@@ -146,11 +150,11 @@ class Stack:
         return output if pre else self._norm(block, f"{path}/layer_norm", output, training)
 
     def _first(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
-        """Layer `n`, with queries and a feed-forward net for first tokens alone.
+        """Compute layer `n` with queries and a feed-forward net for first tokens only.
 
-        Nor has it keys and values of all tokens: q (W x) is (q W) x, and a sum of W x is W times the sum, so each head
-        maps its one query, and the one state that it sums up, in their place. The bias of keys adds the same to all
-        logits, which softmax takes away.
+        It does not compute keys and values of all tokens either. As q (W x) is (q W) x, and a sum of W x is W times the
+        sum, each head maps its one query, and the one state that it sums up, instead. The bias of keys adds the same
+        number to all logits, so softmax is not changed by it.
         """
         path, block = self._layers[n]
         first = layouts.first_tokens(states, attention.layout)
@@ -162,13 +166,13 @@ class Stack:
         key = None if dropout is None else dropout.fold(3 * n + 1).fold(0)
         weights = shares(logits, layouts.attention_bias(attention.layout), key, block.attention_dropout)
         seen = tf.matmul(tf.transpose(tf.matmul(weights, rows), [1, 0, 2]), kernels[2])
-        total = tf.transpose(tf.reduce_sum(weights, axis=2, keepdims=True), [1, 0, 2])  # 1, but with dropout
+        total = tf.transpose(tf.reduce_sum(weights, axis=2, keepdims=True), [1, 0, 2])  # always 1, except with dropout
         context = tf.transpose(seen + total * biases[2], [1, 0, 2])
         context = tf.reshape(context, [layouts.size(context, 0), states.shape[-1]])
         return self._after_attention(n, first, context, dropout)
 
     def _by_head(self, path: str, heads: int) -> tuple[list[Tensor], list[Tensor]]:
-        """What maps states to queries, keys and values: kernels [H, D, D/H] and biases [H, 1, D/H]."""
+        """Return the maps from states to queries, keys and values: kernels [H, D, D/H] and biases [H, 1, D/H]."""
         kernel = self._parameters[f"{path}/kernel"]
         width = kernel.shape[0]
         kernel = tf.reshape(kernel, [width, 3, heads, width // heads])
@@ -189,13 +193,13 @@ class Stack:
 
 
 def linear(parameters: Parameters, path: str, x: Tensor) -> Tensor:
-    """The dense layer at a path: tokens [T, I] to [T, O]."""
+    """Apply the dense layer at a path: tokens [T, I] to [T, O]."""
     with_bias = f"{path}/bias" in parameters
     return _arithmetic.affine(x, parameters[f"{path}/kernel"], parameters[f"{path}/bias"] if with_bias else None)
 
 
 def normed(parameters: Parameters, path: str, x: Tensor, epsilon: float, training: bool, kind: str = "layer") -> Tensor:
-    """The normalisation at a path of tokens [T, D]; `x` itself where no weights are at the path."""
+    """Apply the normalisation at a path to tokens [T, D]; return `x` itself if it has no weights."""
     gamma, beta = f"{path}/gamma", f"{path}/beta"
     if gamma not in parameters:
         return x

@@ -1,6 +1,6 @@
-"""Where the tokens of a `Layout` lie: in rows for attention, by sequence, first ones and means.
+"""Views of the tokens of a `Layout`: in rows for attention, by sequence, first tokens, means.
 
-Within the encoder the states of all tokens are one list [T, D], whatever the layout.
+Within the encoder the states of all tokens are one list [T, D], for every layout.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any
 from rankcli.backend import tf
 from rankcli.shapes import Layout
 
-BLOCKED = -1e9  # added to attention logits of other sequences and of padding; finite, so that no row has none
+# added to attention logits of other sequences and of padding; finite, so that softmax works in rows that see nothing
+BLOCKED = -1e9
 
 
 class Pieces:
-    """The tokens in rows [n, L]: `owners` tells the sequence of each place, -1 for padding, in one tensor per chunk.
+    """The tokens in rows [n, L]: `owners` has the sequence of each place, -1 for padding, in one tensor per chunk.
 
-    Rows of chunks hold one sequence each. A token's queries, keys and values lie in one vector, which is cut into
-    pieces of one head each. All pieces are looked up where they are needed, in one step: to gather tokens and then to
+    A row of a chunk has one sequence. A token's queries, keys and values are one vector, which is cut into pieces of
+    one head each. All pieces are looked up in one step, directly in their final order: to gather tokens and then to
     transpose heads would take twice as long.
     """
 
@@ -38,7 +39,7 @@ class Pieces:
         self._moves = {parts: self._move(parts) for parts in (1, 3)}
 
     def apart(self, x: Any) -> list[list[Any]]:
-        """Tokens [T, 3 D] to queries, keys and values [n, H, L, D/H] of all rows, chunk by chunk."""
+        """Turn tokens [T, 3 D] into queries, keys and values [n, H, L, D/H] of all rows, chunk by chunk."""
         width = x.shape[-1] // (3 * self._heads)
         if not self._chunks:
             rows = tf.reshape(x, [*self._shape, 3, self._heads, width])
@@ -53,7 +54,7 @@ class Pieces:
         ]
 
     def together(self, rows: Sequence[Any]) -> Any:
-        """What each head found, [n, H, L, D/H], to tokens [T, D]."""
+        """Turn the results of all heads, [n, H, L, D/H], into tokens [T, D]."""
         width = rows[0].shape[-1]
         if not self._chunks:
             return tf.reshape(tf.transpose(rows[0], [0, 2, 1, 3]), [-1, self._heads * width])
@@ -63,8 +64,11 @@ class Pieces:
         return tf.reshape(found, [-1, self._heads * width])
 
     def _move(self, parts: int) -> tuple[Any, Any]:
-        """Where the pieces of all chunks, [parts, n, H, L] of each, lie in tokens of `parts` times H pieces, one more
-        for no piece; and where those of all tokens, [T * parts * H], lie in the chunks.
+        """Return two index vectors, from chunks to tokens and back.
+
+        The first has, for the pieces of all chunks, [parts, n, H, L] each, their places among the tokens' `parts` times
+        H pieces, and one more for no piece. The second has the places of all tokens' pieces, [T * parts * H], in the
+        chunks.
         """
         there, first, by_part, by_head, taken = [], [], [], [], tf.constant(0)
         part, head = tf.range(parts)[:, None, None, None], tf.range(self._heads)[:, None]
@@ -86,12 +90,14 @@ class Pieces:
 
 
 def token_mask(layout: Layout) -> Any:
-    """Which of the M places of each sequence hold a token: bool [N, M]."""
+    """Return a mask of the M places of each sequence that have a token, bool [N, M]."""
     return layout.places >= 0
 
 
 def by_sequence(x: Any, layout: Layout) -> Any:
-    """Tokens [T, W] to sequences [N, M, W]; what lies behind the end of a sequence is of some token."""
+    """Turn tokens [T, W] into sequences [N, M, W]. Places after the end of a sequence have the values of an arbitrary
+    token.
+    """
     places = tf.maximum(tf.reshape(layout.places, [-1]), 0)
     sequence, positions = tf.reshape(layout.sequence, [-1]), tf.reshape(layout.positions, [-1])
     back = tf.where(sequence >= 0, sequence * tf.shape(layout.places)[1] + positions, tf.size(places))
@@ -99,7 +105,7 @@ def by_sequence(x: Any, layout: Layout) -> Any:
 
     @tf.custom_gradient
     def rows(x: Any) -> Any:
-        def backward(gradient: Any) -> Any:  # looked up as in `moved`, with a place of zeros for padding
+        def backward(gradient: Any) -> Any:  # looked up as in `moved`, with a row of zeros for padding
             return tf.gather(tf.concat([gradient, tf.zeros([1, width], gradient.dtype)], 0), back)
 
         return tf.gather(x, places), backward
@@ -108,17 +114,17 @@ def by_sequence(x: Any, layout: Layout) -> Any:
 
 
 def attention_bias(layout: Layout) -> Any:
-    """For queries outside of the rows: what is added to the logits of a sequence's places, float32 [N, 1, M]."""
+    """Return the bias for queries outside of rows: float32 [N, 1, M], added to the logits of a sequence's places."""
     return bias_of(token_mask(layout))
 
 
 def first_tokens(states: Any, layout: Layout) -> Any:
-    """The states of the first token of each sequence: [T, D] to [N, D]; of some token where there is none."""
+    """Return the states of the first token of each sequence, [T, D] to [N, D]; an arbitrary one if it is empty."""
     return tf.gather(states, tf.maximum(layout.places[:, 0], 0))
 
 
 def token_means(states: Any, layout: Layout) -> Any:
-    """The mean state of each sequence's tokens, float32 [N, D]; zeros for a sequence without tokens."""
+    """Return the mean state of each sequence's tokens, float32 [N, D]; zeros for a sequence without tokens."""
     sequence, count = tf.reshape(layout.sequence, [-1]), size(layout.places, 0)
     totals = tf.math.unsorted_segment_sum(tf.cast(states, tf.float32), sequence, count)
     tokens = tf.reduce_sum(tf.cast(token_mask(layout), tf.float32), axis=1, keepdims=True)
@@ -126,9 +132,9 @@ def token_means(states: Any, layout: Layout) -> Any:
 
 
 def moved(x: Any, there: Any, back: Any) -> Any:
-    """`x[there]`, whose gradient is looked up too: that of `x[t]` is that of place `back[t]`, and no sum over places.
+    """Return `x[there]` with a gradient that is a look-up, too: the gradient of `x[t]` is that of place `back[t]`.
 
-    So where several places show one token, all but one of them must be read by nobody.
+    It does not add up gradients of several places. So where several places have the same token, only one may be read.
     """
 
     @tf.custom_gradient
@@ -139,10 +145,10 @@ def moved(x: Any, there: Any, back: Any) -> Any:
 
 
 def bias_of(seen: Any) -> Any:
-    """[n, Q, L] to [n, 1, Q, L]: 0 where a place is seen, `BLOCKED` where it is not."""
+    """Turn [n, Q, L] into [n, 1, Q, L]: 0 where a place is visible, `BLOCKED` where it is not."""
     return tf.where(seen, 0.0, BLOCKED)[:, None]
 
 
 def size(x: Any, axis: int) -> Any:
-    """Static where it is known."""
+    """Return the size of an axis, as an int where it is static."""
     return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]

@@ -1,4 +1,4 @@
-"""The variables of one part of a model: made, read, frozen, saved and loaded in one place."""
+"""The variables of one part of a model: created, read, frozen, saved and loaded in one place."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rankcli.encoders.weights import Arrays, Weight, values_from
 
 Tensor: TypeAlias = Any
 
-CONSTANT_BYTES = 1 << 28  # BERT-base has 170 MB in bfloat16; a graph may have 2 GB, and its optimiser copies it
+CONSTANT_BYTES = 1 << 28  # BERT-base has 170 MB in bfloat16; a graph is limited to 2 GB, and its optimiser copies it
 
 
 class Parameters:
-    """The variables of `weights`, which are float32, and the tensors that a model computes with, in `dtype`.
+    """The variables of `weights`, in float32, and the tensors that a model computes with, in `dtype`.
 
-    `root` comes before the path of every weight: `variables` has whole paths, a part of a model asks for its own
-    (`parameters["layer_0/output/kernel"]`). A variable starts from what `seed` and its whole path say. What derives
-    from this class and changes `exact` changes what is computed, frozen and saved (see `Adapter`).
+    `root` comes before the path of every weight. `variables` has whole paths, but lookups use paths below the root
+    (`parameters["layer_0/output/kernel"]`). Random initial values depend on `seed` and the whole path. A subclass that
+    overrides `exact` changes the values that are computed with, frozen and saved (see `Adapter`).
     """
 
     def __init__(
@@ -41,17 +41,18 @@ class Parameters:
         return self._whole(path) in self.variables
 
     def __getitem__(self, path: str) -> Tensor:
-        """The tensor at a path below the root in the dtype of computation; a constant where it is frozen."""
+        """Return the tensor at a path below the root in the dtype of the computation; a constant if it is frozen."""
         constant = self._constants.get(self._whole(path))
         return tf.cast(self.exact(path), self.dtype) if constant is None else tf.constant(constant)
 
     def exact(self, path: str) -> Tensor:
-        """What is at a path below the root in float32, for look-ups and normalisation."""
+        """Return the float32 value at a path below the root, for look-ups and normalisation."""
         return self.variables[self._whole(path)]
 
     def freeze(self) -> None:
-        """Have what is traced from now on hold kernels and biases as constants, in the dtype that it computes in: on
-        CPUs oneDNN lays constant kernels out once, and products take an eighth less time.
+        """Make graphs traced from now on contain kernels and biases as constants, in the dtype of the computation.
+
+        On CPUs, oneDNN then rearranges constant kernels only once, and matrix products take an eighth less time.
         """
         used = [weight for weight in self.weights if weight.path.endswith(("/kernel", "/bias"))]
         size = sum(int(np.prod(weight.shape)) for weight in used) * self.dtype.size
@@ -59,15 +60,15 @@ class Parameters:
             self._constants = {w.path: tf.cast(self._exact_of(w), self.dtype).numpy() for w in used}
 
     def tensors(self) -> Arrays:
-        """All weights by the names that they are stored under, kernels [out, in]."""
+        """Return all weights by their stored names, kernels [out, in]."""
         return {name: part for w in self.weights for name, part in w.stored(self._exact_of(w).numpy()).items()}
 
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Set all weights from what `tensors` returned; StorageError, with nothing set, when names or shapes differ."""
+        """Set all weights from the result of `tensors`; StorageError, with nothing set, when names or shapes differ."""
         self.update(values_from(self.weights, tensors, self.root or "model"))
 
     def update(self, values: Mapping[str, np.ndarray]) -> None:
-        """Set the weights at these whole paths; `exact` is these values from then on."""
+        """Set the weights at these whole paths; afterwards `exact` returns these values."""
         for path, value in values.items():
             self.variables[path].assign(value)
 
@@ -79,9 +80,11 @@ class Parameters:
 
 
 class Adapter(Protocol):
-    """A change of how weights are held or trained: low-rank updates, 8-bit integers, a part that stays as it is."""
+    """A change of how weights are stored or trained: low-rank updates, 8-bit integers, a part that is not trained."""
 
     def wrap(self, parameters: Parameters) -> Parameters:
-        """Parameters with the same weights: `exact` gives the changed ones, `variables` has those of its own, too, and
-        `update` sets what `exact` gives.
+        """Return parameters with the same weights.
+
+        `exact` returns the changed values, `variables` includes the adapter's own variables, and `update` sets the
+        values that `exact` returns.
         """

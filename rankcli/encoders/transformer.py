@@ -1,4 +1,4 @@
-"""Transformer encoders whose embeddings are sums of words, absolute positions and segments, as BERT's are."""
+"""Transformer encoders whose embeddings are sums of words, absolute positions and segments, as in BERT."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ class TransformerEncoder(Encoder):
         self._stack = Stack(parameters, [(f"layer_{n}", block) for n, block in enumerate(blocks)])
 
     def states(self, layout: Layout, dropout: Dropout | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
-        """The states of all tokens, [T, D] each, after the numbered layers: 0 for the embeddings, -1 for the last."""
+        """Return the states of all tokens, [T, D] each, after the numbered layers: 0 for the embeddings, -1 for the
+        last.
+        """
         return self._stack(self._embed(layout, dropout), self._attention(layout), dropout, layers)
 
     def first(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
-        """The last state of each sequence's first token, [N, D]."""
+        """Return the last state of each sequence's first token, [N, D]."""
         return self._stack.first(self._embed(layout, dropout), self._attention(layout), dropout)
 
     def pooler(self, first: Tensor) -> Tensor:
-        """A dense layer and tanh."""
+        """Apply a dense layer and tanh."""
         return tf.tanh(linear(self.parameters, "pooler", first))
 
     def _attention(self, layout: Layout) -> Attention:
@@ -39,7 +41,7 @@ class TransformerEncoder(Encoder):
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         config, training = self.config, dropout is not None
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
-        # Looked up in float32: a cast of the table would touch all its rows, and make its gradient dense.
+        # Looked up in float32: a cast would read all rows of the table, and make its gradient dense.
         word = tf.gather(self.parameters.exact("embeddings/word_embeddings"), ids)
         rest = self._places(positions, segments, training)
         states = normed(self.parameters, "embeddings/layer_norm", word + rest, config.layer_norm_eps, training)
@@ -51,11 +53,11 @@ class TransformerEncoder(Encoder):
         return states
 
     def _places(self, positions: Tensor, segments: Tensor, training: bool) -> Tensor:
-        """The embeddings of positions and segments, float32 [T, D]."""
+        """Return the embeddings of positions and segments, float32 [T, D]."""
         of_positions = self.parameters.exact("embeddings/position_embeddings")
         of_segments = self.parameters.exact("embeddings/token_type_embeddings")
         if training:
-            # Two segments or so: a product is as fast as a look-up, and its gradient is dense and small.
+            # With about two segments, a product is as fast as a look-up, and its gradient is dense and small.
             chosen = tf.one_hot(segments, self.config.type_vocab_size)
             return tf.gather(of_positions, positions) + tf.matmul(chosen, of_segments)
         sums = of_segments[:, None] + of_positions[None]

@@ -1,4 +1,4 @@
-"""The weights of an encoder: our paths and shapes, the names and orientation that Hugging Face stores them in."""
+"""The weights of an encoder: our paths and shapes, and the names and orientation in Hugging Face's files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Weight:
-    """One variable: several `names` lie side by side in its last axis; kernels are [in, out] here, [out, in] stored.
+    """One variable, stored as one tensor or several.
 
-    Initial values are random with a standard deviation of `scale`, by default that of the model, or constants.
+    The tensors `names` are concatenated along its last axis. Kernels are [in, out] here and [out, in] in files. Initial
+    values are random with a standard deviation of `scale`, by default that of the model, or constants.
     """
 
     path: str
@@ -31,24 +32,24 @@ class Weight:
     trainable: bool = True
 
     def stored(self, value: np.ndarray) -> Arrays:
-        """The variable's value by stored name, in stored orientation."""
+        """Return the variable's value by stored name, in stored orientation."""
         parts = np.split(value, len(self.names), axis=-1) if len(self.names) > 1 else [value]
         return {name: np.ascontiguousarray(self._turned(part)) for name, part in zip(self.names, parts, strict=True)}
 
     def joined(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The variable's value from its stored parts."""
+        """Return the variable's value from its stored tensors."""
         return np.concatenate([self._turned(tensors[name]) for name in self.names], axis=-1).astype(np.float32)
 
     def prefixed(self, prefix: str) -> Weight:
-        """The same weight, stored under `PREFIX.NAME`."""
+        """Return the same weight, stored under `PREFIX.NAME`."""
         return dataclasses.replace(self, names=tuple(f"{prefix}.{name}" for name in self.names))
 
     def under(self, root: str) -> Weight:
-        """The same weight, with the path `ROOT/PATH`."""
+        """Return the same weight, with the path `ROOT/PATH`."""
         return dataclasses.replace(self, path=f"{root}/{self.path}")
 
     def stored_shape(self) -> tuple[int, ...]:
-        """The shape of each stored part."""
+        """Return the shape of each stored tensor."""
         shape = (*self.shape[:-1], self.shape[-1] // len(self.names))
         return shape[::-1] if self.transposed else shape
 
@@ -57,12 +58,12 @@ class Weight:
 
 
 def table(path: str, name: str, rows: int, width: int) -> Weight:
-    """A look-up table [rows, width], stored as `NAME.weight`."""
+    """Return a look-up table [rows, width], stored as `NAME.weight`."""
     return Weight(path, (rows, width), (f"{name}.weight",), "normal")
 
 
 def dense(path: str, names: tuple[str, ...], inputs: int, outputs: int, bias: bool = True) -> list[Weight]:
-    """A dense layer from `inputs` to `outputs` numbers per name; several layers of one input lie side by side."""
+    """Return a dense layer from `inputs` to `outputs` numbers per name. Several names are layers of one input."""
     width = outputs * len(names)
     kernels, biases = (tuple(f"{name}.{part}" for name in names) for part in ("weight", "bias"))
     kernel = Weight(f"{path}/kernel", (inputs, width), kernels, "normal", transposed=True)
@@ -70,23 +71,24 @@ def dense(path: str, names: tuple[str, ...], inputs: int, outputs: int, bias: bo
 
 
 def norm(path: str, name: str, width: int, bias: bool = True) -> list[Weight]:
-    """Factors and, with `bias`, offsets of a normalisation over `width` numbers."""
+    """Return factors and, with `bias`, offsets of a normalisation over `width` numbers."""
     gamma = Weight(f"{path}/gamma", (width,), (f"{name}.weight",), "ones")
     return [gamma, Weight(f"{path}/beta", (width,), (f"{name}.bias",), "zeros")] if bias else [gamma]
 
 
 def stored_names(weights: Iterable[Weight]) -> dict[str, tuple[int, ...]]:
-    """The shape of everything that is stored of the weights, by name."""
+    """Return the shapes of all stored tensors of the weights, by name."""
     return {name: weight.stored_shape() for weight in weights for name in weight.names}
 
 
 def values_from(
     weights: Iterable[Weight], tensors: Mapping[str, np.ndarray], of: str = "encoder", where: str = ""
 ) -> Arrays:
-    """The value of each weight by path; one StorageError names all that is missing, not known or of another shape.
+    """Return the value of each weight by path.
 
-    Nothing is read before all shapes are right. Position and segment counters that old checkpoints hold as buffers are
-    not weights and are passed over.
+    One StorageError lists all tensors that are missing, unknown or of another shape. No tensor is read before all
+    shapes are right. Position and segment counters that old checkpoints store as buffers are not weights; they are
+    ignored.
     """
     weights = list(weights)
     wanted, found = stored_names(weights), shapes_of(tensors)
@@ -104,11 +106,11 @@ def values_from(
 
 
 def is_buffer(name: str) -> bool:
-    """Whether it is a counter of positions or segments, which old checkpoints hold beside weights."""
+    """True for a counter of positions or segments, which old checkpoints store in addition to weights."""
     return name.endswith(("position_ids", "token_type_ids"))
 
 
 def listed(faults: list[str], most: int = 20) -> str:
-    """The first of the faults, and how many more there are."""
+    """Return the first of the faults, and the number of the others."""
     more = f"; and {len(faults) - most} more" if len(faults) > most else ""
     return "; ".join(faults[:most]) + more

@@ -1,1 +1,1 @@
-"""Hooks: what is added to the training step on the devices, in pure TensorFlow."""
+"""Hooks: additions to the training step on the devices, in pure TensorFlow."""

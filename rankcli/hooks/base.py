@@ -35,12 +35,12 @@ class HookOptions(ABC):
 
     @abstractmethod
     def build(self, ctx: HookContext) -> Hook:
-        """Make the hook, in the scope of the training's devices."""
+        """Build the hook, in the scope of the training's devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartOptions(HookOptions):
-    """The option of every hook that may be about a part of the model only."""
+    """The option of every hook that can be restricted to a part of the model."""
 
     part: str = option("", "regular expression, looked for in paths such as `encoder/layer_0/output/kernel`")
 
@@ -50,13 +50,13 @@ class PartOptions(HookOptions):
 
 @dataclass(frozen=True)
 class HookContext:
-    """What a hook is built from: the variables that are trained by path, and the paths of each optimizer group."""
+    """The inputs that a hook is built from: the trained variables by path, and the paths of each optimizer group."""
 
     variables: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
 
     def paths(self, part: str) -> tuple[str, ...]:
-        """The paths that a component's `part` is found in; ConfigError where there is none."""
+        """Return the paths that match a hook's `part`; ConfigError if there is none."""
         found = tuple(path for path in self.variables if re.search(part, path))
         if not found:
             raise ConfigError(
@@ -69,8 +69,10 @@ class HookContext:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of a step, summed over devices and micro-batches, by path; the paths of each group; and whether
-    the group is trained in this step (a boolean scalar each). `noted` holds the scalars that the hook at hand logs.
+    """The gradients of a step by path, summed over devices and micro-batches.
+
+    `groups` has the paths of each optimizer group, `active` a boolean scalar per group: True if it is trained in this
+    step. `noted` has the scalars that the current hook logs.
     """
 
     values: Mapping[str, Any]
@@ -79,7 +81,9 @@ class Gradients:
     noted: Mapping[str, Any] = field(default_factory=dict)
 
     def norm(self, paths: Iterable[str]) -> Any:
-        """The Euclidean norm of the gradients at `paths`, those of groups that are not trained yet left out."""
+        """Return the Euclidean norm of the gradients at `paths`, without those of groups that are not trained in this
+        step.
+        """
         wanted = set(paths)
         squares = []
         for group, members in self.groups.items():
@@ -89,23 +93,23 @@ class Gradients:
         return tf.sqrt(tf.add_n(squares))
 
     def scaled(self, factor: Any, paths: Iterable[str]) -> Gradients:
-        """The same with those at `paths` times `factor`."""
+        """Return a copy with the gradients at `paths` multiplied by `factor`."""
         wanted = set(paths)
         values = {path: value * factor if path in wanted else value for path, value in self.values.items()}
         return replace(self, values=values)
 
     def noting(self, noted: Mapping[str, Any]) -> Gradients:
-        """The same with scalars to log, by the names in the hook's `notes`."""
+        """Return a copy with scalars to log, by the names in the hook's `notes`."""
         return replace(self, noted=noted)
 
 
 class Hook:
-    """One part of the training step. A subclass has its own version of the methods that it needs.
+    """One part of the training step. A subclass overrides the methods that it needs.
 
-    They run on every device; with several tasks, `loss`, `measure` and `after` run for each of them. `name` is what the
-    loss and the penalty are called in the log and `weight` their factor, a number or a ramp. `measures` are the names
-    that `measure` returns, `notes` those that `gradients` notes. `state` is a module with variables, or nests of them,
-    as attributes: checkpoints hold it, `loss` may read it and `after` changes it.
+    They run on every device. With several tasks, `loss`, `measure` and `after` run for each task. `name` is the name of
+    the loss or penalty in the log, and `weight` its factor, a number or a ramp. `measures` are the names that `measure`
+    returns, `notes` those that `gradients` notes. `state` is a module with variables, or nests of them, as attributes:
+    checkpoints save it, `loss` may read it and `after` changes it.
     """
 
     name: str = ""
@@ -115,16 +119,16 @@ class Hook:
     state: Any = None
 
     def loss(self, batch: Batch, outputs: Outputs, step: StepContext) -> Any:
-        """Return [B], one value per group: `weight` times its mean over all groups is added to what is minimised."""
+        """Return [B], one value per group. `weight` times its mean over all groups is added to the objective."""
 
     def penalty(self, variables: Mapping[str, Any]) -> Any:
-        """Return a scalar of the trained variables: `weight` times it is added to what is minimised.
+        """Return a scalar of the trained variables. `weight` times it is added to the objective.
 
-        It is computed once a step, whatever the number of devices and micro-batches.
+        It is computed once per step, for any number of devices and micro-batches.
         """
 
     def gradients(self, gradients: Gradients) -> Gradients:
-        """Return the gradients to go on with; they come summed and unscaled, changed by the hooks before this one."""
+        """Return changed gradients. The input is summed, unscaled, and already changed by the hooks before this one."""
         return gradients
 
     def measure(self, batch: Batch, outputs: Outputs, step: StepContext) -> Mapping[str, tuple[Any, Any]]:
@@ -135,15 +139,16 @@ class Hook:
         return {}
 
     def after(self, batch: Batch, outputs: Outputs, step: StepContext) -> Mapping[str, Any]:
-        """Return the new values of `state`, by attribute, after the step's gradients; where the step was not finite,
-        nothing changes.
+        """Return the new values of `state`, by attribute, after the step's gradients. A step that is not finite changes
+        nothing.
 
-        It is called once a step. The values must be equal on every replica: compute them from what `step.gather` gives.
-        With micro-batches it sees the labels, columns and scores of all of them, and neither fields nor vectors.
+        It is called once per step. The values must be equal on every replica: compute them from results of
+        `step.gather`. With micro-batches it gets the labels, columns and scores of all of them, but neither fields nor
+        vectors.
         """
         return {}
 
 
 def has(hook: Hook, method: str) -> bool:
-    """Tell whether a hook has its own version of a method."""
+    """Tell whether a hook overrides a method."""
     return getattr(type(hook), method) is not getattr(Hook, method)

@@ -26,14 +26,14 @@ class _Clip(Hook):
 @HOOKS.register("clipnorm")
 @dataclass(frozen=True, kw_only=True)
 class ClipNorm(PartOptions):
-    """All gradients times min(1, norm / |g|), |g| their norm over all groups together (Pascanu et al., 2013).
+    """All gradients times min(1, norm / |g|), where |g| is their norm over all groups together (Pascanu et al., 2013).
 
-    Optimizer groups that are not trained yet are left out of |g|. `clipnorm/clipped` is the share of steps that were
+    Optimizer groups that are not trained yet do not count in |g|. `clipnorm/clipped` is the share of steps that were
     clipped.
     """
 
     norm: PositiveFloat = option(1.0, "the largest norm that gradients keep")
 
     def build(self, ctx: HookContext) -> _Clip:
-        """Make the hook over the variables of `ctx`."""
+        """Build the hook for the variables of `ctx`."""
         return _Clip(self.norm, ctx.paths(self.part))

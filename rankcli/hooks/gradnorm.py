@@ -1,4 +1,4 @@
-"""The norms of gradients, logged."""
+"""Log the norms of gradients."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Norms(Hook):
 class GradNorm(HookOptions):
     """Logs the Euclidean norm of each optimizer group's gradient and of all together: `gradnorm/GROUP`, `gradnorm/all`.
 
-    They are what this place in the list of hooks sees: before `clipnorm` as computed, after it as clipped. A group that
-    is not trained yet counts as 0.
+    Its place in the list of hooks decides: before `clipnorm` the norms are those of the computed gradients, after it
+    those of the clipped ones. A group that is not trained yet counts as 0.
     """
 
     def build(self, ctx: HookContext) -> _Norms:
-        """Make the hook over the groups of `ctx`."""
+        """Build the hook for the groups of `ctx`."""
         return _Norms(tuple(ctx.groups))

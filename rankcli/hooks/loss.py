@@ -1,4 +1,4 @@
-"""A further loss on the outputs of the reranker."""
+"""An additional loss on the outputs of the reranker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Loss(Hook):
 @HOOKS.register("loss")
 @dataclass(frozen=True, kw_only=True)
 class ExtraLoss(HookOptions):
-    """weight x a further loss on the same outputs: the weighted sum of several losses is minimised."""
+    """Adds weight x another loss of the same outputs to the objective."""
 
     loss: Any = component(LOSSES, None, "any loss that `trainer.loss` may be")
     weight: PositiveFloat | Ramp = option(1.0, "factor on its mean over the groups, or {start, end, iterations}")
@@ -36,9 +36,9 @@ class ExtraLoss(HookOptions):
 
     @property
     def losses(self) -> Mapping[str, Any]:
-        """The loss."""
+        """The additional loss."""
         return {"loss": self.loss}
 
     def build(self, ctx: HookContext) -> Hook:
-        """Make the hook, which logs the loss under its registered name."""
+        """Build the hook. It logs the loss under its registered name."""
         return _Loss(self)

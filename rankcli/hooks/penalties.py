@@ -14,7 +14,7 @@ from rankcli.schedules.ramp import Ramp
 
 
 class _Penalty(Hook):
-    """`size(values)` of the variables at some paths."""
+    """Computes `size(values)` of the variables at some paths."""
 
     def __init__(
         self, name: str, weight: float | Ramp, paths: tuple[str, ...], size: Callable[[list[Any]], Any]
@@ -31,13 +31,13 @@ class _Penalty(Hook):
 class L2(PartOptions):
     """weight x the sum of the squares of variables, in the loss (ridge; Hoerl and Kennard, 1970).
 
-    Unlike `weight_decay` it counts in the loss that is logged, biases and norms included.
+    Unlike `weight_decay` it is part of the logged loss, and applies to biases and norms, too.
     """
 
     weight: PositiveFloat | Ramp = option(help="factor on the sum, or {start, end, iterations}")
 
     def build(self, ctx: HookContext) -> Hook:
-        """Make the penalty over the variables of `ctx`."""
+        """Build the penalty on the variables of `ctx`."""
         paths = ctx.paths(self.part)
         return _Penalty("l2", self.weight, paths, lambda values: 2.0 * tf.add_n([tf.nn.l2_loss(v) for v in values]))
 
@@ -53,6 +53,6 @@ class L1(PartOptions):
     weight: PositiveFloat | Ramp = option(help="factor on the sum, or {start, end, iterations}")
 
     def build(self, ctx: HookContext) -> Hook:
-        """Make the penalty over the variables of `ctx`."""
+        """Build the penalty on the variables of `ctx`."""
         paths = ctx.paths(self.part)
         return _Penalty("l1", self.weight, paths, lambda values: tf.add_n([tf.reduce_sum(tf.abs(v)) for v in values]))

@@ -1,1 +1,1 @@
-"""What goes on beside the training step, on the host: validation, logs, warnings, and votes to stop."""
+"""Listeners: the host's work between training steps, that is validation, logs, warnings, and votes to stop."""

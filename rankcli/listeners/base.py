@@ -1,14 +1,13 @@
-"""What a listener is built from, hears, may ask of the training, and says.
+"""The contract of listeners: their events, their inputs, and their results.
 
-Calls come in one order, whatever the listeners: `before_initialisation`, then the trainer's strategy, model and
-optimizers, `after_initialisation`, `restore` if there is a checkpoint, `start_training`. For every iteration
-`start_iteration`, its steps with an `end_step` after each, the line of `metrics.jsonl`, `end_iteration`, the
-checkpoint; where a listener is `due`, `before_validation` of all, `validate` of those that are due, the line of
-`metrics.jsonl`, `after_validation` of all; then `vote`. At last `end_training`. Before training, iteration 0 is
-validated and voted on, too.
+Calls come in a fixed order: `before_initialisation`, then the trainer builds strategy, model and optimizers,
+`after_initialisation`, `restore` if there is a checkpoint, `start_training`. For every iteration: `start_iteration`,
+its steps with an `end_step` after each, the line of `metrics.jsonl`, `end_iteration`, the checkpoint. Where a listener
+is `due`: `before_validation` of all, `validate` of those that are due, the line of `metrics.jsonl`, `after_validation`
+of all. Then `vote`. At the end `end_training`. Before training, iteration 0 is validated and voted on, too.
 
-A run that is resumed within an iteration hears no second `start_iteration`; one that is resumed after its checkpoint
-and before its validation is complete hears all of that validation again.
+A run that is resumed within an iteration gets no second `start_iteration`. A run that is resumed after a checkpoint,
+but before its validation is complete, gets all events of that validation again.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Entry = dict[str, Any]  # a line of metrics.jsonl
 
 @dataclass(frozen=True)
 class Validation:
-    """What weights are judged by: the records, judgments and first stage of the dev queries."""
+    """The data to judge weights with: records, judgments and first stage of the dev queries."""
 
     records: Records
     qrels: Mapping[str, Mapping[str, int]]
@@ -41,7 +40,7 @@ class Validation:
 
 
 class Vote(IntEnum):
-    """A listener's word at the end of an iteration; the highest of all counts."""
+    """A listener's vote at the end of an iteration. The highest vote of all listeners decides."""
 
     NO_DECISION = 0
     STOP = 1
@@ -50,7 +49,7 @@ class Vote(IntEnum):
 
 @dataclass(frozen=True)
 class Moment:
-    """Where the training stands: iterations that are complete, and steps made."""
+    """The progress of the training: complete iterations, and steps."""
 
     iteration: int
     step: int
@@ -58,9 +57,9 @@ class Moment:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a listener found in one validation: `kind` and `name` say of what (`dev` and the dev set).
+    """The result of a listener for one validation. `kind` and `name` identify it, for example `dev` and the dev set.
 
-    `first_stage` are the same metrics of the first stage, `scores` those of the pairs, where there are any.
+    `first_stage` has the same metrics of the first stage, `scores` the scores of the pairs; both may be empty.
     """
 
     kind: str
@@ -71,7 +70,7 @@ class Measured:
 
 
 class Training(Protocol):
-    """What a listener may ask of the training, from `after_initialisation` on."""
+    """The interface of the training for listeners, available from `after_initialisation` on."""
 
     @property
     def starts(self) -> Mapping[str, int]:
@@ -79,22 +78,22 @@ class Training(Protocol):
 
     @property
     def equal_losses(self) -> Mapping[str, float]:
-        """By the name of a loss, as metrics.jsonl has it, its value where all scores of a group are equal."""
+        """By loss name in metrics.jsonl, the loss when all scores of a group are equal."""
 
     def scores(self, name: str) -> Scores:
-        """The scores of all pairs of a dev set by the weights as they are."""
+        """Return the scores of all pairs of a dev set by the present weights."""
 
     def keep(self, path: Path) -> None:
-        """Save the weights as they are as a model directory at a path in the run directory."""
+        """Save the present weights as a model directory at a path in the run directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListenerContext:
-    """What a listener is built from, before there is a model.
+    """The inputs that a listener is built from, before the model exists.
 
-    `name` is its own, no other listener of the run has it; `where` is where it stands in the config, for messages.
-    `dev` has DEV first; `iterations` is `trainer.niters`; `sampler` and `loss` are the options of the run's, None where
-    it has several tasks.
+    `name` is unique among the listeners of the run. `where` is its place in the config, for messages. `dev` has DEV
+    first. `iterations` is `trainer.niters`. `sampler` and `loss` are the run's options, None where it has several
+    tasks.
     """
 
     name: str
@@ -109,62 +108,62 @@ class ListenerContext:
 
 
 class Listener:
-    """Hears what happens. Events do nothing, and answers are empty, unless a listener has its own."""
+    """Receives the events of a training. By default, events do nothing and results are empty."""
 
     def before_initialisation(self) -> None:
-        """Nothing has been built yet."""
+        """Called before anything is built."""
 
     def after_initialisation(self, training: Training) -> None:
-        """Strategy, model with its initial weights, and optimizers are there; no checkpoint has been looked for."""
+        """Called when strategy, model with initial weights, and optimizers are built, before any checkpoint is read."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Be as when `state()` returned `state`, which has been through JSON."""
+        """Return to the state that `state()` returned; `state` has been through JSON."""
 
     def start_training(self, now: Moment, entries: Sequence[Entry]) -> None:
-        """Training begins, or goes on, here; `entries` are the lines of metrics.jsonl so far."""
+        """Called when training begins or resumes. `entries` are the lines of metrics.jsonl so far."""
 
     def start_iteration(self, now: Moment) -> None:
-        """The first step of iteration `now.iteration` + 1 is about to be made."""
+        """Called before the first step of iteration `now.iteration` + 1."""
 
     def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
-        """A step is made and counted; `done` is what `TrainingStep` returned, still on the devices."""
+        """Called after a step was made and counted. `done` is the result of `TrainingStep`, still on the devices."""
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
-        """An iteration is complete, and `entry` is its line of metrics.jsonl."""
+        """Called after an iteration. `entry` is its line of metrics.jsonl."""
 
     def before_validation(self, now: Moment) -> None:
-        """Somebody is about to validate."""
+        """Called before any listener validates."""
 
     def after_validation(self, now: Moment, found: Sequence[Measured], entry: Entry) -> None:
-        """All that were due have validated: what they found, and the line of metrics.jsonl about it."""
+        """Called after all due listeners have validated, with their results and their line of metrics.jsonl."""
 
     def vote(self) -> Vote:
-        """Whether to stop here: a pure function of what `state` returns."""
+        """Vote on stopping here. The vote must be a pure function of `state`."""
         return Vote.NO_DECISION
 
     def reason(self) -> str:
-        """Why it votes to stop, in words."""
+        """Return the reason of a vote to stop, in words."""
         return ""
 
     def end_training(self, now: Moment, stopped: bool) -> None:
-        """The last step is made: all of them, or all before it was `stopped` by vote."""
+        """Called after the last step: that of the last iteration, or the one after which it was `stopped` by vote."""
 
     def state(self) -> dict[str, Any]:
-        """What it knows, in plain values, for a checkpoint."""
+        """Return its state for a checkpoint, in values that JSON can store."""
         return {}
 
     def result(self) -> dict[str, Any]:
-        """What it has to tell in result.json."""
+        """Return its entry of result.json."""
         return {}
 
 
 class Measuring(Listener, ABC):
-    """A listener that measures the weights when it is its time."""
+    """A listener that measures the weights at some iterations."""
 
     @abstractmethod
     def due(self, iteration: int) -> bool:
-        """Whether to `validate` after an iteration: a pure function of it."""
+        """True if it should `validate` after an iteration; a pure function of the iteration."""
 
     @abstractmethod
     def validate(self, now: Moment) -> Measured:
-        """Measure the weights as they are; only those that are `due` are asked."""
+        """Measure the present weights. Called only if it is `due`."""

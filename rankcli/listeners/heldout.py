@@ -24,11 +24,11 @@ from rankcli.shapes import Batch, Judged, Outputs, Sample, StepContext
 @LISTENERS.register("heldout")
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Takes the training loss, without dropout, on groups that the run's sampler draws from dev queries, among their
-    reranked candidates: the same groups every time.
+    """Computes the training loss, without dropout, on held-out groups.
 
-    With `patience` it votes: to stop once the loss has not fallen by more than `min_delta` in `patience` times in a
-    row, and not to stop before.
+    The run's sampler draws them from dev queries, among their reranked candidates; they are the same every time. With
+    `patience` it votes: to stop once the loss has not fallen by more than `min_delta` in `patience` times in a row, and
+    not to stop before.
     """
 
     version: ClassVar[int] = 1
@@ -44,8 +44,10 @@ class HeldOut:
             raise ValueError("min_delta does nothing without patience")
 
     def build(self, ctx: ListenerContext) -> Measuring:
-        """Make the listener; ConfigError where several tasks are trained, which have no one loss, and for a loss that
-        needs more than the labels and scores of a group.
+        """Build the listener.
+
+        ConfigError for several tasks, which have no common loss, and for a loss that needs more than the labels and
+        scores of a group.
         """
         if ctx.sampler is None or ctx.loss is None:
             raise ConfigError("there is no one loss of several tasks", where=ctx.where, fix="leave `heldout` out")
@@ -56,7 +58,7 @@ class HeldOut:
 
 
 class HeldOutLoss(Measuring):
-    """The dev set is scored once for this and its validation: no text is read, and no batch computed, beside it."""
+    """Uses the dev scores of the validation, so it reads no text and computes no batch of its own."""
 
     def __init__(self, options: HeldOut, ctx: ListenerContext) -> None:
         self.options, self.ctx, self.interval = options, ctx, options.interval or ctx.validatefreq
@@ -64,24 +66,24 @@ class HeldOutLoss(Measuring):
         self.patience = Patience("below", options.patience, options.min_delta)
 
     def after_initialisation(self, training: Training) -> None:
-        """Take what scores."""
+        """Keep the training, for its scores."""
         self.training, self.loss = training, self.ctx.loss.build()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the lowest loss, and the patience that is left."""
+        """Restore the lowest loss and the patience."""
         self.best = dict(state["best"])
         self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:
-        """The lowest loss, and the patience that is used up."""
+        """Return the lowest loss and the patience."""
         return {"best": self.best, **self.patience.state()}
 
     def due(self, iteration: int) -> bool:
-        """Every `interval` iterations, and after the last."""
+        """True every `interval` iterations, and after the last."""
         return iteration % self.interval == 0 or iteration == self.ctx.iterations
 
     def validate(self, now: Moment) -> Measured:
-        """The mean of the loss over the groups."""
+        """Return the mean of the loss over the groups."""
         scores = self.training.scores(DEV)
         groups = self.drawn(scores)
         found = [[scores[group.qid][docid] for docid in group.docids] for group in groups]
@@ -95,7 +97,10 @@ class HeldOutLoss(Measuring):
         return Measured("heldout", "heldout", {"loss": loss})
 
     def drawn(self, scores: Scores) -> list[Sample]:
-        """The groups, of the documents that have scores; a pure function of the dev set, the seed and the sampler."""
+        """Draw the groups from documents with scores; a pure function of the dev set, the seed and the sampler.
+
+        DataError if no query has both a relevant and a non-relevant candidate.
+        """
         dev = self.ctx.dev[DEV]
         qrels = {qid: {d: grade for d, grade in dev.qrels.get(qid, {}).items() if d in scores[qid]} for qid in scores}
         qids = tuple(
@@ -112,14 +117,14 @@ class HeldOutLoss(Measuring):
         return [sampler(n) for n in range(self.options.groups)]
 
     def vote(self) -> Vote:
-        """To stop when patience is used up, not to stop before; nothing without `patience`."""
+        """Vote to stop when the patience is used up, not to stop before; no decision without `patience`."""
         return self.patience.vote()
 
     def reason(self) -> str:
-        """What has not fallen, for how long."""
+        """Return the value that the loss has not fallen below, and for how many times."""
         mark, waited = self.patience.mark, self.patience.waited
         return f"{self.ctx.name}: the held-out loss has not fallen below {mark:.4f} in {waited} times"
 
     def result(self) -> dict[str, Any]:
-        """The lowest loss and its iteration."""
+        """Return the lowest loss and its iteration."""
         return {"best": self.best}

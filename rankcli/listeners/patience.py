@@ -1,4 +1,4 @@
-"""How long a listener goes on without a better value before it votes to stop."""
+"""The number of values without an improvement after which a listener votes to stop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rankcli.listeners.base import Vote
 
 @dataclass
 class Patience:
-    """Counts the values in a row that did not better `mark` by more than `min_delta`.
+    """Counts the values in a row that did not improve on `mark` by more than `min_delta`.
 
-    `better` says which values are: those above or those below. With no `limit` there is no vote.
+    `better` is the direction: `above` or `below`. Without `limit`, there is no vote.
     """
 
     better: Literal["above", "below"]
@@ -23,7 +23,7 @@ class Patience:
     waited: int = 0
 
     def see(self, value: float) -> None:
-        """Count a value, or begin anew from it where it is better."""
+        """Count a value. A better one becomes the mark and resets the count."""
         if self.mark is None or self._betters(value, self.mark):
             self.mark, self.waited = value, 0
         else:
@@ -33,15 +33,15 @@ class Patience:
         return value > mark + self.min_delta if self.better == "above" else value < mark - self.min_delta
 
     def vote(self) -> Vote:
-        """Stop when the limit is reached, do not stop before; no decision without one."""
+        """Vote to stop when the limit is reached, not to stop before; no decision without a limit."""
         if self.limit is None:
             return Vote.NO_DECISION
         return Vote.STOP if self.waited >= self.limit else Vote.DONT_STOP
 
     def state(self) -> dict[str, Any]:
-        """The part that a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"mark": self.mark, "waited": self.waited}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` returned."""
+        """Restore a state that `state` returned."""
         self.mark, self.waited = state["mark"], state["waited"]

@@ -1,4 +1,4 @@
-"""All listeners of a training: which there are, what each is called, and every event told to all in their order."""
+"""All listeners of a training: choose and name them, and pass every event to all in their order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rankcli.listeners.watch import Watching
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The options of one listener, what it is called, and where it stands in the config."""
+    """The options of one listener, its name, and its place in the config."""
 
     name: str
     where: str
@@ -38,17 +38,18 @@ class Chosen:
 
     @property
     def kept(self) -> list[tuple[str, str]]:
-        """The dev set and metric of all weights that it keeps."""
+        """The dev set and metric of all best weights that it keeps."""
         options = self.options
         return [(options.set, metric) for metric in options.keep or ()] if isinstance(options, Validating) else []
 
 
 def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chosen]:
-    """The listeners of a run: those a trainer asks for, behind a validation of every dev set that none of them is of,
-    in front of a `watch`.
+    """Return the listeners of a run, in order: a validation for each dev set without one, the configured listeners,
+    `watch`.
 
-    ConfigError for a metric or dev set that is not known, and where no validation, or more than one, keeps the weights
-    of a metric that are to be tested.
+    `watch` is only added if it is not configured. The TensorBoard of `boardname` is last. ConfigError for an unknown
+    metric or dev set, where two validations keep the same best weights, and where none keeps the weights that are
+    tested.
     """
     asked = [(f"trainer.listeners.{n}", options) for n, options in enumerate(trainer.listeners)]
     known = {options.set for options in trainer.listeners if isinstance(options, Validating)}
@@ -70,7 +71,7 @@ def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chose
 
 
 def _filled(options: Validating, where: str, trainer: Any, devsets: Sequence[str], metrics: Metrics) -> Validating:
-    """The options with nothing left to default, and checked."""
+    """Check the options, and set their defaults."""
     if options.set not in devsets:
         raise ConfigError(
             f"there is no dev set {options.set!r} (there are: {', '.join(devsets)})", where=f"{where}.set"
@@ -106,10 +107,10 @@ def _check_kept(found: Sequence[Chosen], optimize: str) -> None:
 
 
 class Listeners:
-    """The listeners of one training, by name; see `_base` for the order of events."""
+    """The listeners of one training, by name; see `base` for the order of events."""
 
     def __init__(self, trainer: Any, dev: Mapping[str, Validation], out: Path, **given: Any) -> None:
-        """The listeners of a trainer's options; `given` is what else their contexts hold."""
+        """Build the listeners of a trainer's options; `given` has further fields of their contexts."""
         found = chosen(trainer, list(dev), dev[DEV].metrics)
         shared: dict[str, Any] = {
             "out": out,
@@ -132,47 +133,47 @@ class Listeners:
 
     @property
     def best(self) -> dict[str, dict[str, Any]]:
-        """Per metric of the main validation the iteration, value and path of the best weights."""
+        """Per metric of the main validation, the iteration, value and path of the best weights."""
         return dict(self.members[self._main].result()["best"])
 
     def before_initialisation(self) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.before_initialisation()
 
     def after_initialisation(self, training: Training) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.after_initialisation(training)
 
     def restore(self, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give every listener its state back; one that has none yet (it was added since) starts anew."""
+        """Restore the state of every listener. One that was added to the config later has none and starts anew."""
         for name, listener in self.members.items():
             if name in states:
                 listener.restore(states[name])
 
     def start_training(self, now: Moment, entries: Sequence[Entry]) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.start_training(now, entries)
 
     def start_iteration(self, now: Moment) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.start_iteration(now)
 
     def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
-        """Tell those that listen to steps."""
+        """Pass the event to the listeners that override it."""
         for listener in self._stepping:
             listener.end_step(now, done)
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.end_iteration(now, entry)
 
     def validate(self, now: Moment) -> list[Measured]:
-        """What those found that are due; empty where none is."""
+        """Return the results of the listeners that are due; empty if none is."""
         due = [each for each in self if isinstance(each, Measuring) and each.due(now.iteration)]
         if due:
             for listener in self:
@@ -180,34 +181,37 @@ class Listeners:
         return [listener.validate(now) for listener in due]
 
     def after_validation(self, now: Moment, found: Sequence[Measured], entry: Entry) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.after_validation(now, found, entry)
 
     def why_stop(self) -> str:
-        """Why training stops here; empty where it goes on: nobody says stop, or somebody says not to."""
+        """Return the reason why training stops here. Empty if it goes on: nobody votes to stop, or somebody votes not
+        to.
+        """
         votes = [listener.vote() for listener in self]
         if max(votes) is not Vote.STOP:
             return ""
         return "; ".join(listener.reason() for listener, vote in zip(self, votes, strict=True) if vote is Vote.STOP)
 
     def end_training(self, now: Moment, stopped: bool) -> None:
-        """Tell all."""
+        """Pass the event to all listeners."""
         for listener in self:
             listener.end_training(now, stopped)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """The state of every listener that has one."""
+        """Return the state of every listener that has one."""
         return {name: state for name, listener in self.members.items() if (state := listener.state())}
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """The result of every listener that has one."""
+        """Return the result of every listener that has one."""
         return {name: result for name, listener in self.members.items() if (result := listener.result())}
 
 
 def entry_of(now: Moment, found: Sequence[Measured]) -> Entry:
-    """The line of metrics.jsonl about a validation: `dev` holds the means of the main dev set, `dev/NAME` those of
-    another, and other kinds stand under theirs.
+    """Return the line of metrics.jsonl about a validation.
+
+    `dev` has the means of the main dev set, `dev/NAME` those of another one. Other kinds have their name as the key.
     """
     entry: Entry = {"iter": now.iteration, "step": now.step, DEV: {}}
     for each in found:

@@ -23,8 +23,10 @@ NOT_DRAWN = ("iter", "step", "time")
 @LISTENERS.register("tensorboard")
 @dataclass(frozen=True, kw_only=True)
 class TensorBoard:
-    """Writes losses, learning rates, gradient norms, rates and dev metrics of every iteration to
-    `tensorboard/BOARDNAME`, and at the end the options of the run with its best metrics (HParams).
+    """Writes events for TensorBoard to `tensorboard/BOARDNAME`.
+
+    They are losses, learning rates, gradient norms, rates and dev metrics of every iteration, and at the end the
+    options of the run with its best metrics (HParams).
     """
 
     version: ClassVar[int] = 1
@@ -36,15 +38,17 @@ class TensorBoard:
             raise ValueError(f"boardname {self.boardname!r} is no name of a folder (letters, digits, `_.-`)")
 
     def build(self, ctx: ListenerContext) -> Listener:
-        """The listener; MissingError without TensorBoard, which defines what its pages read."""
+        """Build the listener; MissingError without TensorBoard, which defines the format of its pages."""
         if importlib.util.find_spec("tensorboard") is None:
             raise MissingError("tensorboard is not installed", where=ctx.where, fix="pip install tensorboard")
         return Board(self, ctx)
 
 
 class Board(Listener):
-    """What is drawn is a function of metrics.jsonl: the events of a run that goes on are written anew from it, so that
-    no step is there twice, wherever the run was interrupted.
+    """Draws from metrics.jsonl only.
+
+    The events of a resumed run are written again from that file, so no step occurs twice, wherever the run was
+    interrupted.
     """
 
     def __init__(self, options: TensorBoard, ctx: ListenerContext) -> None:
@@ -52,7 +56,7 @@ class Board(Listener):
         self.best: dict[str, float] = {}  # of the main dev set
 
     def start_training(self, now: Moment, entries: Sequence[Entry]) -> None:
-        """Begin with what there is to tell already."""
+        """Replace old event files by the entries so far."""
         with guard(self.folder):
             for old in self.folder.glob("events.out.tfevents.*"):
                 old.unlink()
@@ -61,11 +65,11 @@ class Board(Listener):
             self._write(entry)
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
-        """Write what the training came to."""
+        """Write the entry of an iteration."""
         self._write(entry)
 
     def after_validation(self, now: Moment, found: Sequence[Measured], entry: Entry) -> None:
-        """Write what was measured."""
+        """Write the entry of a validation."""
         self._write(entry)
 
     def _write(self, entry: Entry) -> None:
@@ -77,7 +81,7 @@ class Board(Listener):
         self.writer.flush()
 
     def end_training(self, now: Moment, stopped: bool) -> None:
-        """Write the options of the run, and the best metrics beside them."""
+        """Write the options of the run, and the best metrics with them."""
         from tensorboard.plugins.hparams import api
 
         options = flattened(resolved(load_saved(self.ctx.out / "config.yaml")))
@@ -89,7 +93,7 @@ class Board(Listener):
 
 
 def scalars(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a line of metrics.jsonl with their tags: `train/loss`, `lr/GROUP`, `dev/METRIC`."""
+    """Yield the numbers of a line of metrics.jsonl with their tags: `train/loss`, `lr/GROUP`, `dev/METRIC`."""
     for key, value in entry.items():
         if key in NOT_DRAWN or value is None:
             continue
@@ -100,7 +104,7 @@ def scalars(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys with numbers, texts and truth values; lists as text, without what is not set."""
+    """Return dotted keys with numbers, texts and truth values. Lists become text; unset options are left out."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

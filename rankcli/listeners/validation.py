@@ -1,4 +1,4 @@
-"""Validation: a dev set is reranked and measured, the best weights are kept, and training may be stopped."""
+"""Validation: rerank and measure a dev set, keep the best weights, and vote to stop."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ from rankcli.storage.atomic import write_file
 @LISTENERS.register("validation")
 @dataclass(frozen=True, kw_only=True)
 class Validating:
-    """Reranks a dev set every `interval` iterations and after the last, takes its metrics, and keeps the weights that
-    are best by any of `keep`.
+    """Reranks and measures a dev set, and keeps the best weights by each metric of `keep`.
 
-    With `patience` it votes: to stop once the first of `metrics` has not risen by more than `min_delta` in `patience`
-    validations in a row, and not to stop before.
+    It does so every `interval` iterations and after the last. With `patience` it votes: to stop once the first of
+    `metrics` has not risen by more than `min_delta` in `patience` validations in a row, and not to stop before.
     """
 
     version: ClassVar[int] = 1
@@ -55,12 +54,12 @@ class Validating:
             raise ValueError("min_delta does nothing without patience")
 
     def build(self, ctx: ListenerContext) -> Measuring:
-        """The listener."""
+        """Build the listener."""
         return Validator(self, ctx)
 
 
 class Validator(Measuring):
-    """A validation of one dev set; options that are None have been filled in."""
+    """A validation of one dev set. Options that were None have been set to their defaults."""
 
     def __init__(self, options: Validating, ctx: ListenerContext) -> None:
         assert options.metrics is not None and options.keep is not None and options.interval is not None
@@ -73,25 +72,25 @@ class Validator(Measuring):
         self.patience = Patience("above", options.patience, options.min_delta)
 
     def after_initialisation(self, training: Training) -> None:
-        """Take what scores and saves."""
+        """Keep the training, to score and save with."""
         self.training = training
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what was best, and the patience that is left."""
+        """Restore the best weights so far and the patience."""
         self.best = dict(state["best"])
         self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:
-        """What was best, and the patience that is used up."""
+        """Return the best weights so far and the patience."""
         return {"best": self.best, **self.patience.state()}
 
     def due(self, iteration: int) -> bool:
-        """Every `interval` iterations after warm-up, and after the last."""
+        """True every `interval` iterations after warm-up, and after the last."""
         last = iteration == self.ctx.iterations
         return iteration >= self.options.warmup and (iteration % self.interval == 0 or last)
 
     def validate(self, now: Moment) -> Measured:
-        """Rerank and measure; keep the weights that are best by any metric."""
+        """Rerank and measure. Keep the weights that are best by any metric."""
         name = self.options.set
         scores = self.training.scores(name)
         run = rerank(self.dev.first_stage, scores)
@@ -119,17 +118,17 @@ class Validator(Measuring):
         write_file(path, (json.dumps({"iter": iteration, "set": self.options.set, "values": values}) + "\n").encode())
 
     def vote(self) -> Vote:
-        """To stop when patience is used up, not to stop before; nothing without `patience`."""
+        """Vote to stop when the patience is used up, not to stop before; no decision without `patience`."""
         return self.patience.vote()
 
     def reason(self) -> str:
-        """What has not become better, for how long."""
+        """Return the metric that has not improved, and for how many validations."""
         delta = f" by more than {self.options.min_delta:g}" if self.options.min_delta else ""
         best = f"{self.metrics[0]} of {self.options.set} has not risen above {self.patience.mark:.4f}{delta}"
         return f"{self.ctx.name}: {best} in {self.patience.waited} validations"
 
     def result(self) -> dict[str, Any]:
-        """The dev set, the metrics of its first stage, and the weights that were kept."""
+        """Return the dev set, the metrics of its first stage, and the best weights."""
         return {"set": self.options.set, "first_stage": self.first_stage, "best": self.best}
 
 

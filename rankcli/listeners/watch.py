@@ -14,18 +14,19 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.listeners.base import DEV, Entry, Listener, ListenerContext, Measured, Moment, Training
 from rankcli.log import warn
 
-NEAR = 0.01  # of the loss of equal scores
-STUCK = 2  # iterations in a row near it
-FLAT = 1e-4  # of the size of the scores
+NEAR = 0.01  # relative distance from the loss of equal scores
+STUCK = 2  # iterations in a row near that loss
+FLAT = 1e-4  # relative to the size of the scores
 
 
 @LISTENERS.register("watch")
 @dataclass(frozen=True, kw_only=True)
 class Watching:
-    """Warns, once each, of a loss that stays at what equal scores give, of scores that do not differ within a query, of
-    a group whose gradient or learning rate is 0, and of a dev set that stays below its first stage.
+    """Warns of trainings that fail without an error, once for each cause.
 
-    It is part of every training; name it to change its option.
+    The causes: a loss that stays at that of equal scores, scores that hardly differ within a query, a group whose
+    gradient or learning rate is 0, and a dev set that stays below its first stage. It is part of every training; name
+    it to change its option.
     """
 
     version: ClassVar[int] = 1
@@ -35,33 +36,33 @@ class Watching:
     )
 
     def build(self, ctx: ListenerContext) -> Listener:
-        """The listener."""
+        """Build the listener."""
         return Watch(self)
 
 
 class Watch(Listener):
-    """Its warnings go to stderr and into result.json; groups that do not train yet are not watched."""
+    """Writes its warnings to stderr and into result.json. Groups are watched from the step on at which they train."""
 
     def __init__(self, options: Watching) -> None:
         self.options = options
-        self.told: dict[str, str] = {}  # what has been warned of, by what it is about
+        self.told: dict[str, str] = {}  # the warnings given, by cause
         self.stuck: dict[str, int] = {}  # by loss, the iterations in a row near that of equal scores
         self.below: dict[str, int] = {}  # by dev set, the validations in a row below the first stage
 
     def after_initialisation(self, training: Training) -> None:
-        """Take what is known of groups and losses."""
+        """Keep the start steps of groups and the losses for equal scores."""
         self.starts, self.equal = training.starts, training.equal_losses
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Warn of nothing twice."""
+        """Restore the state, so that no warning is repeated."""
         self.told, self.stuck, self.below = (dict(state[name]) for name in ("told", "stuck", "below"))
 
     def state(self) -> dict[str, Any]:
-        """What has been told, and what is counted."""
+        """Return the warnings given and the counts."""
         return {"told": self.told, "stuck": self.stuck, "below": self.below}
 
     def result(self) -> dict[str, Any]:
-        """The warnings."""
+        """Return the warnings."""
         return {"warnings": list(self.told.values())}
 
     def _warn(self, about: str, message: str) -> None:
@@ -70,7 +71,7 @@ class Watch(Listener):
             warn(message)
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
-        """Look at the loss, and at the gradient and the learning rate of every group that trains."""
+        """Check the loss, and the gradient and the learning rate of every group that trains."""
         losses = entry.get("losses", {})
         for name, equal in self.equal.items():
             self._watch_loss(name, losses.get(name, entry["loss"]), equal)
@@ -94,7 +95,7 @@ class Watch(Listener):
             )
 
     def after_validation(self, now: Moment, found: Sequence[Measured], entry: Entry) -> None:
-        """Look at the scores, and compare with the first stage; the untrained model may be as bad as it likes."""
+        """Check the scores, and compare with the first stage. The untrained model (iteration 0) is not checked."""
         if now.iteration == 0:
             return
         for each in (each for each in found if each.kind == DEV):
@@ -115,8 +116,9 @@ class Watch(Listener):
 
 
 def flat(scores: Scores) -> bool:
-    """Whether scores hardly differ within queries: the mean over queries of their standard deviation, against the mean
-    size of all scores (at least 1).
+    """True if scores hardly differ within queries.
+
+    Compared are the mean over queries of their standard deviation and the mean size of all scores (at least 1).
     """
     groups = [np.fromiter(of_query.values(), np.float64) for of_query in scores.values() if len(of_query) > 1]
     if not groups:

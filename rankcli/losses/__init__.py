@@ -1,1 +1,1 @@
-"""Losses: scores of a batch to one value per group."""
+"""Losses: functions from the outputs of a batch to one value per group."""

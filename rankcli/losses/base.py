@@ -1,4 +1,4 @@
-"""The contract of losses, and the arithmetic that several share."""
+"""The contract of losses, and arithmetic that several of them share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankcli.backend import tf
 from rankcli.shapes import Batch, Outputs, StepContext
 
 Loss = Callable[[Batch, Outputs, StepContext], Any]
-FLOOR = -1e9  # stands for minus infinity where a padding place must not take part in a softmax
+FLOOR = -1e9  # replaces minus infinity for padding in a softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class LossOptions(ABC):
     """The base class of a loss's options.
 
     `min_docs` is the least number of documents in a group. `columns` names the columns of the batch that it needs and
-    the sampler must give; `reads` names what it takes of the reranker's outputs, `scores` or vectors. `in_batch` is
-    True for a loss that compares groups of a batch with each other.
+    the sampler must give. `reads` names the reranker's outputs that it reads, `scores` or vectors. `in_batch` is True
+    for a loss that compares groups of a batch with each other.
     """
 
     version: ClassVar[int] = 1
@@ -31,24 +31,25 @@ class LossOptions(ABC):
 
     @abstractmethod
     def build(self) -> Loss:
-        """Return `loss(batch, outputs, step) -> [B]`: one finite value per group, 0 for a group that only pads."""
+        """Return `loss(batch, outputs, step) -> [B]`: one finite value per group, 0 for a padding group."""
 
 
 def masked(batch: Batch, values: Any, fill: float = 0.0) -> Any:
-    """`values` [B, K] with `fill` on padding places."""
+    """Return `values` [B, K] with `fill` on padding places."""
     return tf.where(batch.doc_mask, values, tf.cast(fill, values.dtype))
 
 
 def weights_of(batch: Batch) -> Any:
-    """The column `weight`, float32 [B, K]: 1 for real documents where there is none, 0 on padding places."""
+    """Return the column `weight`, float32 [B, K], with 0 on padding places. Without it, real documents have 1."""
     given = batch.columns.get("weight")
     return tf.cast(batch.doc_mask, tf.float32) if given is None else masked(batch, given)
 
 
 def mean_over_documents(batch: Batch, values: Any) -> Any:
-    """Sum of weight x `values` [B, K] over each group's real documents, divided by their number; 0 without any.
+    """Return the sum of weight x `values` [B, K] over each group's real documents, divided by their number; 0 without
+    any.
 
-    A weight scales its document's part, and one that all documents of a group share scales the group's loss.
+    A weight scales its document's term; a weight that all documents of a group share scales the group's loss.
     """
     total = tf.reduce_sum(weights_of(batch) * masked(batch, values), axis=1)
     return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(batch.doc_mask, tf.float32), axis=1))

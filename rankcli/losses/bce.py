@@ -16,8 +16,8 @@ from rankcli.shapes import Batch, Outputs, StepContext
 class BCE(LossOptions):
     """-(t log p + (1 - t) log(1 - p)) of each document's probability p = sigmoid(score), mean over the group.
 
-    The target t is the label, cut to 0..1: a grade between them is a soft target, where `crossentropy` takes 1 for any
-    label above 0. A document's term is multiplied by its `weight`, and the mean divides by the number of documents.
+    The target t is the label, clipped to 0..1. A grade between them is a soft target, while `crossentropy` takes 1 for
+    any label above 0. A document's term is multiplied by its `weight`; the mean divides by the number of documents.
     """
 
     def build(self) -> Loss:

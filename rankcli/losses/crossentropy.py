@@ -14,10 +14,10 @@ from rankcli.shapes import Batch, Outputs, StepContext
 @LOSSES.register("crossentropy")
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(LossOptions):
-    """Sigmoid cross-entropy of each document's one logit against label > 0, mean over the group (Nogueira and Cho,
-    2019).
+    """Sigmoid cross-entropy of each document's single logit with the target label > 0, mean over the group.
 
-    A document's term is multiplied by its `weight`, and the mean divides by the number of documents.
+    Source: Nogueira and Cho (2019). A document's term is multiplied by its `weight`; the mean divides by the number of
+    documents.
     """
 
     def build(self) -> Loss:

@@ -17,8 +17,8 @@ class LCE(LossOptions):
     """-sum_i w_i p_i log softmax(s)_i with the scores s of a group, its weights w and p_i = label_i / sum of labels.
 
     With one positive of weight 1 this is -log(exp(s+) / (exp(s+) + sum_j exp(s-_j))) (Gao, Dai and Callan, ECIR 2021,
-    eq. 5). The `weight` of a relevant document scales its term, those of others do nothing: one weight for the whole
-    group scales the group's loss.
+    eq. 5). The `weight` of a relevant document scales its term; weights of other documents have no effect. One weight
+    for the whole group scales the group's loss.
     """
 
     min_docs: ClassVar[int] = 2

@@ -14,10 +14,10 @@ from rankcli.shapes import Batch, Outputs, StepContext
 @LOSSES.register("mse")
 @dataclass(frozen=True, kw_only=True)
 class MSE(LossOptions):
-    """(s - label)^2 of each document's score, mean over the group: regression on the grades (Cossock and Zhang, COLT
-    2006).
+    """(s - label)^2 of each document's score, mean over the group: regression on the grades.
 
-    A document's term is multiplied by its `weight`, and the mean divides by the number of documents.
+    Source: Cossock and Zhang (COLT 2006). A document's term is multiplied by its `weight`; the mean divides by the
+    number of documents.
     """
 
     def build(self) -> Loss:

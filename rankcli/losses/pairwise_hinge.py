@@ -17,8 +17,7 @@ from rankcli.shapes import Batch, Outputs, StepContext
 class PairwiseHinge(LossOptions):
     """Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000).
 
-    A pair's term is multiplied by the `weight` of its more relevant document, and the mean divides by the number of
-    pairs.
+    A pair's term is multiplied by the `weight` of its more relevant document; the mean divides by the number of pairs.
     """
 
     min_docs: ClassVar[int] = 2

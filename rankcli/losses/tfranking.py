@@ -1,4 +1,4 @@
-"""Any loss of TensorFlow Ranking, by its key."""
+"""The losses of TensorFlow Ranking, by key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankcli.log import warn
 from rankcli.losses.base import Loss, LossOptions, masked
 from rankcli.shapes import Batch, Outputs, StepContext
 
-# The temperature of each key (None: it has none). Said here because TensorFlow Ranking's own defaults changed between
+# The temperature of each key (None: it has none). Set here because TensorFlow Ranking's own defaults changed between
 # releases.
 TEMPERATURES: dict[str, float | None] = {
     "approx_mrr_loss": 0.1,
@@ -38,7 +38,7 @@ RANDOM = {"coupled_rankdistil_loss", "gumbel_approx_ndcg_loss", "list_mle_loss",
 class TFRanking(LossOptions):
     """A loss of tf-ranking, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short).
 
-    The column `weight` is not read.
+    The column `weight` is not used.
     """
 
     min_docs: ClassVar[int] = 2
@@ -66,8 +66,8 @@ class TFRanking(LossOptions):
         def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
             scores = outputs.scores
             groups = tf.shape(scores)[0]
-            # tf-ranking knows padding by a negative label; sampled losses return several rows per group, in group
-            # order.
+            # tf-ranking recognises padding by a negative label. Losses that sample return several rows per group, in
+            # group order.
             values = per_list(masked(batch, batch.labels, -1.0), masked(batch, scores))
             summed = tf.reduce_sum(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
             return tf.reduce_mean(tf.reshape(summed, [groups, -1]), axis=1)

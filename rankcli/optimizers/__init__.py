@@ -1,1 +1,1 @@
-"""Optimizers: how gradients change variables."""
+"""Optimizers: updates of variables from their gradients."""

@@ -14,8 +14,8 @@ from rankcli.config.registry import OPTIMIZERS, option
 from rankcli.config.types import PositiveFloat, Rate
 from rankcli.optimizers.base import Member, Optimizer, Tensor
 
-# With beta 1 the kernel adds (g - m) * 0 to m and (g * g - v) * 0 to v. For this g these are -0 and 0, which change
-# neither of them; a gradient of 0 would turn an m of -0 into 0, and one that is not finite would spoil both.
+# With beta 1 the kernel adds (g - m) * 0 to m and (g * g - v) * 0 to v. For this g these products are -0 and 0, which
+# change neither. With a gradient of 0, an m of -0 would become 0; with one that is not finite, both would become NaN.
 KEEPS_SLOTS = -1e19
 
 
@@ -24,8 +24,8 @@ KEEPS_SLOTS = -1e19
 class Adam:
     """w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon) (Kingma and Ba, 2015, end of section 2).
 
-    m and v are running means of the gradient and of its square. Weight decay is added to the gradient, where m and v
-    see it too; AdamW keeps it apart.
+    m and v are running means of the gradient and of its square. Weight decay is added to the gradient, so it enters m
+    and v, too; AdamW keeps it separate.
     """
 
     version: ClassVar[int] = 1
@@ -35,7 +35,7 @@ class Adam:
     epsilon: PositiveFloat = option(1e-7, "added to the root of v")
 
     def build(self, members: Mapping[str, Member]) -> Optimizer:
-        """The optimizer of one group."""
+        """Return the optimizer of one group."""
         return AdamOptimizer(members, self.beta1, self.beta2, self.epsilon)
 
 
@@ -44,7 +44,7 @@ class Adam:
 class AdamW:
     """w -= lr weight_decay w; w -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon).
 
-    Loshchilov and Hutter (2019), decay not divided by anything; the formula and defaults of PyTorch.
+    Loshchilov and Hutter (2019), with decoupled weight decay; the formula and defaults of PyTorch.
     """
 
     version: ClassVar[int] = 1
@@ -54,7 +54,7 @@ class AdamW:
     epsilon: PositiveFloat = option(1e-8, "added to the root of the corrected v")
 
     def build(self, members: Mapping[str, Member]) -> Optimizer:
-        """The optimizer of one group."""
+        """Return the optimizer of one group."""
         return AdamWOptimizer(members, self.beta1, self.beta2, self.epsilon)
 
 
@@ -68,7 +68,7 @@ class AdamOptimizer(Optimizer):
         self._betas, self._epsilon = (beta1, beta2), epsilon
 
     def coefficients(self, rate: Tensor, apply: Tensor) -> tuple[Tensor, ...]:
-        """Corrected learning rate, plain learning rate, both betas, epsilon."""
+        """Return corrected learning rate, plain learning rate, both betas, epsilon."""
         updates = tf.cast(self.state.updates + 1, tf.float32)
         first, second = (_correction(beta, updates) for beta in self._betas)
         rate = tf.where(apply, rate, 0.0)
@@ -81,14 +81,14 @@ class AdamOptimizer(Optimizer):
     def change(
         self, member: Member, variable: Any, gradient: Tensor, slots: Sequence[Any], apply: Tensor, *scalars: Tensor
     ) -> None:
-        """The update of one variable on one device."""
+        """Update one variable on one device."""
         corrected, rate, beta1, beta2, epsilon = scalars
         first, second = slots
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=first.handle,
             v=second.handle,
-            beta1_power=0.0,  # corrected already, in a way that is exact at the first steps
+            beta1_power=0.0,  # the learning rate is corrected already, exactly also in the first steps
             beta2_power=0.0,
             lr=corrected * member.scale,
             beta1=beta1,
@@ -105,7 +105,7 @@ class AdamWOptimizer(AdamOptimizer):
     """AdamW with the slots `m` and `v`."""
 
     def _epsilon_of(self, correction: Tensor) -> Tensor:
-        return self._epsilon * tf.sqrt(correction)  # the kernel's root is of v itself
+        return self._epsilon * tf.sqrt(correction)  # the kernel takes the root of v itself, without correction
 
     def _decayed(self, member: Member, variable: Any, gradient: Tensor, rate: Tensor) -> Tensor:
         if member.weight_decay:
@@ -114,6 +114,6 @@ class AdamWOptimizer(AdamOptimizer):
 
 
 def _correction(beta: float, updates: Tensor) -> Tensor:
-    """1 - beta^updates, of the float32 that is nearest to beta."""
+    """Return 1 - beta^updates for the float32 nearest to beta."""
     nearest = float(np.float32(beta))
     return -tf.math.expm1(updates * math.log(nearest)) if nearest else tf.ones([])

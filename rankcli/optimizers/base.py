@@ -1,7 +1,7 @@
-"""What an optimizer is: the slots of a group's variables, and one update of all of them.
+"""The contract of optimizers: the slots of a group's variables, and one update of all of them.
 
-An update is always computed; where `apply` is False its coefficients are such that nothing changes, to the bit. A
-branch would be another way, but inside of it replicas cannot meet, and accelerators compile both sides.
+An update is always computed. Where `apply` is False, its coefficients leave every bit unchanged. A branch is no
+alternative: replicas cannot synchronise inside it, and accelerators compile both sides.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from rankcli.backend import tf
 
 Tensor: TypeAlias = Any
-TINY = float(np.finfo(np.float32).tiny)  # TensorFlow's kernels take what is smaller for 0
+TINY = float(np.finfo(np.float32).tiny)  # TensorFlow's kernels treat smaller values as 0
 
 
 @dataclass(frozen=True)
 class Member:
-    """A variable of a group, with the factor on the group's learning rate and the weight decay that are its own."""
+    """A variable of a group, with its own factor on the group's learning rate and its own weight decay."""
 
     variable: Any
     scale: float = 1.0
@@ -30,12 +30,12 @@ class Member:
 
 
 class Optimizer(ABC):
-    """The variables of one group by path, and in `state`, for checkpoints, their slots and the number of updates."""
+    """The variables of one group by path. `state`, for checkpoints, has their slots and the number of updates."""
 
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, members: Mapping[str, Member]) -> None:
-        """Make the slots, all zeros. Call it inside the strategy's scope."""
+        """Create the slots, all zeros. Call it inside the strategy's scope."""
         self.members = dict(members)
         self.state = tf.Module()
         self.state.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
@@ -48,16 +48,16 @@ class Optimizer(ABC):
 
     @abstractmethod
     def coefficients(self, rate: Tensor, apply: Tensor) -> tuple[Tensor, ...]:
-        """What `change` needs beside gradients: float32 scalars for this update, from the learning rate."""
+        """Return the float32 scalars that `change` needs for this update, computed from the learning rate."""
 
     @abstractmethod
     def change(
         self, member: Member, variable: Any, gradient: Tensor, slots: Sequence[Any], apply: Tensor, *scalars: Tensor
     ) -> None:
-        """Update `variable` and `slots`, those of `member` on one device."""
+        """Update `variable` and `slots` of `member` on one device."""
 
     def update(self, strategy: Any, gradients: Sequence[Tensor], scalars: Sequence[Tensor], apply: Tensor) -> None:
-        """Update every variable of the group, and its slots, on every device; called in cross-replica context."""
+        """Update every variable of the group, and its slots, on every device. Call it in cross-replica context."""
         for (path, member), gradient in zip(self.members.items(), gradients, strict=True):
             slots = [self.state.slots[slot][path] for slot in self.slots]
             change, args = partial(self.change, member), (gradient, slots, apply, *scalars)
@@ -71,7 +71,10 @@ def _zeros(name: str, variable: Any) -> Any:
 
 
 def _without_tiny_values(variable: Any) -> None:
-    """Make values that kernels take for 0, and the negative 0, what adding 0 to them would make of them."""
+    """Replace values that kernels treat as 0, and negative zeros, by 0, as adding 0 would.
+
+    So an update that adds 0 changes no bit.
+    """
     value = variable.numpy()
     tiny = np.abs(value) < TINY
     if np.any(value.view(np.uint32)[tiny]):

@@ -30,21 +30,21 @@ class SGD:
             raise ValueError("nesterov needs a momentum above 0")
 
     def build(self, members: Mapping[str, Member]) -> Optimizer:
-        """The optimizer of one group."""
+        """Return the optimizer of one group."""
         return MomentumOptimizer(members, self.momentum, self.nesterov) if self.momentum else PlainOptimizer(members)
 
 
 class PlainOptimizer(Optimizer):
-    """Without slots."""
+    """SGD without slots."""
 
     def coefficients(self, rate: Tensor, apply: Tensor) -> tuple[Tensor, ...]:
-        """The learning rate."""
+        """Return the learning rate."""
         return (tf.where(apply, rate, 0.0),)
 
     def change(
         self, member: Member, variable: Any, gradient: Tensor, slots: Sequence[Any], apply: Tensor, *scalars: Tensor
     ) -> None:
-        """The update of one variable on one device."""
+        """Update one variable on one device."""
         tf.raw_ops.ResourceApplyGradientDescent(
             var=variable.handle,
             alpha=scalars[0] * member.scale,
@@ -53,7 +53,7 @@ class PlainOptimizer(Optimizer):
 
 
 class MomentumOptimizer(Optimizer):
-    """With the slot `momentum`."""
+    """SGD with the slot `momentum`."""
 
     slots: ClassVar[tuple[str, ...]] = ("momentum",)
 
@@ -62,13 +62,13 @@ class MomentumOptimizer(Optimizer):
         self._momentum, self._nesterov = momentum, nesterov
 
     def coefficients(self, rate: Tensor, apply: Tensor) -> tuple[Tensor, ...]:
-        """The learning rate and the momentum."""
+        """Return the learning rate and the momentum."""
         return tf.where(apply, rate, 0.0), tf.where(apply, self._momentum, 1.0)
 
     def change(
         self, member: Member, variable: Any, gradient: Tensor, slots: Sequence[Any], apply: Tensor, *scalars: Tensor
     ) -> None:
-        """The update of one variable on one device."""
+        """Update one variable on one device."""
         rate, momentum = scalars
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,

@@ -1,1 +1,1 @@
-"""`report.html`: what a training came to, on one page that needs nothing else. Plain values in, markup out."""
+"""`report.html`: the results of a training on one self-contained page. Plain values in, markup out."""

@@ -1,4 +1,4 @@
-"""Charts as SVG: a curve over iterations, sorted gains and losses, bars of shares. Colours are the page's."""
+"""Charts as SVG: a curve over iterations, sorted gains and losses, bars of shares. The page defines the colours."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rankcli.report.numbers import finite, plain
 from rankcli.report.scale import Scale, fitted
 
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 52, 352, 10, 172  # the plot within it; labels stand left and below
-MARKED = 40  # up to so many points each has a dot
-COLUMNS = 900  # bars narrower than a third of a unit cannot be told apart
+LEFT, RIGHT, TOP, BOTTOM = 52, 352, 10, 172  # the edges of the plot; labels are left of it and below it
+MARKED = 40  # up to this number of points, each has a dot
+COLUMNS = 900  # narrower columns, below a third of a unit, would not be visible
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values by iteration. `best` is the iteration whose value is marked, `baseline` a value drawn as a dashed line."""
+    """Values by iteration. The value of iteration `best` is marked; `baseline` is drawn as a dashed line."""
 
     label: str
     points: Sequence[tuple[object, object]]
@@ -30,13 +30,13 @@ class Curve:
 
     @property
     def finite(self) -> list[Point]:
-        """The points that can be drawn."""
+        """The points with finite coordinates."""
         found = ((finite(x), finite(y)) for x, y in self.points)
         return [(x, y) for x, y in found if x is not None and y is not None]
 
 
 def curve(drawn: Curve) -> Html | None:
-    """The curve with its axes; broken where a value is not a finite number, and None without any value."""
+    """Draw the curve with its axes. It is interrupted where a value is not finite; None without any finite value."""
     points = drawn.finite
     if not points:
         return None
@@ -52,13 +52,13 @@ def _axes(drawn: Curve, points: Sequence[Point]) -> tuple[Scale, Scale]:
     values += [value for value in (finite(drawn.baseline), 0.0 if drawn.from_zero else None) if value is not None]
     iterations = [iteration for iteration, _ in points]
     across = fitted(min(iterations), max(iterations), LEFT, RIGHT, 6, whole=True)
-    if len(set(iterations)) > 1:  # no empty room at the sides
+    if len(set(iterations)) > 1:  # no empty space at the sides
         across = Scale(min(iterations), max(iterations), LEFT + 6, RIGHT - 6, across.step)
     return across, fitted(min(values), max(values), BOTTOM, TOP)
 
 
 def _runs(drawn: Curve) -> Iterator[list[Point]]:
-    """Points one after the other, without those that break the curve."""
+    """Yield the stretches of consecutive finite points."""
     pairs = [(finite(x), finite(y)) for x, y in drawn.points]
     for whole, run in groupby(pairs, lambda pair: None not in pair):
         if whole:
@@ -66,7 +66,7 @@ def _runs(drawn: Curve) -> Iterator[list[Point]]:
 
 
 def _dotted(drawn: Curve) -> list[Point]:
-    """All points where they are few; else those that stand alone, and the best."""
+    """Return the points to mark with a dot: all if they are few, else isolated points and the best one."""
     points = drawn.finite
     if len(points) <= MARKED:
         return points
@@ -87,7 +87,7 @@ def _baseline(drawn: Curve, y: Scale) -> list[Html]:
 
 
 def _lines(y: Scale) -> list[Html]:
-    """Horizontal lines with their labels."""
+    """Return horizontal lines with their labels."""
     parts = []
     for tick in y.ticks:
         parts.append(element("line", x1=LEFT, x2=RIGHT, y1=_n(y(tick)), y2=_n(y(tick)), class_="grid"))
@@ -96,13 +96,13 @@ def _lines(y: Scale) -> list[Html]:
 
 
 def _iterations(x: Scale) -> list[Html]:
-    """Labels below the plot."""
+    """Return the labels below the plot."""
     ticks = [element("text", x.label(tick), x=_n(x(tick)), y=BOTTOM + 20, class_="below") for tick in x.ticks]
     return [*ticks, element("text", "iter.", x=LEFT - 8, y=BOTTOM + 20, class_="left")]
 
 
 def gains(label: str, changes: Sequence[float]) -> Html | None:
-    """One column per query, from the largest gain to the largest loss; None where there is no change to draw."""
+    """Draw one column per query, from the largest gain to the largest loss; None if no query changed."""
     columns = binned(changes, COLUMNS)
     if not any(columns):
         return None
@@ -114,7 +114,7 @@ def gains(label: str, changes: Sequence[float]) -> Html | None:
 
 
 def binned(values: Sequence[float], most: int) -> list[float]:
-    """The values, or where they are more than `most` the means of that many equal stretches of them."""
+    """Return the values or, if they are more than `most`, the means of that many equal stretches."""
     if len(values) <= most:
         return list(values)
     edges = [number * len(values) // most for number in range(most + 1)]
@@ -122,7 +122,7 @@ def binned(values: Sequence[float], most: int) -> list[float]:
 
 
 def _area(columns: Sequence[float], x: Scale, y: Scale, kind: str) -> Html:
-    """Columns as one outline; neighbours of the same height are drawn as one."""
+    """Draw columns as one outline. Neighbours of the same height are merged."""
     path, place = [f"M{_n(x(0))},{_n(y(0))}"], 0
     for value, run in groupby(columns):
         place += len(list(run))
@@ -131,7 +131,7 @@ def _area(columns: Sequence[float], x: Scale, y: Scale, kind: str) -> Html:
 
 
 def shares(label: str, parts: Sequence[tuple[str, float]]) -> Html:
-    """One bar, as wide as its place, divided by `parts`: a class and a share of 1 each."""
+    """Draw one bar of full width, divided by `parts`: pairs of a class and a share of 1."""
     drawn, start = [], 0.0
     for kind, part in parts:
         drawn.append(element("rect", x=_n(start * 100), y=0, width=_n(part * 100), height=10, class_=kind))
@@ -150,5 +150,5 @@ def _places(points: Sequence[Point], x: Scale, y: Scale) -> Html:
 
 
 def _n(place: float) -> str:
-    """A coordinate to a tenth, without a zero that says nothing."""
+    """Format a coordinate to a tenth, without `.0`."""
     return f"{round(place, 1) + 0.0:.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""All that the page tells, as plain values."""
+"""The content of the page, as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One of all folds: where its own page lies, below this one, and what came of it."""
+    """One of all folds: the path of its own page relative to this one, and its result."""
 
     name: str
     page: str
@@ -28,9 +28,9 @@ class Fold:
 class Facts:
     """A finished run.
 
-    `result` is the content of `result.json`, `run` that of `run.json`; `values` holds, by stage, every test query's
-    value of `metric`, the one that chose the weights; `queries` their texts. `summary` are names and values for the
-    head of the page, `counts` those of the data, `options` lines of YAML. Anything may be empty.
+    `result` is the content of `result.json`, `run` that of `run.json`. `values` has, by stage, the value of every test
+    query in `metric`, which chose the weights; `queries` has their texts. `summary` are names and values at the top of
+    the page, `counts` those of the data, `options` lines of YAML. Anything may be empty.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Facts:
     folds: Sequence[Fold] = ()
 
     def gains(self, stage: str) -> Gains | None:
-        """How a stage changed every test query; None where values are missing."""
+        """Return the change of every test query by a stage; None where values are missing."""
         if "first_stage" not in self.values or stage not in self.values:
             return None
         return Gains.of(self.values["first_stage"], self.values[stage])
 
     @property
     def time(self) -> list[Part]:
-        """What the time went into, the most first."""
+        """The parts of the time, the longest first."""
         return parts(self.history, self.result)

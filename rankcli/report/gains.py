@@ -1,4 +1,4 @@
-"""Query by query: where a run is better than the first stage, and where it is worse."""
+"""Gains and losses of single queries against the first stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Change(NamedTuple):
 
     @property
     def by(self) -> float:
-        """How much it rose."""
+        """The difference, after minus before."""
         return self.after - self.before
 
 
@@ -30,7 +30,7 @@ class Gains:
 
     @classmethod
     def of(cls, before: Mapping[str, float], after: Mapping[str, float]) -> Gains:
-        """Of the queries that have a finite value in both."""
+        """Compare the queries that have a finite value in both."""
         pairs = ((qid, finite(before[qid]), finite(after.get(qid))) for qid in before)
         found = [Change(qid, was, is_now) for qid, was, is_now in pairs if was is not None and is_now is not None]
         return cls(tuple(sorted(found, key=lambda change: (-change.by, change.qid))))
@@ -47,14 +47,14 @@ class Gains:
 
     @property
     def ties(self) -> int:
-        """Queries whose value is the same."""
+        """Queries with an equal value."""
         return len(self.changes) - self.wins - self.losses
 
     def largest(self, n: int) -> tuple[Change, ...]:
-        """The `n` largest gains."""
+        """Return at most `n` gains, the largest first."""
         return tuple(change for change in self.changes[:n] if change.by > 0)
 
     def worst(self, n: int) -> tuple[Change, ...]:
-        """The `n` largest losses, the largest first."""
+        """Return at most `n` losses, the largest first."""
         found = sorted(self.changes, key=lambda change: (change.by, change.qid))[:n]
         return tuple(change for change in found if change.by < 0)

@@ -1,4 +1,4 @@
-"""What `metrics.jsonl` tells, whatever is missing in it."""
+"""The history of a training from `metrics.jsonl`. Any part of it may be missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Series = list[tuple[object, object]]
 
 @dataclass(frozen=True)
 class History:
-    """The entries of iterations and of validations, and how many lines could not be read."""
+    """The entries of iterations and of validations, and the number of unreadable lines."""
 
     iterations: tuple[Mapping[str, Any], ...] = ()
     validations: tuple[Mapping[str, Any], ...] = ()
@@ -25,7 +25,7 @@ class History:
 
     @classmethod
     def parse(cls, content: str) -> History:
-        """The lines of the file; those that are not an entry are counted."""
+        """Parse the lines of the file. Lines without a valid entry are counted."""
         lines = [line for line in content.splitlines() if line.strip()]
         entries = [entry for entry in map(_entry, lines) if entry is not None]
         return cls(
@@ -40,27 +40,27 @@ class History:
         return [(entry["iter"], entry.get("loss")) for entry in self.iterations]
 
     def learning_rates(self) -> dict[str, Series]:
-        """The learning rate by iteration, for every parameter group."""
+        """Return the learning rate by iteration, for every optimizer group."""
         return _by_name(self.iterations, "lr")
 
     def dev(self) -> dict[str, Series]:
-        """The dev metrics by iteration; 0 is before training."""
+        """Return the dev metrics by iteration; 0 is before training."""
         return _by_name(self.validations, "dev")
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by part of the training, as far as they were recorded."""
+        """Return the seconds of each part of the training, as far as they were recorded."""
         entries = [*self.iterations, *self.validations]
         return added(entry["time"] for entry in entries if isinstance(entry.get("time"), Mapping))
 
     def rates(self) -> dict[str, float]:
-        """The median over iterations of every rate that was recorded."""
+        """Return the median over iterations of every recorded rate."""
         found = {key: [finite(entry.get(key)) for entry in self.iterations] for key in RATES}
         known = {key: [value for value in values if value is not None] for key, values in found.items()}
         return {key: median(values) for key, values in known.items() if values}
 
 
 def added(parts: Any) -> dict[str, float]:
-    """The sums by key of several mappings to seconds; what is not a number of seconds is left out."""
+    """Add up several mappings to seconds by key. Other values than seconds are left out."""
     sums: dict[str, list[float]] = {}
     for mapping in parts:
         for key, value in mapping.items():

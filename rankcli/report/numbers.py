@@ -1,4 +1,4 @@
-"""Numbers as they stand in the page; what is not a finite number is a dash."""
+"""Numbers as text of the page. Anything but a finite number is a dash."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ DASH = "–"
 
 
 def finite(value: object) -> float | None:
-    """`value` if it is a finite number, else None."""
+    """Return `value` if it is a finite number, else None."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
 
 
 def shown(value: object, how: Callable[[float], str]) -> str:
-    """`how` of a finite number, with a minus sign that is as wide as a plus; a dash for all else."""
+    """Return `how` of a finite number, with a minus sign as wide as a plus sign; a dash for anything else."""
     number = finite(value)
     return DASH if number is None else how(number).replace("-", "−")
 
 
 def measure(value: object) -> str:
-    """The value of a metric."""
+    """Format the value of a metric."""
     return shown(value, lambda number: f"{number:.4f}")
 
 
 def change(value: object) -> str:
-    """A difference between two values of a metric."""
+    """Format a difference between two values of a metric."""
     return shown(value, lambda number: f"{number:+.4f}")
 
 
 def probability(value: object) -> str:
-    """A p value."""
+    """Format a p value."""
     return shown(value, lambda p: f"{p:.4f}" if p >= 0.0001 else "<0.0001")
 
 
 def share(value: object) -> str:
-    """A share in percent; between 0 and 1 % with a digit behind the point."""
+    """Format a share in percent; between 0 and 1 % with one decimal."""
     return shown(value, lambda part: f"{part:.1%}" if 0 < part < 0.01 else f"{part:.0%}").replace("%", " %")
 
 
 def count(value: object) -> str:
-    """A count, its thousands apart; below 10 with a digit behind the point unless it is whole."""
+    """Format a count with thousands separators; below 10 with one decimal unless it is whole."""
     return shown(value, lambda n: f"{n:,.0f}" if n >= 10 or n == int(n) else f"{n:.1f}")
 
 
 def plain(value: object) -> str:
-    """Any number in six digits at most, as short as it can be."""
+    """Format any number as short as possible, with at most six digits."""
     return shown(value, lambda number: f"{number:.6g}")
 
 
 def duration(value: object) -> str:
-    """Seconds in two units at most."""
+    """Format seconds in at most two units."""
     return shown(value, _duration)
 
 

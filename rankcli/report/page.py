@@ -1,4 +1,4 @@
-"""The page as a whole."""
+"""The complete page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rankcli.report.html import Html, element, joined
 from rankcli.report.style import STYLE
 from rankcli.storage.atomic import write_file
 
-# Nothing is loaded from anywhere and nothing runs, whatever a query or an id says.
+# The browser loads nothing and runs no script, whatever a query or an id contains.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page(facts: Facts) -> str:
-    """The page, the same text for the same facts."""
+    """Return the page; the same text for the same facts."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -39,5 +39,5 @@ def page(facts: Facts) -> str:
 
 
 def write_report(path: Path, facts: Facts) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, completely or not at all."""
     write_file(path, page(facts).encode())

@@ -1,4 +1,4 @@
-"""Where values lie on an axis."""
+"""Places of values on an axis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """A line from the value `low`, drawn at `start`, to the value `high`, drawn at `end`; `ticks` are between them."""
+    """A linear scale from the value `low`, drawn at `start`, to the value `high`, drawn at `end`; ticks are multiples
+    of `step`.
+    """
 
     low: float
     high: float
@@ -17,7 +19,7 @@ class Scale:
     step: float
 
     def __call__(self, value: float) -> float:
-        """Where `value` is drawn."""
+        """Return the coordinate of `value`."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     @property
@@ -27,7 +29,9 @@ class Scale:
         return [number * self.step for number in range(first, last + 1)]
 
     def label(self, tick: float) -> str:
-        """A tick with as many digits as tell it from its neighbours; powers of ten below a thousandth."""
+        """Format a tick with enough digits to distinguish it from its neighbours; in powers of ten if values are below
+        a thousandth or from a million on.
+        """
         power = math.floor(math.log10(self.step) + 1e-9)
         largest = max(abs(self.low), abs(self.high))
         if largest < 1e-3 or largest >= 1e6:
@@ -36,8 +40,10 @@ class Scale:
 
 
 def fitted(low: float, high: float, start: float, end: float, wanted: int = 4, whole: bool = False) -> Scale:
-    """A scale that holds `low` to `high` and ends on ticks, about `wanted` of them; `whole` ticks are whole numbers."""
-    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):  # one value alone: room on both sides
+    """Return a scale that contains `low` to `high` and ends on ticks, about `wanted` of them; `whole` ticks are
+    integers.
+    """
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):  # a single value gets room on both sides
         room = 1.0 if whole or not low else abs(low) * 0.1
         low, high = low - room, high + room
     step = max(_nice((high - low) / wanted), 1.0 if whole else 0.0)
@@ -45,7 +51,7 @@ def fitted(low: float, high: float, start: float, end: float, wanted: int = 4, w
 
 
 def _nice(step: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is not below `step`."""
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least `step`."""
     power = math.floor(math.log10(step))
     candidates = (float(f"{factor}e{power}") for factor in (1, 2, 5, 10))
     return next(candidate for candidate in candidates if candidate >= step * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""The sections of the page, in its order. Each says what it has nothing to show of."""
+"""The sections of the page, in its order. A section without data says so."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rankcli.report.tables import changes_table, facts_list, row, split_table
 from rankcli.report.timing import missing, slowest
 from rankcli.report.verdict import compared, sentence
 
-LISTED = 10  # largest gains and losses
+LISTED = 10  # number of largest gains and losses
 
 
 def head(facts: Facts) -> Html:
-    """Title, the result in one sentence, the three figures it is made of."""
+    """Return the title, the result in one sentence, and the three figures that it compares."""
     test = _mapping(facts.result, "splits", "test")
     stage = "interpolated" if "interpolated" in test else "reranked"
     return element(
@@ -59,7 +59,7 @@ def _tile(test: Mapping[str, Any], stage: str, metric: str) -> Html:
 
 
 def effectiveness(facts: Facts) -> Html:
-    """Dev and test, all metrics."""
+    """Return the tables of dev and test, with all metrics."""
     splits = {name: _mapping(facts.result, "splits", name) for name in ("test", "dev")}
     tables = [element("div", split_table(name, split), class_="scroll") for name, split in splits.items() if split]
     lacking = [f"No figures for {name} are recorded." for name, split in splits.items() if not split]
@@ -74,7 +74,7 @@ def effectiveness(facts: Facts) -> Html:
 
 
 def queries(facts: Facts) -> Html:
-    """Gains and losses, query by query."""
+    """Return gains and losses, query by query."""
     stages = [stage for stage in ("reranked", "interpolated") if stage in _mapping(facts.result, "splits", "test")]
     blocks = [element("div", _stage_gains(facts, stage)) for stage in stages]
     return section("Query by query", element("div", *blocks, class_="pair"))
@@ -103,7 +103,7 @@ def _stretch(found: Gains) -> str:
 
 
 def _balance(found: Gains) -> Html:
-    """Wins, ties and losses as one divided bar and in figures."""
+    """Return wins, ties and losses as one divided bar and as figures."""
     figures = {"Better": ("gain", found.wins), "The same": ("tie", found.ties), "Worse": ("loss", found.losses)}
     total = len(found.changes)
     label = ", ".join(f"{name}: {n}" for name, (_, n) in figures.items())
@@ -112,7 +112,7 @@ def _balance(found: Gains) -> Html:
 
 
 def training(facts: Facts) -> Html:
-    """Loss, dev metrics and learning rates by iteration; where there are folds, what came of each."""
+    """Return loss, dev metrics and learning rates by iteration or, for several folds, the result of each."""
     if facts.folds:
         return section("Folds", _folds(facts))
     history, figures = facts.history, []
@@ -144,7 +144,10 @@ def _dev_figure(facts: Facts, metric: str, points: Series) -> Html:
 
 
 def without_outlier(points: Series) -> tuple[Series, object]:
-    """The points without iteration 0, and its value, where that is so low that it would flatten all others."""
+    """Return the points without iteration 0, and its value, if that is so low that it would flatten the other points.
+
+    Otherwise return all points and None.
+    """
     known = {finite(iteration): finite(value) for iteration, value in points}
     trained = [value for iteration, value in known.items() if iteration and value is not None]
     start = known.get(0.0)
@@ -154,7 +157,7 @@ def without_outlier(points: Series) -> tuple[Series, object]:
 
 
 def _key(shape: str, kind: str) -> Html:
-    """A sample of what a mark of the chart looks like."""
+    """Return a sample of a chart's mark for the legend."""
     circle, line = {"cx": 10, "cy": 5, "r": 3.5}, {"x1": 0, "x2": 20, "y1": 5, "y2": 5}
     drawn = element(shape, class_=kind, **(circle if shape == "circle" else line))
     return element("svg", drawn, viewBox="0 0 20 10", class_="key", aria_hidden="true")
@@ -167,7 +170,7 @@ def _figure(curve: Curve, *below: object) -> Html:
 
 
 def _numbers(facts: Facts) -> Html:
-    """The numbers behind the curves."""
+    """Return the table of the numbers in the curves."""
     dev, rates = facts.history.dev(), facts.history.learning_rates()
     columns = {"loss": dict(facts.history.loss), **{f"dev {name}": dict(points) for name, points in dev.items()}}
     columns |= {f"lr {name}": dict(points) for name, points in rates.items()}
@@ -193,7 +196,7 @@ def _folds(facts: Facts) -> Html:
 
 
 def time(facts: Facts) -> Html:
-    """Parts of the time, the slowest named, and the rates of the training."""
+    """Return the parts of the time, the slowest by name, and the rates of the training."""
     found, rates = facts.time, facts.history.rates()
     if not found:
         return section("Time", _missing("No times are recorded."))
@@ -230,7 +233,7 @@ def _speed(rates: Mapping[str, float]) -> dict[str, object]:
 
 
 def data(facts: Facts) -> Html:
-    """What was read."""
+    """Return the counts of the data that was read."""
     if not facts.counts:
         return section("Data", _missing("No counts are recorded."))
     named = {key.replace("_", " ").capitalize(): count(value) for key, value in facts.counts.items()}
@@ -238,7 +241,7 @@ def data(facts: Facts) -> Html:
 
 
 def options(facts: Facts) -> Html:
-    """What the configuration says that is not the default."""
+    """Return the options of the configuration that are not the default."""
     if not facts.options:
         return section("Options", _missing("Every option has its default, or they are not known."))
     lines = joined(joined([_option(line), "\n"]) for line in facts.options)
@@ -252,7 +255,7 @@ def _option(line: str) -> Html:
 
 
 def made_with(facts: Facts) -> Html:
-    """Versions, devices and the command."""
+    """Return the command, versions and devices."""
     versions, devices = _mapping(facts.run, "versions"), facts.run.get("devices")
     parts: list[Html] = []
     if facts.run.get("command"):
@@ -265,14 +268,14 @@ def made_with(facts: Facts) -> Html:
 
 
 def command(argv: Sequence[object]) -> str:
-    """A command line as it is typed: the program without the folder it happens to lie in."""
+    """Return a command line as a user types it, without the folder of the program."""
     program, *rest = map(str, argv)
     name = PurePath(program).name
     return shlex.join(["rankcli" if name in ("__main__.py", "rankcli") else program, *rest])
 
 
 def section(title: str, *content: object) -> Html:
-    """One section with its heading."""
+    """Return one section with its heading."""
     return element("section", element("h2", title), element("div", *content))
 
 

@@ -1,4 +1,4 @@
-"""How the page looks: light and dark, from a phone to paper."""
+"""The style sheet of the page: light and dark, for phones, screens and paper."""
 
 STYLE = """
 :root { color-scheme: light dark;

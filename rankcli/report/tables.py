@@ -11,11 +11,11 @@ from rankcli.report.html import Html, element, joined
 from rankcli.report.numbers import change, measure, probability
 from rankcli.report.verdict import compared
 
-LONGEST_QUERY = 200  # characters of a query that are shown
+LONGEST_QUERY = 200  # longer queries are cut off at this number of characters
 
 
 def split_table(name: str, split: Mapping[str, Any]) -> Html:
-    """One split: for every metric the stages, each against the first."""
+    """Return the table of one split: for every metric the stages, each compared with the first."""
     queries = split.get("queries")
     caption = element("caption", element("b", name.capitalize()), f" · {queries} queries" if queries else "")
     names = [element("th", name) for name in ("stage", "mean", "change", "p", "p, Holm")]
@@ -35,7 +35,7 @@ def _metric_rows(split: Mapping[str, Any], metric: str) -> Html:
         cells = [element("td", name), _number(measure(found.mean))]
         if stage != "first_stage":
             cells += [_number(text) for text in (change(found.delta), probability(found.p), probability(found.p_holm))]
-            # On a phone it stands in a line of its own, away from the head of its column.
+            # On a phone this cell is on a line of its own, away from the head of its column.
             name_of_column = element("span", "significant: ", class_="narrow")
             cells.append(element("td", name_of_column, found.answer, class_=f"words {found.kind}".strip()))
         rows.append(element("tr", *cells))
@@ -43,12 +43,12 @@ def _metric_rows(split: Mapping[str, Any], metric: str) -> Html:
 
 
 def row(cell: str, texts: Iterable[object]) -> Html:
-    """A row of plain cells."""
+    """Return a row of plain cells."""
     return element("tr", *(element(cell, text) for text in texts))
 
 
 def changes_table(title: str, changes: Sequence[Change], queries: Mapping[str, str]) -> Html:
-    """Queries with their value before and after; says so when there are none."""
+    """Return queries with their values before and after; a sentence if there are none."""
     if not changes:
         return element("p", f"{title}: none.", class_="missing")
     rows = [_change_row(found, queries) for found in changes]
@@ -59,7 +59,7 @@ def changes_table(title: str, changes: Sequence[Change], queries: Mapping[str, s
 
 def _change_row(found: Change, queries: Mapping[str, str]) -> Html:
     query = queries.get(found.qid)
-    # An isolated element: a query written from right to left does not turn the row round.
+    # An isolated element, so that a query in a right-to-left script does not reverse the row.
     said = element("bdi", _cut(query), class_="query") if query is not None else "(text not known)"
     kind = "better" if found.by > 0 else "worse"
     label = joined([said, element("bdi", found.qid, class_="id")])
@@ -76,7 +76,7 @@ def _number(text: str) -> Html:
 
 
 def facts_list(pairs: Mapping[str, object]) -> Html:
-    """Names and values, side by side."""
+    """Return names and values side by side."""
     return element(
         "dl",
         *(element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()),

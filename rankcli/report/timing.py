@@ -1,4 +1,4 @@
-"""Where the time of a run went."""
+"""The time of a run by parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = {
 
 
 class Part(NamedTuple):
-    """One part of the time, in seconds, and its share of all that was recorded."""
+    """One part of the time, in seconds, and its share of the recorded time."""
 
     key: str
     seconds: float
@@ -28,15 +28,15 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in the page."""
+        """Its name on the page."""
         return NAMES.get(self.key, self.key)
 
 
 def parts(history: History, result: Mapping[str, Any]) -> list[Part]:
-    """The parts that were recorded, the longest first: those of the history, and `seconds` of the result, which count
-    where both have a part.
+    """Return the recorded parts, the longest first, from the history and from `seconds` of the result.
 
-    A history without times has at least the seconds of its training steps.
+    Where both have a part, the result counts. Without times in the history, the seconds of training steps are those of
+    the result.
     """
     outside = result.get("seconds")
     seconds = {**history.seconds(), **added([outside if isinstance(outside, Mapping) else {}])}
@@ -49,12 +49,12 @@ def parts(history: History, result: Mapping[str, Any]) -> list[Part]:
 
 
 def missing(found: list[Part]) -> list[str]:
-    """The parts of which nothing was recorded, by name."""
+    """Return the names of the parts that were not recorded."""
     return [name for key, name in NAMES.items() if key not in {part.key for part in found}]
 
 
 def slowest(found: list[Part]) -> str:
-    """The slowest part in words; empty where there are not two to compare."""
+    """Describe the slowest part in words; empty if there are fewer than two parts."""
     if len(found) < 2:
         return ""
     total = sum(part.seconds for part in found)

@@ -1,4 +1,4 @@
-"""What a comparison with the first stage says, in words."""
+"""Comparisons with the first stage, in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEVEL = 0.05
 
 
 class Comparison(NamedTuple):
-    """One metric of one stage: its mean, and against the first stage the difference, p, and p adjusted after Holm."""
+    """One metric of one stage: its mean and, against the first stage, the difference, p, and Holm's adjusted p."""
 
     mean: float | None
     delta: float | None
@@ -28,26 +28,26 @@ class Comparison(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The same in words."""
+        """The outcome in words."""
         if self.kind == "same":
             return "no significant difference" if self.delta else "no difference"
         return f"significantly {self.kind}" if self.kind else "not tested"
 
     @property
     def answer(self) -> str:
-        """Whether it is significant, for a table: yes, and which way, or no."""
+        """The cell of a table for significance: yes with the direction, or no."""
         return {"": "–", "same": "no"}.get(self.kind, f"yes, {self.kind}")
 
 
 def compared(split: Mapping[str, Any], stage: str, metric: str) -> Comparison:
-    """What a split of `result.json` says of a stage in one metric."""
+    """Read the comparison of a stage in one metric from a split of `result.json`."""
     mean, first = (finite(_at(split, name, metric)) for name in (stage, "first_stage"))
     delta = None if mean is None or first is None else mean - first
     return Comparison(mean, delta, *(finite(_at(split, name, metric, stage)) for name in ("p", "p_holm")))
 
 
 def sentence(split: Mapping[str, Any], stage: str, metric: str) -> str:
-    """The comparison as one sentence; says so where it cannot be made."""
+    """Describe the comparison in one sentence, also where values are missing."""
     found = compared(split, stage, metric)
     if found.mean is None or found.delta is None:
         return f"The result holds no {metric} of both the first stage and the {stage} run on test."
@@ -67,7 +67,7 @@ def _tested(found: Comparison) -> str:
 
 
 def _equals(name: str, p: float | None) -> str:
-    """`p = 0.0123`, on one line; `p < 0.0001`."""
+    """Format `p = 0.0123`, without line breaks in it, or `p < 0.0001`."""
     written = probability(p)
     sign, value = ("<", written[1:]) if written.startswith("<") else ("=", written)
     return f"{name}\u00a0{sign}\u00a0{value}"

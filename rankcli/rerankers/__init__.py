@@ -1,1 +1,1 @@
-"""Rerankers: a batch to scores."""
+"""Rerankers: models that turn a batch into scores."""

@@ -1,4 +1,4 @@
-"""What a reranker is, and what it is built from."""
+"""The contract of rerankers, and the inputs that they are built from."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class RerankerContext:
-    """What a reranker may be built from: the extractor, the seed of random initial weights, and the dtype it computes
-    in (`float32`, `bfloat16` or `float16`; variables and scores are float32).
+    """The inputs of a reranker's build.
 
-    `models` has the model that each option with `path="model"` names, by the option's dotted name. `adapters` change
-    how weights are held or trained, in turn.
+    They are the extractor, the seed of random initial weights, and the dtype of the computation (`float32`, `bfloat16`
+    or `float16`; variables and scores are float32). `models` has the model that each option with `path="model"` names,
+    by the option's dotted name. `adapters` are applied one after the other, and change how weights are stored or
+    trained.
     """
 
     extractor: Extractor
@@ -42,18 +43,18 @@ class RerankerContext:
     adapters: Sequence[Adapter] = ()
 
     def parameters(self, weights: Sequence[Weight], scale: float = 0.02, root: str = "") -> Parameters:
-        """New parameters in float32, for all but encoders; see `Parameters`."""
+        """Return new parameters in float32, for all parts except encoders; see `Parameters`."""
         parameters = Parameters(weights, self.seed, "float32", scale, root)
         for adapter in self.adapters:
             parameters = adapter.wrap(parameters)
         return parameters
 
     def encoder(self, size: EncoderSize, field: str, model: str = "pretrained", **options: Any) -> Encoder:
-        """The encoder of a model of that name, for the tokens of a field; of `size`, random, where there is no model.
+        """Build the encoder of the model with that name, for the tokens of a field; without one, a random encoder of
+        `size`.
 
-        ConfigError where it does not embed all tokens and places of the field.
-
-        `options` are those of `build_encoder`: `pooler`, `root`, `prefix`.
+        ConfigError where it does not embed all tokens and places of the field. `options` are those of `build_encoder`:
+        `pooler`, `root`, `prefix`.
         """
         given = self.models.get(model)
         tokens = vocab_size(self.extractor, field)
@@ -63,7 +64,7 @@ class RerankerContext:
 
 
 class Opened(NamedTuple):
-    """The options that a model directory of another tool stands for."""
+    """The options that correspond to a model directory of another tool."""
 
     reranker: RerankerOptions
     extractor: Any
@@ -72,9 +73,10 @@ class Opened(NamedTuple):
 class RerankerOptions:
     """Base of the options of rerankers, which are frozen, keyword-only dataclasses.
 
-    `version` is raised when equal options give other scores. `fields` and `columns` are read of a batch, `vectors`
-    names those of the outputs, `default_extractor` an extractor that makes these fields. With `listwise`, a score may
-    depend on the other documents of its group. `tiny` are options of a model that tests can compute in no time.
+    `version` is raised when equal options give other scores. `fields` and `columns` are the parts of a batch that it
+    reads, `vectors` the names of those in its outputs. `default_extractor` is an extractor that makes these fields.
+    With `listwise`, a score may depend on the other documents of its group. `tiny` are options of a model that is fast
+    enough for tests.
     """
 
     version: ClassVar[int]
@@ -87,9 +89,9 @@ class RerankerOptions:
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
-        """Options for a directory that another tool saved; None where it holds no model of this kind.
+        """Return options for a directory that another tool saved; None if it has no model of this kind.
 
-        MissingError where it does hold one, with settings that are not computed here.
+        MissingError if it has one with settings that this reranker does not compute.
         """
         return None
 
@@ -99,11 +101,11 @@ class RerankerOptions:
 
 
 class Reranker(ABC):
-    """A model that scores batches: one code path for training and prediction.
+    """A model that scores batches, with the same code for training and prediction.
 
-    `parameters` holds all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...); `encoders` what
-    reads tokens with some of them, by the same names. Optimizer groups are regular expressions over the paths of
-    variables; everything of encoders and embeddings starts with `encoder/`.
+    `parameters` has all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...). `encoders` has the
+    encoders among them, by the same names. Optimizer groups are regular expressions over the paths of variables. All
+    paths of encoders and embeddings start with `encoder/`.
     """
 
     parameters: Mapping[str, Parameters]
@@ -111,13 +113,14 @@ class Reranker(ABC):
 
     @abstractmethod
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
-        """Compute scores, and the vectors that they are made of where there are such; `dropout` is given in training
-        only. Prediction takes the scores alone, and what only makes vectors is not computed then.
+        """Compute scores, and the vectors that they are computed from, if any. `dropout` is given in training only.
+
+        Prediction uses only the scores, so its graph does not compute anything that only vectors need.
         """
 
     @abstractmethod
     def save_config(self, directory: Path) -> None:
-        """Write the model files beside the weights (`config.json`, ...) that let other tools open the directory."""
+        """Write the files next to the weights (`config.json`, ...) that other tools need to open the directory."""
 
     @cached_property
     def variables(self) -> dict[str, Any]:
@@ -126,21 +129,24 @@ class Reranker(ABC):
 
     @cached_property
     def weights(self) -> list[Weight]:
-        """What is saved and loaded, with the names and the orientation that Hugging Face (or the field) has for it."""
+        """All weights that are saved and loaded, with their stored names and orientation, which are those of Hugging
+        Face.
+        """
         return [weight for part in self.parameters.values() for weight in part.weights]
 
     def freeze(self) -> None:
-        """Say that the weights will not change any more: what is traced from now on may hold them as constants."""
+        """Declare that the weights do not change any more: graphs traced from now on may contain them as constants."""
         for part in self.parameters.values():
             part.freeze()
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """All weights by the names that they are stored under."""
+        """Return all weights by their stored names."""
         return {name: value for part in self.parameters.values() for name, value in part.tensors().items()}
 
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Set all weights from what `tensors` returned; one StorageError, with nothing set, names all that is missing,
-        unknown or misshapen.
+        """Set all weights from the result of `tensors`.
+
+        One StorageError, with nothing set, lists all names that are missing or unknown and all wrong shapes.
         """
         self.update(values_from(self.weights, tensors, of="reranker"))
 
@@ -151,11 +157,13 @@ class Reranker(ABC):
             part.update({path: values[path] for path in own})
 
     def converted(self, stored: Tensors, where: str) -> Tensors:
-        """Stored tensors by their canonical names, as this reranker takes them."""
+        """Return stored tensors under their canonical names, in the form that this reranker loads."""
         return canonical_names(stored, self.canonical, where)
 
     def canonical(self, name: str) -> str | None:
-        """The name that the families of its encoders give to what is stored as `name`; None for a mere copy."""
+        """Return the canonical name, by the families of its encoders, of the tensor stored as `name`; None for a mere
+        copy.
+        """
         renamed: str | None = name
         for encoder in self.encoders.values():
             renamed = renamed and family_of(encoder.config.kind).rename(renamed)

@@ -1,4 +1,4 @@
-"""A cross-encoder over the passages of a document, whose score aggregates theirs."""
+"""A cross-encoder over the passages of a document that aggregates their scores."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rankcli.shapes import Batch, Outputs
 class BERTMaxP(RerankerOptions):
     """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
 
-    `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of that
-    document's passages.
+    `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of the document's
+    passages.
     """
 
     version: ClassVar[int] = 2
@@ -40,7 +40,7 @@ class BERTMaxP(RerankerOptions):
 
 
 class BERTMaxPModel(SequenceClassifier):
-    """One sequence per passage; a document's score is an aggregate of its own passages' logits."""
+    """One sequence per passage; a document's score aggregates the logits of its own passages."""
 
     def __init__(self, options: BERTMaxP, ctx: RerankerContext) -> None:
         super().__init__(options.encoder, options.dropout, ctx)

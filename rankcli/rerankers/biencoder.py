@@ -20,7 +20,7 @@ from rankcli.rerankers.foreign import ForeignDirectory
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout, Outputs
 
-_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # as sentence-transformers calls them
+_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # the keys of sentence-transformers
 _MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
 
 
@@ -29,7 +29,7 @@ _MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize
 class BiEncoder(RerankerOptions):
     """Similarity, times `scale`, of query and document vectors of one encoder (Reimers and Gurevych, 2019).
 
-    A vector is the mean of the token states or the state of the first token. Saved, it opens as a
+    A vector is the mean of the token states or the state of the first token. A saved model can be opened as a
     `SentenceTransformer`.
     """
 
@@ -46,7 +46,11 @@ class BiEncoder(RerankerOptions):
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
-        """A transformer, pooling and perhaps normalisation; a bi-encoder here computes nothing beyond that."""
+        """Open a model of sentence-transformers with a transformer, pooling and, optionally, normalisation.
+
+        None for a directory that lists no module besides a transformer. MissingError for other modules, poolings and
+        similarities, which a bi-encoder does not compute here.
+        """
         model = ForeignDirectory(directory)
         if model.modules.keys() <= {"Transformer"}:
             return None
@@ -76,7 +80,8 @@ class BiEncoderModel(Reranker):
         self._options = options
         self._lengths = {name: sequence_spec(ctx.extractor, name).max_length for name in ("query", "doc")}
         longest = max(self._lengths, key=self._lengths.__getitem__)
-        self._encoder = ctx.encoder(options.encoder, longest)  # stored without prefix, as a model without a head is
+        # its tensors are stored without prefix, as those of a model without a head
+        self._encoder = ctx.encoder(options.encoder, longest)
         self.parameters = {"encoder": self._encoder.parameters}
         self.encoders = {"encoder": self._encoder}
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
@@ -92,7 +97,7 @@ class BiEncoderModel(Reranker):
         return Outputs(scores, {"query": queries, "doc": docs}, {"query": query.owner, "doc": doc.owner})
 
     def save_config(self, directory: Path) -> None:
-        """Write `config.json` and what sentence-transformers reads: modules, pooling, similarity, length."""
+        """Write `config.json` and the files that sentence-transformers reads: modules, pooling, similarity, length."""
         config = self._encoder.config
         family = family_of(config.kind)
         cosine = self._options.similarity == "cosine"
@@ -125,7 +130,7 @@ class BiEncoderModel(Reranker):
 
 
 def _pooling(model: ForeignDirectory) -> Any:
-    """By `pooling_mode`, or by the flags that came before it."""
+    """Read the pooling from `pooling_mode` or from the older flags."""
     content = model.json(f"{model.modules['Pooling']}/config.json")
     flags = [key for key, on in content.items() if key.startswith("pooling_mode_") and on]
     chosen = content.get("pooling_mode") or flags

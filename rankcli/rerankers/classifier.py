@@ -1,4 +1,4 @@
-"""Hugging Face's sequence classifiers with one label, which score query and document read together in one sequence."""
+"""Hugging Face's sequence classifiers with one label, which score query and document in one sequence."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from rankcli.text.weights import Tensors
 
 
 class SequenceClassifier(Reranker):
-    """One logit per sequence, by the classifier that the family of the encoder has.
+    """One logit per sequence, by the classifier of the encoder's family.
 
-    A pretrained head of one label is used as it is; of two (`not relevant`, `relevant`), the logit is the difference of
-    theirs, which ranks as their softmax does. Without either, the head starts from random values.
+    A pretrained head of one label is used unchanged. For a head of two labels (`not relevant`, `relevant`), the logit
+    is the difference of their logits, which gives the same ranking as their softmax. Without either, the head starts
+    from random values.
     """
 
     def __init__(self, size: EncoderSize, rate: float, ctx: RerankerContext) -> None:
@@ -41,13 +42,13 @@ class SequenceClassifier(Reranker):
             self._take_head(given)
 
     def logits(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        """Float32 [N]."""
+        """Return the logits, float32 [N]."""
         key = None if dropout is None else dropout.fold(0)
         vectors = self._encoder.pooled(layout, self._head.pooling, key)
         return self._head.logits(self.parameters["head"], vectors, self._rate, dropout)
 
     def save_config(self, directory: Path) -> None:
-        """Write `config.json`: a sequence classifier of one label, whose logits `CrossEncoder` leaves as they are."""
+        """Write `config.json`: a sequence classifier of one label, whose logits `CrossEncoder` does not change."""
         content = {
             "architectures": [self._head.architecture],
             **family_of(self._encoder.config.kind).write(self._encoder.config),
@@ -59,11 +60,11 @@ class SequenceClassifier(Reranker):
         (directory / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def converted(self, stored: Tensors, where: str) -> Tensors:
-        """By the names of the encoder's family; a classifier of two labels has one."""
+        """Return the tensors under the names of the encoder's family; a classifier of two labels becomes one."""
         return one_label(super().converted(stored, where), self._head, where)
 
     def _take_head(self, pretrained: Pretrained) -> None:
-        """The classifier of a directory, if it has one or two labels."""
+        """Load the classifier of a directory, if it has one or two labels."""
         where, head = str(pretrained.directory), self.parameters["head"]
         tensors = one_label(pretrained.tensors, self._head, where)
         roots = tuple({f"{layer.name.partition('.')[0]}." for layer in self._head.layers})
@@ -75,7 +76,7 @@ class SequenceClassifier(Reranker):
 
 
 def one_label(tensors: Tensors, head: Head, where: str) -> Tensors:
-    """Tensors in which a classifier of two labels has one, whose logit is the difference of theirs."""
+    """Return tensors in which a classifier of two labels is replaced by one label: the difference of their logits."""
     last = head.layers[-1].name
     parts = {f"{last}.weight", f"{last}.bias"} & set(tensors)
     if not parts or any(tensors.shapes[name][:1] != (2,) for name in parts):

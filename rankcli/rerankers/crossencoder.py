@@ -1,4 +1,4 @@
-"""A cross-encoder: query and document read together by one encoder."""
+"""A cross-encoder: one encoder reads query and document together."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rankcli.shapes import Batch, Outputs
 class CrossEncoder(RerankerOptions):
     """The logit of a classifier over `[CLS] query [SEP] document [SEP]` (Nogueira and Cho, 2019, with one label).
 
-    The same computation as Hugging Face's `...ForSequenceClassification` of the encoder. A pretrained head of two
-    labels scores by the difference of its logits.
+    The computation is that of Hugging Face's `...ForSequenceClassification`. With a pretrained head of two labels, the
+    score is the difference of its logits.
     """
 
     version: ClassVar[int] = 2
@@ -37,7 +37,9 @@ class CrossEncoder(RerankerOptions):
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
-        """A classifier; sentence-transformers lists its transformer as the only module, or lists nothing."""
+        """Open a sequence classifier; None for other models, and for modules of sentence-transformers besides a
+        transformer.
+        """
         model = ForeignDirectory(directory)
         if not model.architecture.endswith("ForSequenceClassification") or not model.modules.keys() <= {"Transformer"}:
             return None
@@ -50,7 +52,7 @@ class CrossEncoder(RerankerOptions):
 
 
 class CrossEncoderModel(SequenceClassifier):
-    """One sequence per document, whose logit is the document's score."""
+    """One sequence per document. Its logit is the document's score."""
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
         """Compute the scores."""

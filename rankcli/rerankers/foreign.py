@@ -1,4 +1,4 @@
-"""Model directories that other tools made: their files, and which reranker and extractor they stand for."""
+"""Model directories of other tools: read their files, and find the matching reranker and extractor."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from rankcli.text.weights import small_file
 
 @dataclass(frozen=True)
 class ForeignDirectory:
-    """What the files of Hugging Face and sentence-transformers say of a model."""
+    """A model directory with files of Hugging Face and sentence-transformers."""
 
     path: Path
 
     @cached_property
     def modules(self) -> Mapping[str, str]:
-        """The modules that sentence-transformers runs in turn, by class, with their folders."""
+        """The modules of sentence-transformers in their order, by class, with their folders."""
         listed = self.json("modules.json") or []
         return {module["type"].rpartition(".")[2]: module["path"] for module in listed}
 
     @property
     def architecture(self) -> str:
-        """The class of transformers that the weights are of; empty where none is named."""
+        """The transformers class of the weights; empty where none is named."""
         return str((self.json("config.json").get("architectures") or [""])[0])
 
     @property
     def longest(self) -> int:
-        """The smallest of the lengths that the directory's files name: at most what the encoder has positions for."""
+        """The longest sequence in tokens: the smallest length in the directory's files, at most the encoder's
+        positions.
+        """
         named = [
             self.json("sentence_bert_config.json").get("max_seq_length"),
             self.json("tokenizer_config.json").get("model_max_length"),
@@ -44,7 +46,7 @@ class ForeignDirectory:
         return int(min([Pretrained(self.path).config.max_positions, *(length for length in named if length)]))
 
     def json(self, name: str) -> Any:
-        """What a JSON file holds; nothing where there is no file."""
+        """Return the content of a JSON file; an empty mapping if the file does not exist."""
         file = self.path / name
         if not file.is_file():
             return {}
@@ -54,14 +56,17 @@ class ForeignDirectory:
             raise self.unknown(f"{name} is not readable as JSON ({error})") from error
 
     def unknown(self, what: str) -> MissingError:
-        """The error for a directory that cannot be opened."""
+        """Return the error for a directory that cannot be opened."""
         return MissingError(
             f"cannot be opened as a reranker: {what}", where=str(self.path), fix="name a directory that rankcli saved"
         )
 
 
 def options_for(directory: Path) -> Opened:
-    """Options of the reranker and of the extractor, by the first kind of reranker that opens the directory."""
+    """Return options of reranker and extractor from the first kind of reranker that opens the directory.
+
+    MissingError if none does.
+    """
     model = ForeignDirectory(directory)
     _warn_of_prompts(model)
     refusals = []
@@ -80,7 +85,7 @@ def options_for(directory: Path) -> Opened:
 
 
 def _warn_of_prompts(model: ForeignDirectory) -> None:
-    """sentence-transformers puts these before texts; an extractor does not."""
+    """Warn of prompts: sentence-transformers puts them before texts, but extractors do not."""
     prompts = model.json("config_sentence_transformers.json").get("prompts") or {}
     if named := sorted(name for name, text in prompts.items() if text):
         warn(f"{model.path}: its prompts ({', '.join(named)}) are not put before the texts")

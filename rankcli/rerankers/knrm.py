@@ -1,4 +1,4 @@
-"""Kernel pooling over the word-by-word similarities of query and document."""
+"""Kernel pooling over the similarities of query words and document words."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ SIGMAS = np.array([0.1] * 10 + [0.001], np.float32)  # the last kernel counts ex
 class KNRM(RerankerOptions):
     """Kernel-based neural ranking over word embeddings (Xiong et al., 2017).
 
-    S_ij is the cosine of query word i and document word j. Kernel k counts, softly, the matches of word i:
-    K_ik = sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)); with phi_k = sum_i log max(K_ik, floor) it scores w . phi + b.
-    Kernels stand at -0.9, -0.7, ..., 0.9 (sigma 0.1) and at 1 (sigma 0.001). Embeddings start from random values.
+    S_ij is the cosine of query word i and document word j. Kernel k is a soft count of the matches of word i:
+    K_ik = sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)). With phi_k = sum_i log max(K_ik, floor), the score is
+    w . phi + b. The means of the kernels are -0.9, -0.7, ..., 0.9 (sigma 0.1) and 1 (sigma 0.001). Embeddings start
+    from random values.
     """
 
     version: ClassVar[int] = 1
@@ -51,7 +52,7 @@ class KNRM(RerankerOptions):
 
 
 class KNRMModel(Reranker):
-    """Word embeddings, kernels, one linear layer."""
+    """Word embeddings, kernels, and one linear layer."""
 
     def __init__(self, options: KNRM, ctx: RerankerContext) -> None:
         table = word_weights(vocab_size(ctx.extractor, "doc"), options.dim, options.dim**-0.5, options.finetune)
@@ -80,15 +81,17 @@ class KNRMModel(Reranker):
         return Outputs(per_document(values[:, 0], doc.owner, batch.doc_mask))
 
     def save_config(self, directory: Path) -> None:
-        """Nothing: no other tool knows this architecture."""
+        """Write nothing, because no other tool knows this architecture."""
 
     def _directions(self, layout: Any) -> tuple[Tensor, Tensor]:
-        """Embeddings of length 1, float32 [N, L, D], and the mask of the tokens [N, L]."""
+        """Return embeddings of length 1, float32 [N, L, D], and the mask of the tokens [N, L]."""
         states, mask = self._words.tokens(layout)
         return tf.math.l2_normalize(states, axis=-1), mask
 
     def _soft_counts(self, cosine: Tensor, doc_mask: Tensor) -> Tensor:
-        """[N, Lq, kernels] from [N, Lq, Ld], one kernel at a time: all at once would take eleven times the memory."""
+        """Return [N, Lq, kernels] from [N, Lq, Ld], one kernel at a time: all at once would need eleven times the
+        memory.
+        """
         mus, sigmas = (self.parameters["head"].exact(f"kernels/{part}") for part in ("mu", "sigma"))
         counts = []
         for k in range(len(MUS)):
@@ -98,7 +101,7 @@ class KNRMModel(Reranker):
 
 
 def _weights(trained: bool) -> list[Weight]:
-    """Kernels, which training changes or does not, and the output layer."""
+    """Return the weights of the kernels, trained or not, and of the output layer."""
     return [
         Weight("kernels/mu", MUS.shape, ("kernels.mu",), tuple(MUS.tolist()), trainable=trained),
         Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), tuple(SIGMAS.tolist()), trainable=trained),

@@ -1,4 +1,4 @@
-"""What all rerankers do between the flat sequences of a field and the [B, K] places of a batch."""
+"""Operations of all rerankers, between the flat sequences of a field and the [B, K] places of a batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Aggregation: TypeAlias = Literal["max", "first", "sum", "avg"]
 
 
 def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: Aggregation = "sum") -> Tensor:
-    """One value per document, [B, K], from those of its sequences, `values` [N], of which `owner` [N] names the slot.
+    """Return one value per document, [B, K], from the values of its sequences, `values` [N].
 
-    Over a document's own sequences: their `max`, the `first`, their `sum`, or their mean (`avg`). Sequences without
-    an owner count nowhere; a place without sequences gets 0.
+    `owner` [N] is the slot of each sequence. The values of a document's own sequences are aggregated: their `max`, the
+    `first`, their `sum`, or their mean (`avg`). Sequences without an owner are ignored; a place without sequences gets
+    0.
     """
     places = tf.size(doc_mask) if None in doc_mask.shape else doc_mask.shape.num_elements()
     counts = tf.math.unsorted_segment_sum(tf.where(owner >= 0, 1.0, 0.0), owner, places)
@@ -31,6 +32,8 @@ def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: A
 
 
 def query_of(query_owner: Tensor, doc_owner: Tensor, doc_mask: Tensor) -> Tensor:
-    """For each document sequence [N], its group's query: an index of query sequences; any where there is no owner."""
+    """Return the query of each document sequence [N], as an index of query sequences; an arbitrary one without an
+    owner.
+    """
     group = tf.maximum(doc_owner, 0) // tf.shape(doc_mask)[1]
     return tf.gather(query_owner, group)

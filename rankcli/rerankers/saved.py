@@ -1,4 +1,4 @@
-"""Model directories: what `best/METRIC` and an export are, and how they are opened again, by us or by other tools."""
+"""Model directories (`best/METRIC` and exports): written here, and opened again by rankcli or by other tools."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ SCHEMA_VERSION = 1
 
 
 def sections_of(reranker: Any, extractor: Any) -> dict[str, Any]:
-    """The sections `reranker` and `extractor` of two options objects, every option written out."""
+    """Return the sections `reranker` and `extractor` of two options objects, with every option."""
     return {"reranker": section(RERANKERS, reranker), "extractor": section(EXTRACTORS, extractor)}
 
 
 def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[str, Any], directory: Path) -> None:
-    """Write a model directory: weights, configuration and tokenizer as Hugging Face has them, and `rankcli.json`.
+    """Write a model directory: weights, configuration and tokenizer in Hugging Face's formats, and `rankcli.json`.
 
-    `sections` is what `sections_of` returns, and anything else worth keeping beside it. The directory appears when it
-    is whole and on disk; one that is there already is replaced.
+    `sections` has the result of `sections_of`, and perhaps more sections. The directory appears when it is complete and
+    synced to disk. An existing one is replaced.
     """
     with guard(directory), replacing_directory(directory) as building:
         reranker.save_config(building)
@@ -48,17 +48,17 @@ def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[st
 
 
 def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Extractor, dict[str, Any]]:
-    """The reranker and extractor of a model directory, and its sections.
+    """Load the reranker and extractor of a model directory, and its sections.
 
-    One without `rankcli.json` is opened if it is a bi-encoder of sentence-transformers or a sequence classifier with
-    one or two labels; MissingError if it is neither.
+    A directory without `rankcli.json` is opened if it is a bi-encoder of sentence-transformers or a sequence classifier
+    with one or two labels; MissingError if it is neither.
     """
     saved = directory / FILE
     sections = _read(saved) if saved.exists() else sections_of(*options_for(directory))
     source = str(saved if saved.exists() else directory)
     extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
     options = component_from(RERANKERS, sections["reranker"], source)
-    # What could be pretrained is described by `config.json`, which is compared with the weights before memory is taken.
+    # `config.json` describes the pretrained model; it is compared with the weights before memory is allocated.
     stored = open_tensors(directory)
     ctx = RerankerContext(extractor=extractor, dtype=dtype, models=_models(options, directory, stored))
     try:
@@ -72,15 +72,17 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
 
 
 def _models(options: Any, directory: Path, stored: Tensors) -> dict[str, Pretrained]:
-    """The models that options name, as they are saved: the configuration of `pretrained` is in the directory itself, of
-    each other one in a folder of the option's name; all weights are together.
+    """Return the saved models that the options name; all weights are together.
+
+    The configuration of `pretrained` is in the directory itself, that of every other model in a folder of the option's
+    name.
     """
     folders = {name: directory if name == "pretrained" else directory / name for name in path_options(options, "model")}
     return {name: Pretrained(folder, stored) for name, folder in folders.items()}
 
 
 def _write_length(directory: Path, extractor: Extractor) -> None:
-    """Write the longest sequence into the tokenizer's settings, by which other tools cut."""
+    """Write the longest sequence into the tokenizer's settings, so that other tools cut texts at the same length."""
     file = directory / "tokenizer_config.json"
     if (directory / "tokenizer.json").exists():
         settings = json.loads(file.read_bytes()) if file.exists() else {}

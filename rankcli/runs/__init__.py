@@ -1,1 +1,1 @@
-"""Run directories: what a run is made of, where it lies, what it leaves."""
+"""Run directories: the inputs of a run, the steps of a run, and the files that it writes."""

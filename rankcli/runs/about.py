@@ -1,4 +1,4 @@
-"""Tells of a config in run directories and reports, so that nothing else of a run needs all of it."""
+"""The texts that run directories and reports show of a config. Nothing else of a run needs the whole config."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rankcli.config.schema import Metrics, RunConfig, tasks
 
 @dataclass(frozen=True)
 class About:
-    """A config in words.
+    """A config as text.
 
-    `yaml` is all of it; `options` its lines, with a mark on those that are not the default; `sections` what is saved
-    beside weights; `summary` the few facts that a report begins with.
+    `yaml` is the complete config. `options` are its lines, with a mark on those that differ from the default.
+    `sections` are saved with the weights. `summary` has the few facts at the top of a report.
     """
 
     yaml: str
@@ -27,14 +27,14 @@ class About:
 
 @dataclass(frozen=True)
 class Measures:
-    """How runs are judged: the metrics, and the lowest grade that counts as relevant."""
+    """The metrics of a run, and the lowest grade that counts as relevant."""
 
     metrics: Metrics
     relevance_level: int
 
 
 def about(config: RunConfig) -> About:
-    """The words for a config."""
+    """Return the texts for a config."""
     return About(
         yaml=to_yaml(resolved(config)),
         options=list(marked(config)),
@@ -47,7 +47,7 @@ def about(config: RunConfig) -> About:
 
 
 def _collection(config: RunConfig) -> str:
-    """The name of the documents, or of the source that makes them."""
+    """Return the name of the documents, or of the source that makes them."""
     data = config.data
     return data.builtin or str(data.docs or DATASETS.name_of(data.reader)).rsplit("/", 1)[-1]
 
@@ -68,6 +68,6 @@ def _drawn(sampler: Any) -> str:
 
 
 def _groups(config: RunConfig) -> str:
-    """The groups of a step."""
+    """Return the number of groups per step, as text."""
     found = {name: task.samples // config.trainer.steps for name, task in tasks(config).items()}
     return " and ".join(f"{count} groups {name}".strip() for name, count in found.items())

@@ -1,4 +1,4 @@
-"""The candidates of a run: read from a file, or searched once and kept."""
+"""The candidates of a run: read from a file, or searched once and cached."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rankcli.log import warn
 from rankcli.searchers.base import SearcherContext
 
 NOTHING = CompactRun({})
-_PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of a cached run's name
+_PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of the name of a cached run
 
 
 def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: CompactRun = NOTHING) -> CompactRun:
-    """The candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
+    """Return the candidates of all queries of the split: from a TREC run file, or searched with a searcher's options.
 
-    A searched run is kept in `scratch` under a hash of collection, queries and options, and read from there next time.
-    What `known` holds is not searched.
+    A searched run is cached in `scratch` under a hash of collection, queries and options, and read from there next
+    time. Queries in `known` are not searched.
     """
     topics = dataset.topics()
     if isinstance(run_option, (str, Path)):
@@ -42,10 +42,11 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: Compact
 
 
 def first_stages(dataset: Dataset, data: Data, scratch: Path, depth: int | None = None) -> dict[str, CompactRun]:
-    """The candidates of the split's queries under an empty name, those of every further dev set under its own.
+    """Return the candidates of the split's queries under an empty name, and those of every further dev set under its
+    name.
 
-    A run file that several name is read once. No query is searched twice with the same options. `depth` is the deepest
-    rank that is read of training queries, None for all.
+    A run file that several sets name is read once. No query is searched twice with the same options. `depth` is the
+    deepest rank that is read of training queries; None reads all.
     """
     sets = {"": dataset, **dataset.devsets}
     options = {"": data.run, **{name: devset.run or data.run for name, devset in (data.devsets or {}).items()}}
@@ -63,29 +64,32 @@ def first_stages(dataset: Dataset, data: Data, scratch: Path, depth: int | None 
 
 
 def _read(path: str, users: Sequence[Dataset], depth: int | None = None) -> CompactRun:
-    """A run file, joined with the queries of all datasets that use it; of queries that only train to `depth`."""
+    """Read a run file and join it with the queries of all datasets that use it.
+
+    Queries that are only trained on are read to `depth`.
+    """
     queries = {id(user.queries): user.queries for user in users}
     known = users[0].queries if len(queries) == 1 else {qid: "" for texts in queries.values() for qid in texts}
     depths = {} if depth is None else dict.fromkeys(_training_alone(users), depth)
     run = read_run(path, depths)
     if depths and users[0].docs.absent({docid for docids, _ in run.by_query.values() for docid in docids}):
-        run = read_run(path)  # documents that are left out make room for deeper ones
+        run = read_run(path)  # documents that are not in the collection make room for lower ranks
     return join_run(run, known, users[0].docs, path)
 
 
 def _training_alone(users: Sequence[Dataset]) -> set[str]:
-    """The training queries of the split that no further dev set has, too."""
+    """Return the training queries of the split that no dev set uses."""
     main = next((user for user in users if user.split["train"]), None)
     return set(main.split["train"]).difference(*(user.split["dev"] for user in users)) if main else set()
 
 
 def _judged(dataset: Dataset) -> CompactRun:
-    """The judged documents of each query: all that a source without texts can offer."""
+    """Return the judged documents of each query: the only candidates where the source has no texts."""
     return CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in dataset.qrels.items())
 
 
 def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:
-    """The part of a run that is about `topics`; a warning tells those without candidates."""
+    """Return the part of a run about `topics`, and warn of topics without candidates."""
     warn_unanswered(run, topics)
     return run.part(topics)
 
@@ -101,7 +105,11 @@ def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch:
 
 
 def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
-    """The run kept at `path`, made if it is not there. Its SHA-256 is written last: without it there is no run."""
+    """Return the run cached at `path`, and make it if it is missing.
+
+    Its SHA-256 is written last, so a run without it does not count as cached. StorageError where the run does not match
+    it.
+    """
     seal = path.with_suffix(".sha256")
     if not seal.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +125,7 @@ def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) 
 
 
 def _keep(path: Path, seal: Path, run: Run) -> None:
-    """Publish a run and then its hash. Others that make the same run at once write the same bytes."""
+    """Publish a run and then its hash. Processes that make the same run at the same time write the same bytes."""
     write_run(path, run)
     with replacing(seal) as stream:
         stream.write(sha256_file(path))

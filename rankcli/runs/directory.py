@@ -1,5 +1,4 @@
-"""A run directory, here or in a bucket: whether it may be used, and what is written into it besides checkpoints and
-weights.
+"""A run directory, on disk or in a bucket: checks before it is used, and its files other than checkpoints and weights.
 """
 
 from __future__ import annotations
@@ -24,31 +23,31 @@ from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import sweep_tree
 from rankcli.versions import installed, versions
 
-TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution brought it
+TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution installed it
 NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file completely or not at all."""
     write_file(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def result_versions() -> dict[str, str]:
-    """Versions of all that results may depend on."""
+    """Return the versions of all packages that results may depend on."""
     tensorflow = next((package for package in TENSORFLOW if installed(package)), TENSORFLOW[0])
     return versions(tensorflow, *NOTED)
 
 
 def _devices() -> list[str]:
-    """The devices that TensorFlow sees here, without opening one."""
+    """List the devices that TensorFlow sees on this machine, without opening one."""
     return sorted(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
 
 
 @contextmanager
 def run_directory(mirror: Mirror, overwrite: bool = False) -> Iterator[RunDirectory]:
-    """The run directory of a mirror, of this process alone; `overwrite` first moves one that is there to `OUT.old-N`.
+    """Claim the run directory of a mirror for this process; `overwrite` first moves an existing one to `OUT.old-N`.
 
-    ConfigError where another process has it.
+    ConfigError where another process has claimed it.
     """
     if overwrite and mirror.exists():
         say(f"{mirror.uri} was moved to {mirror.set_aside()}")
@@ -58,7 +57,9 @@ def run_directory(mirror: Mirror, overwrite: bool = False) -> Iterator[RunDirect
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """`OUT` of one training: the folder `out`, which messages call `name`; `sync` keeps what is new in it."""
+    """`OUT` of one training: the folder `out`, called `name` in messages. `sync` uploads new files where `OUT` is in a
+    bucket.
+    """
 
     out: Path
     name: str
@@ -66,7 +67,7 @@ class RunDirectory:
 
     @contextmanager
     def fold(self, number: int) -> Iterator[RunDirectory]:
-        """The run directory of one of all folds, of this process alone."""
+        """Claim the run directory of one fold for this process."""
         out, name = self.out / f"fold-{number}", f"{self.name}/fold-{number}"
         with guard(out):
             out.mkdir(exist_ok=True)
@@ -74,9 +75,10 @@ class RunDirectory:
             yield RunDirectory(out, name, self.sync)
 
     def open(self, run_id: str, identity: Mapping[str, Any], fastforward: bool) -> dict[str, Any] | None:
-        """Check that the directory is this run's, new or to be resumed; the result when the run is finished already.
+        """Check that the directory is new or belongs to this run. Return the result if the run is finished, else None.
 
-        What a killed run was writing is removed.
+        Remove the temporary files of a killed run. ConfigError where the directory belongs to another run, or where it
+        is not empty and `fastforward` is false.
         """
         if all(".tmp." in path.name for path in self.out.iterdir()):
             self._sweep()
@@ -117,7 +119,7 @@ class RunDirectory:
     def describe(
         self, config_yaml: str, run_id: str, identity: Mapping[str, Any], cache_ids: Mapping[str, str]
     ) -> None:
-        """Write `run.json`, which makes this a run directory, and `config.yaml`, and keep them."""
+        """Write `run.json`, which makes this a run directory, and `config.yaml`, and sync them."""
         write_json(
             self.out / "run.json",
             {

@@ -27,7 +27,7 @@ from rankcli.training.hosts import Hosts
 
 
 def configs_of_folds(config: RunConfig) -> list[RunConfig]:
-    """The config of every fold of a config that asks for `all`; none for any other."""
+    """Return the config of every fold if the config says `fold: all`, else an empty list."""
     folds = config.data.folds
     if folds is None or folds.fold != "all":
         return []
@@ -39,7 +39,10 @@ def configs_of_folds(config: RunConfig) -> list[RunConfig]:
 def run_folds(
     config: RunConfig, folds: Sequence[RunConfig], first: Prepared, directory: RunDirectory, hosts: Hosts
 ) -> dict[str, Any]:
-    """Train and test every fold, of which the `first` is prepared; the content of the pooled `result.json`."""
+    """Train and test every fold, and return the content of the pooled `result.json`.
+
+    `first` is the first fold, already prepared.
+    """
     _check_for_folds(directory)
     results: list[dict[str, Any]] = []
     qrels: dict[str, Mapping[str, int]] = {}
@@ -59,16 +62,18 @@ def run_folds(
 
 
 def _check_for_folds(directory: RunDirectory) -> None:
-    """ConfigError for the directory of a single run: folds of two runs must never lie side by side."""
+    """Raise ConfigError for the directory of a single run, so that folds of two runs are never mixed. Remove temporary
+    files.
+    """
     if (directory.out / "run.json").exists():
         fix = "give another --out, or --overwrite to set a run aside"
         raise ConfigError("this is not a directory of all folds", where=directory.name, fix=fix)
     with guard(directory.out):
-        sweep_files(directory.out)  # that a killed run was writing; each fold has its own
+        sweep_files(directory.out)  # temporary files of a killed run; each fold sweeps its own directory
 
 
 def _pooled(results: list[dict[str, Any]], judged: Judgments, out: Path) -> tuple[dict[str, Any], Mapping[str, Run]]:
-    """The test runs of all folds as one, written and measured: the result, and the runs by stage."""
+    """Pool the test runs of all folds, write and measure them. Return the result and the runs by stage."""
     runs: dict[str, Scores] = {stage: {} for stage in RUNS}
     for stage, name in RUNS.items():
         for number in range(len(results)):

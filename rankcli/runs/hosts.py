@@ -1,4 +1,4 @@
-"""A training on several hosts, from the side of the run directory: only the first host's is kept."""
+"""The run directory of a training on several hosts: only the first host's is kept."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from rankcli.training.strategy import make_strategy
 
 
 def hosts_of(strategy: str) -> Hosts:
-    """The hosts to train on. Several must find each other before anything else opens a device."""
+    """Return the hosts to train on. Several hosts must find each other before anything else opens a device."""
     return Hosts(make_strategy(strategy) if strategy == "multiworker" else None)
 
 
 @contextmanager
 def common_directory(hosts: Hosts, mirror: Mirror, overwrite: bool) -> Iterator[RunDirectory]:
-    """The run directory of a mirror on the first host; on each other one a copy of it, which is removed at the end.
+    """Yield the run directory of a mirror on the first host, and a temporary copy of it on every other host.
 
-    So every host does the same with its own, finds the same checkpoint, and none has to see another's disk. An error of
-    ours in making it is raised on all.
+    So every host works on its own directory, finds the same checkpoint, and needs no access to another host's disk. A
+    RankcliError while the directory is claimed is raised on all hosts.
     """
     with ExitStack() as stack:
         if hosts.chief:
@@ -55,7 +55,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def check_same(hosts: Hosts, identity: Mapping[str, Any]) -> None:
-    """ConfigError on all hosts, if one of them was given something else than the first."""
+    """Raise ConfigError on all hosts if the identity of one of them differs from the first host's."""
     if hosts.count == 1:
         return
     found = [json.loads(content) for content in hosts.all_gather(json.dumps(identity).encode())]

@@ -1,4 +1,5 @@
-"""Weights to start from (`init:` in a config): where they are, what of them fits, and how they get into a reranker."""
+"""Weights to start from (`init:` in a config): find them, match them with the variables of a reranker, and load them.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +33,15 @@ _VOCABULARY = re.compile(r"(^|/)word_embeddings$")
 
 
 def hash_of_files(directory: Path, pattern: str) -> str:
-    """Hash of the files of a directory whose names are of the pattern, wherever it lies."""
+    """Return a hash of the files of a directory whose names match the pattern. It does not depend on the directory's
+    path.
+    """
     wanted = re.compile(pattern)
     return digest({path.name: input_sha256(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
 
 
 class Match(NamedTuple):
-    """What the weights have of the variables that are wanted, and what does not match, by name."""
+    """The variables that the weights cover, and the names that do not match."""
 
     found: list[Weight]
     missing: list[str]
@@ -48,7 +51,8 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights to start from: those of `directory`, or those of `checkpoint`, whose model `directory` describes."""
+    """Weights to start from: those in `directory`, or those in `checkpoint`. `directory` describes the model of both.
+    """
 
     options: Init
     model: Model
@@ -57,30 +61,32 @@ class Initial:
 
     @classmethod
     def of(cls, options: Init) -> Initial:
-        """Those that a config names. MissingError where they are not there, ConfigError for what cannot be right."""
+        """Find the weights that a config names. MissingError where they do not exist, ConfigError for options that must
+        be wrong.
+        """
         model = find_model(options.model, options.weights, "init.weights")
         return cls(options, model, *places(model, options.weights))
 
     @property
     def where(self) -> str:
-        """The place of the weights."""
+        """The path of the weights, for messages."""
         return str(self.checkpoint or self.directory)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What is loaded, wherever it lies."""
+        """The content of the weights and the rules that select them, independent of the path."""
         read = (self.checkpoint, r"ckpt\..*") if self.checkpoint else (self.directory, WEIGHT_FILES)
         rules = [list(rule) for rule in (self.options.map or {}).items()]
         return {"weights": hash_of_files(*read), "only": self.options.only, "map": rules}
 
     def check(self) -> None:
-        """Look at names and shapes, so that files which cannot be read and rules of no use are told before all work."""
+        """Read names and shapes, so that unreadable files and rules without effect raise an error before any work."""
         self._mapped()
 
     def warn_of_leakage(self, dataset: Dataset) -> None:
-        """Tell how many of the queries that measure this training the weights were trained on, as far as is known.
+        """Warn of dev and test queries that the weights were trained on, as far as their training queries are known.
 
-        Ids of two collections may be alike, so a query was trained on if its text is the same, too.
+        Two collections may use the same ids, so a query counts only if its text is the same, too.
         """
         trained = trained_queries(self.model)
         for split in ("dev", "test"):
@@ -93,11 +99,11 @@ class Initial:
                 )
 
     def load(self, reranker: Reranker, extractor: Any, vocabulary: str) -> str:
-        """Set what is wanted of the reranker's variables, and return a line that tells of it.
+        """Load the wanted variables into the reranker, and return one line about it.
 
-        `extractor` is the options of the reranker's extractor, `vocabulary` its fingerprint. With nothing set,
-        ConfigError where encoder or vocabulary are not those of the weights; StorageError that lists all that does not
-        match, unless `strict` is off and something does.
+        `extractor` is the options of the reranker's extractor, `vocabulary` its fingerprint. Nothing is set if an error
+        is raised: ConfigError where the encoder or the vocabulary differ from those of the weights; StorageError, which
+        lists every mismatch, unless `strict` is off and at least one variable matches.
         """
         wanted = [weight for weight in reranker.weights if re.search(self.options.only or "", weight.path)]
         if not wanted:
@@ -113,11 +119,14 @@ class Initial:
         return self._told(match, len(reranker.weights))
 
     def _open(self) -> Tensors:
-        """By the names that they have where they lie: Hugging Face's, or the paths of a checkpoint's variables."""
+        """Open the weights under their stored names: Hugging Face's, or the variable paths of a checkpoint."""
         return open_tensors(self.directory) if self.checkpoint is None else open_variables(self.checkpoint)
 
     def _mapped(self) -> Tensors:
-        """By the names that the rules give; ConfigError for a rule that renames nothing or makes two names one."""
+        """Open the weights under the names that the rules of `init.map` give.
+
+        ConfigError for a rule that renames nothing and for rules that give two weights the same name.
+        """
         stored = self._open()
         names = {name: name for name in stored}
         for pattern, replacement in (self.options.map or {}).items():
@@ -132,7 +141,7 @@ class Initial:
         return stored.renamed({new: old for old, new in names.items()})
 
     def _named(self, reranker: Reranker, weight: Weight) -> dict[str, tuple[int, ...]]:
-        """What a variable consists of where it lies: names and shapes."""
+        """Return the stored names and shapes of the tensors that make up a variable."""
         if self.checkpoint:
             return {weight.path: weight.shape}
         return {reranker.canonical(name) or name: weight.stored_shape() for name in weight.names}

@@ -1,4 +1,4 @@
-"""What `--model` and `--weights` name: weights of a run directory, a model directory, or a model of the hub."""
+"""Resolve `--model` and `--weights`: weights of a run directory, a model directory, or a model of the hub."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RUN, CONFIG = "run.json", "config.yaml"
 
 
 class Model(NamedTuple):
-    """What `--model` said, and a path at which it is on this machine, or else a hub id."""
+    """The value of `--model`, and its path on this machine or its hub id."""
 
     said: str
     path: str
 
     @property
     def is_run_directory(self) -> bool:
-        """Whether it is what `rankcli train` leaves, rather than a directory of weights or a hub id."""
+        """True for a run directory of `rankcli train`; False for a directory of weights and for a hub id."""
         return (Path(self.path) / RUN).is_file()
 
     @property
@@ -46,16 +46,16 @@ class Model(NamedTuple):
 
     @property
     def home(self) -> Model | None:
-        """The run directory that it is or lies in, if there is one."""
+        """The run directory that this model is or is part of; None if there is none."""
         path = Path(self.path).absolute()
         found = (Model(self.said, str(each)) for each in (path, path.parent.parent))
         return next((each for each in found if each.is_run_directory), None)
 
 
 def find_model(said: str, weights: str, option: str = "--weights") -> Model:
-    """The model that `--model` says, of one in a bucket a copy of what `weights`, given as `option`, needs.
+    """Resolve `--model`; for a bucket, download the files that `weights` needs. `option` is the flag named in errors.
 
-    ConfigError for what can be told to be wrong without opening anything.
+    ConfigError for arguments that are certainly wrong before any weights are opened.
     """
     match = WEIGHTS.fullmatch(weights)
     if not match:
@@ -74,8 +74,10 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
 
 
 def _fetched(said: str, weights: re.Match[str]) -> Model:
-    """A copy of what is needed of a run directory, or of the one that weights lie in; what is neither stays where it
-    is.
+    """Download the files of a run directory in a bucket that `weights` needs, or of the run directory that contains a
+    directory of best weights.
+
+    Any other URI is returned unchanged.
     """
     uri = said.rstrip("/")
     home, inside, name = uri.rpartition("/best/")
@@ -87,7 +89,8 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
 
 
 def _needed(uri: str, weights: re.Match[str]) -> list[str]:
-    """Which files of a run directory `weights` needs: those of a metric and, for other weights, of checkpoints."""
+    """List the files of a run directory that `weights` needs: the best ones by a metric and, if asked for, checkpoints.
+    """
     metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
     patterns = [f"best/{glob.escape(metric)}/*"]
     if weights["iteration"]:
@@ -103,7 +106,7 @@ def _holds_folds(model: Model) -> bool:
 
 
 class Opened(NamedTuple):
-    """A reranker, its extractor, the columns that both read, and whether the documents of a query are scored together."""
+    """A reranker, its extractor, the columns that both read, and whether it scores the documents of a query together."""
 
     reranker: Reranker
     extractor: Extractor
@@ -123,7 +126,9 @@ def open_model(model: Model, weights: str, dtype: str) -> Opened:
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:
-    """The directory of a model and, where `weights` are not those in it, the checkpoint that holds them."""
+    """Return the directory of a model and the checkpoint of `weights`; no checkpoint if the directory has these
+    weights.
+    """
     if not model.is_run_directory:
         return resolve(model.path), None
     said = WEIGHTS.fullmatch(weights)
@@ -135,7 +140,10 @@ def places(model: Model, weights: str) -> tuple[Path, Path | None]:
 
 
 def _best(model: Model, metric: str) -> Path:
-    """The best weights by a metric. The name is looked up, not joined to a path: it came from outside."""
+    """Return the directory of the best weights by a metric.
+
+    The name is user input, so it is looked up in a listing and never joined to a path. MissingError if it is not found.
+    """
     folders = sorted((Path(model.path) / "best").glob("*"))
     kept = {path.name: path for path in folders if (path / FILE).is_file()}
     if metric not in kept:
@@ -148,9 +156,9 @@ def _best(model: Model, metric: str) -> Path:
 
 
 def trained_queries(model: Model) -> dict[str, str]:
-    """The texts of the queries that a run directory, or the one that weights lie in, was trained on, by id.
+    """Return the texts by id of the queries that the model's run was trained on.
 
-    Empty for a model whose training is not known; if its data are not there any more, a warning says so.
+    Empty if the training is not known. If its data are missing, a warning is given and the result is empty, too.
     """
     home = model.home
     if home is None:

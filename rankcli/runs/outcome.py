@@ -1,4 +1,4 @@
-"""First stage, reranked and interpolated on one split."""
+"""First-stage, reranked and interpolated runs of one split, and their metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpol
 
 @dataclass(frozen=True)
 class Judgments:
-    """What runs are judged by; the first metric chooses."""
+    """Judgments, metrics and relevance level of an evaluation. The first metric chooses alpha."""
 
     qrels: Mapping[str, Mapping[str, int]]
     metrics: tuple[str, ...]
@@ -28,29 +28,29 @@ class Judgments:
 
 
 def judgments(qrels: Mapping[str, Mapping[str, int]], measures: Measures) -> Judgments:
-    """What the runs of these queries are judged by."""
+    """Combine the judgments of some queries with the measures of a run."""
     return Judgments(qrels, measures.metrics.all, measures.relevance_level)
 
 
 def write_test_runs(folder: Path, runs: Mapping[str, Run]) -> None:
-    """Write the test runs by stage."""
+    """Write the test runs, one file per stage."""
     for stage, name in RUNS.items():
         write_run(folder / name, runs[stage], tag=f"rankcli-{stage}")
 
 
 def choose_alpha(judged: Judgments, first: Run, scores: Scores, depth: int) -> float:
-    """The weight of the reranker that is best on these (dev) queries by the first metric."""
+    """Return the weight of the reranker that is best on these (dev) queries by the first metric."""
     return best_alpha(judged.qrels, top(first, depth), scores, judged.metrics[0], judged.relevance_level)
 
 
 def stages(first: Run, scores: Scores, alpha: float, depth: int) -> dict[str, Run]:
-    """The three runs of one split; documents below `depth` follow in first-stage order in each."""
+    """Return the three runs of one split. In each, documents below `depth` follow in first-stage order."""
     mixed = interpolate(top(first, depth), scores, alpha)
     return {"first_stage": first, "reranked": rerank(first, scores), "interpolated": rerank(first, mixed)}
 
 
 def summary(judged: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """One split of `result.json`: queries, the mean of every metric per stage, and p against the first stage."""
+    """Return one split of `result.json`: queries, the mean of every metric per stage, and p against the first stage."""
     return split_json(
         {
             stage: evaluate(judged.qrels, run, judged.metrics, judged.relevance_level)

@@ -1,4 +1,4 @@
-"""What a run would do, for `--dry-run`: nothing is converted or trained."""
+"""The plan of a run for `--dry-run`. Nothing is converted or trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankcli.training.groups import Group, groups_for
 
 
 def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
-    """The plan as `text`, and as `result` for machines."""
+    """Return the plan as `text`, and as `result` for programs."""
     trainer, sets = run.trainer, run.sets
     model = run.start.build(trainer.seed, trainer.dtype)
     found = {
@@ -30,7 +30,7 @@ def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:
-    """A group as it is listed; `weight_decay` is that of the variables that have one."""
+    """Describe an optimizer group. `weight_decay` is that of its variables that have one."""
     schedule = group.options.schedule or trainer.schedule
     return {
         "name": group.name,

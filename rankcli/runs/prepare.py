@@ -1,6 +1,6 @@
-"""From a config to everything that a conversion or a training needs: the one place that takes it apart.
+"""Take a config apart into everything that a conversion or a training needs.
 
-What comes later is given the parts that it uses, and never the config.
+Only this module does so. Later stages receive the parts that they use, and never the config.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rankcli.text.hub import resolve
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a training's result depends on, readable."""
+    """Everything that the result of a training depends on, readable."""
 
     content: Mapping[str, Any]
 
@@ -44,8 +44,8 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A config with its inputs read, in the parts that the stages of a run take: the collection, the records, the
-    model, the options of the trainer, how runs are judged, and what is told of it all.
+    """A config with its inputs read, in parts: the collection, the records, the model, the options of the trainer, the
+    measures, and the texts for reports.
     """
 
     dataset: Dataset
@@ -57,15 +57,15 @@ class Prepared:
 
     @cached_property
     def identity(self) -> RunIdentity:
-        """What the training's result depends on; hashes the weights when it is first asked for."""
+        """The identity of the training. The weights are hashed at the first access."""
         return identify(self.sets, self.start, self.trainer, self.measures)
 
 
 def identify(sets: RecordSets, start: Start, options: Any, measures: Measures) -> RunIdentity:
-    """The identity of a training with a trainer's options."""
+    """Return the identity of a training with a trainer's options."""
     reranker = component_identity(RERANKERS, start.reranker, input_sha256)
     trainer = component_identity(TRAINERS, options, input_sha256)
-    # What the weights are counts, not where they lie; what is computed in, not what was asked for.
+    # The content of the weights counts, not their path; the dtype counts, not the option that chose it.
     for name in start.models:
         _left_out(reranker, name)
     weights = {name: hash_of_files(at, rf"config\.json|{WEIGHT_FILES}") for name, at in start.models.items()}
@@ -96,10 +96,10 @@ def _left_out(identity: dict[str, Any], dotted: str) -> None:
 def build_extractors(
     own: Any, of_tasks: Mapping[str, Task], dataset: Dataset, pretrained: Path | None
 ) -> dict[str, Extractor]:
-    """The run's extractor, from the options `own`, under an empty name, and that of every task under its name.
+    """Build the run's extractor from the options `own` (empty name), and the extractor of every task (its name).
 
-    Each reads its own tokenizer, else the reranker's, else a vocabulary made from the collection; what several need
-    alike is made once. ConfigError where a task's would not do for the model, which is built for the run's own.
+    Each reads its own tokenizer, else the reranker's, else a vocabulary made from the collection. Equal options give
+    one shared extractor. ConfigError where a task's extractor does not fit the model, which is built for the run's own.
     """
 
     def texts() -> Iterator[str]:
@@ -124,7 +124,7 @@ def build_extractors(
 
 
 def _check_alike(own: Extractor, other: Extractor, where: str) -> None:
-    """ConfigError where what `other` makes cannot be read by a model that is built for `own`."""
+    """Raise ConfigError where a model that is built for `own` cannot read the output of `other`."""
     if other.fingerprint != own.fingerprint:
         raise ConfigError(
             "the tokens are not those of the run's extractor, and one model reads both",
@@ -145,7 +145,7 @@ def prepare(config: RunConfig) -> Prepared:
     """Read the inputs, rank the candidates and build the extractors. Nothing is converted and no device is opened."""
     storage = config.trainer.storage
     if is_remote(cache_uri(storage)):
-        records_storage(storage).list()  # that it can be reached is found out before hours of work
+        records_storage(storage).list()  # an unreachable bucket must fail before hours of work
     root = local_root(storage)
     dataset = load_dataset(config.data, root)
     depths = [task.sampler.depth for task in tasks(config).values()]
@@ -166,7 +166,7 @@ def prepare(config: RunConfig) -> Prepared:
 
 
 def checked(config: RunConfig) -> Prepared:
-    """A config prepared to train on, and looked at for everything that can be known to be wrong before all work."""
+    """Prepare a config for training, and check everything that can be checked before any work."""
     run = prepare(config)
     run.start.check(run.dataset, run.trainer)
     return run

@@ -1,4 +1,4 @@
-"""The records of a run's sets: found in the cache or converted, and held while they are used."""
+"""The records of a run's sets: found in the cache or converted, and locked while they are in use."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from rankcli.storage.places import cache_uri, local_root
 
 
 def records_storage(option: str | None) -> Storage:
-    """Where TFRecord caches lie, by the option `storage`."""
+    """Open the storage of TFRecord caches for the option `storage`."""
     return open_storage(f"{cache_uri(option)}/records")
 
 
 @dataclass(frozen=True)
 class Caching:
-    """How records are cached, by the trainer's options `storage` and `usecache`.
+    """The trainer's options `storage` and `usecache`, and `source`, the config that the records are made from.
 
-    `source` is the config that they are made from; it is kept beside them, so that they can be made again.
+    The config is saved with the records, so that they can be made again.
     """
 
     option: str | None
@@ -44,12 +44,12 @@ class Caching:
 
     @cached_property
     def storage(self) -> Storage:
-        """Where records are cached."""
+        """The storage of cached records."""
         return records_storage(self.option)
 
     @property
     def work(self) -> Path:
-        """Where this machine keeps conversions that are in progress."""
+        """The local directory of conversions in progress."""
         return local_root(self.option) / "work"
 
 
@@ -70,33 +70,33 @@ class RecordSets(Mapping[str, RecordSet]):
         return len(self.sets)
 
     def of(self, split: str) -> dict[str, RecordSet]:
-        """The sets of a part of the split, by what the trainer calls them."""
+        """Return the sets of a part of the split, by the trainer's names for them."""
         return {each.key: each for each in self.sets.values() if each.split == split}
 
     @property
     def pairs(self) -> int:
-        """The query-document pairs that are trained on in all."""
+        """The number of query-document pairs that training reads in all."""
         return sum(each.samples * each.group_size for each in self.of(TRAIN).values())
 
     @cached_property
     def cache_ids(self) -> dict[str, str]:
-        """The id of each set's records."""
+        """The cache id of each set."""
         return {name: each.cache_id for name, each in self.sets.items()}
 
     def cached(self, name: str) -> Manifest | None:
-        """The records of a set, if they are there and may be used."""
+        """Return the manifest of a set's cached records; None if they are missing or `usecache` is off."""
         if not self.caching.usecache:
             return None
         return find(self.caching.storage, self.cache_ids[name], self.sets[name].samples)
 
     def why_missed(self, name: str) -> str:
-        """Why no cache is taken: how the one most like the records of a set differs; empty when there is none."""
+        """Explain a cache miss by the differences from the most similar cache. Empty if there is no other cache."""
         if not self.caching.usecache:
             return "usecache is false"
         return explain_miss(self.caching.storage, self.sets[name].identity, _with_defaults)
 
     def job(self, name: str) -> ConversionJob:
-        """The conversion of a set."""
+        """Return the conversion of a set."""
         each, caching = self.sets[name], self.caching
         return ConversionJob(
             cache_id=each.cache_id,
@@ -116,9 +116,9 @@ class RecordSets(Mapping[str, RecordSet]):
         )
 
     def records(self, name: str) -> Records:
-        """The records of a set, converted unless they are cached; a shard that is damaged is made again.
+        """Return the records of a set, converted unless they are cached. A damaged shard is made again.
 
-        The reader calls back for that, from far below: it knows shards, and only here is known how they are made.
+        The reader calls back to make a shard again: it only knows shards, and only this class knows how to make them.
         """
         manifest = self.cached(name)
         if manifest is None:
@@ -126,7 +126,8 @@ class RecordSets(Mapping[str, RecordSet]):
             manifest = convert(self.job(name), processes=available_cpus())
             say(f"{name}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
         elif manifest.receipts:
-            remove_receipts(self.caching.storage, manifest)  # of a conversion that was killed when all but this was done
+            # of a conversion that was killed just before it removed them
+            remove_receipts(self.caching.storage, manifest)
         return Records(manifest, self.caching.storage, partial(self._rebuild, name, manifest))
 
     def _rebuild(self, name: str, manifest: Manifest, shard: Shard) -> None:
@@ -134,7 +135,10 @@ class RecordSets(Mapping[str, RecordSet]):
 
     @contextmanager
     def used_by(self, run_dir: str, run_id: str) -> Iterator[Callable[[str], Records]]:
-        """A function that gives the records of a set, noted as used by a run and not to be pruned until this ends."""
+        """Yield a function that returns the records of a set.
+
+        Each use is noted for the run, and the records cannot be pruned until the context ends.
+        """
         with ExitStack() as uses:
             yield partial(self._use, run_dir=run_dir, run_id=run_id, uses=uses)
 
@@ -149,7 +153,9 @@ class RecordSets(Mapping[str, RecordSet]):
 
 
 def _with_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity with the options of its sampler and extractor that it leaves out, because they have their default."""
+    """Return an identity with all options of its sampler and extractor. Identities leave out options equal to the
+    default.
+    """
     full = dict(identity)
     for registry, kind in ((SAMPLERS, "sampler"), (EXTRACTORS, "extractor")):
         name = full[kind].get("name")

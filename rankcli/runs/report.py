@@ -1,4 +1,4 @@
-"""Gathers what `report.html` tells of a finished run."""
+"""Gather the content of `report.html` for a finished run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]
 
 @dataclass(frozen=True)
 class Subject:
-    """What a page is about, beside what lies in the run directory: a config, the texts of queries, the judgments of
-    those that tested, and counts of what was read.
+    """The content of a page that is not in the run directory: texts of the config, queries, judgments of the test
+    queries, and counts of the data that was read.
     """
 
     about: About
@@ -36,7 +36,7 @@ class Subject:
 
 
 def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
-    """Write the page of one run from what lies in its directory and its test runs by stage, and say where it is."""
+    """Write the page of one run from the files in its directory and its test runs by stage, and log its path."""
     out = directory.out
     facts = Facts(
         **_common(subject, directory, result, runs),
@@ -48,7 +48,7 @@ def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any],
 
 
 def report_folds(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
-    """Write the page of all folds from their pooled test runs by stage; the subject's judgments are those of all."""
+    """Write the page of all folds from their pooled test runs by stage. The subject has the judgments of all folds."""
     places = [directory.out / f"fold-{number}" for number in range(len(result["folds"]))]
     run = json.loads((places[0] / "run.json").read_text())
     facts = Facts(
@@ -82,19 +82,19 @@ def _common(
 
 
 def history_of(*places: Path) -> History:
-    """What the metrics of some run directories tell; a directory without them tells nothing."""
+    """Read the history of some run directories from their metrics. A directory without metrics adds nothing."""
     files = [place / "metrics.jsonl" for place in places]
     return History.parse("".join(file.read_text() for file in files if file.exists()))
 
 
 def _name(directory: str) -> str:
-    """The name of a run directory; a fold's with that of the run it belongs to."""
+    """Return the name of a run directory; for a fold, with the name of its run."""
     parts = PurePosixPath(directory).parts
     return "/".join(parts[-2:] if parts[-1].startswith("fold-") else parts[-1:])
 
 
 def _values(runs: Mapping[str, Run], measures: Measures, qrels: Qrels) -> dict[str, dict[str, float]]:
-    """By stage, the value of every test query in the metric that chose the weights."""
+    """Return, by stage, the value of every test query in the metric that chose the weights."""
     metric, level = measures.metrics.optimize, measures.relevance_level
     return {stage: evaluate(qrels, run, [metric], level)[metric] for stage, run in runs.items()}
 
@@ -107,9 +107,11 @@ def _folds(result: Mapping[str, Any], metric: str) -> Iterator[Fold]:
 
 
 def excerpt(lines: Sequence[str]) -> list[str]:
-    """Of `marked` lines those that are not the default, with the sections they stand in and the sections' names."""
+    """Keep the lines of `marked` that differ from the default, with their section lines and the names of these
+    sections.
+    """
     kept: list[str] = []
-    above: dict[int, list[str]] = {}  # by depth: the line of the section, and its name's
+    above: dict[int, list[str]] = {}  # by depth: the line of the section, and the line with its name
     for line in lines:
         mark, said = line[0], line[2:]
         depth = (len(said) - len(said.lstrip())) // 2

@@ -1,7 +1,7 @@
-"""The sets of records that a run is made of: to train on, one per task; to validate on, one or several; to test on.
+"""The sets of records of a run: one per task to train on, one or several to validate on, one to test on.
 
-A set is called `train`, or `train/TASK` for each task of a trainer that has several; `dev`, and `dev/NAME` for every
-further dev set; `test`.
+A training set is called `train`, or `train/TASK` where a trainer has several tasks. The validation sets are `dev` and,
+for every further dev set, `dev/NAME`. The last set is `test`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ TRAIN, DEV, TEST = SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSet(ABC):
-    """One set: which queries it is about, how groups of their candidates are made, and how texts are read.
+    """One set: its queries, the groups that are made of their candidates, and the extractor of their texts.
 
-    `ranked` holds the candidates of the queries of the set, and maybe of others.
+    `ranked` has the candidates of all queries of the set, and perhaps of others.
     """
 
     name: str
@@ -42,16 +42,16 @@ class RecordSet(ABC):
     ranked: CompactRun
     options: Any  # of the extractor
     extractor: Extractor
-    columns: tuple[str, ...] = ()  # that somebody reads, sorted
+    columns: tuple[str, ...] = ()  # those that a component reads, sorted
 
     @property
     def split(self) -> str:
-        """The part of the dataset's split that it is about."""
+        """The part of the dataset's split: `train`, `dev` or `test`."""
         return self.name.partition("/")[0]
 
     @property
     def key(self) -> str:
-        """What the trainer calls it: the name of the task or dev set, or of the part of the split."""
+        """The trainer's name for it: the task, the dev set, or the part of the split."""
         return self.name.rpartition("/")[2]
 
     @property
@@ -66,17 +66,18 @@ class RecordSet(ABC):
 
     @property
     def drawn_columns(self) -> tuple[str, ...]:
-        """The columns that its samples have; features come from the source."""
+        """The columns of its samples. Features are not among them: they come from the source."""
         return tuple(name for name in self.columns if name != FEATURES)
 
     @property
     def features(self) -> FeatureStore | None:
-        """The features of the source, if somebody reads them."""
+        """The features of the source; None if no component reads them."""
         return self.dataset.features if FEATURES in self.columns else None
 
     @cached_property
     def texts(self) -> Texts:
-        """The documents; of a source without texts, the ids of all that is judged or a candidate."""
+        """The documents. For a source without texts: the ids of all judged documents and candidates, with empty texts.
+        """
         if not isinstance(self.dataset.docs, NoDocuments):
             return self.dataset.docs
         judged = {docid for grades in self.judgments.values() for docid in grades}
@@ -85,11 +86,11 @@ class RecordSet(ABC):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What its records are made of, readable."""
+        """Everything that its records depend on, readable."""
         qids = sorted(self.dataset.split[self.split])
         ranked = ((qid, sorted(self.ranked.get(qid, {}).items())) for qid in qids)
         extractor = component_identity(EXTRACTORS, self.options, input_sha256)
-        extractor.pop("tokenizer", None)  # the fingerprint says what it does, wherever it came from
+        extractor.pop("tokenizer", None)  # the fingerprint identifies the tokenizer, wherever it was loaded from
         return {
             "split": self.split,
             "data": self.dataset.fingerprint(self.split),
@@ -102,18 +103,18 @@ class RecordSet(ABC):
 
     @cached_property
     def cache_id(self) -> str:
-        """The id of its records."""
+        """The cache id of its records: a digest of its identity."""
         return digest(self.identity)
 
     @property
     def judged(self) -> Judged:
-        """What its sampler sees."""
+        """The input of its sampler."""
         return self.dataset.judged(self.split, self.ranked)
 
     @property
     @abstractmethod
     def made_by(self) -> dict[str, Any]:
-        """How its groups are made, for the identity."""
+        """The options that its groups are made with, for the identity."""
 
     @property
     @abstractmethod
@@ -123,12 +124,12 @@ class RecordSet(ABC):
     @property
     @abstractmethod
     def samples(self) -> int:
-        """How many samples a run needs."""
+        """The number of samples that a run needs."""
 
     @property
     @abstractmethod
     def group_size(self) -> int:
-        """The documents of a group, at most."""
+        """The largest number of documents in a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class Drawn(RecordSet):
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """The sampler and its seed, and the order of the documents where that decides what is drawn."""
+        """The sampler and its seed, and the order of the documents if the draws depend on it."""
         order = {"docs": self.dataset.docs.order} if self.drawn_by.draws_docs else {}
         return {**component_identity(SAMPLERS, self.drawn_by, input_sha256), "seed": self.seed, **order}
 
@@ -160,18 +161,18 @@ class Drawn(RecordSet):
 
     @property
     def samples(self) -> int:
-        """What the training reads in all."""
+        """The number of samples that the training reads in all."""
         return self.wanted
 
     @property
     def group_size(self) -> int:
-        """The documents of every group."""
+        """The number of documents in every group."""
         return int(self.drawn_by.group_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked(RecordSet):
-    """A dev or test set: a group per query, its first `depth` candidates."""
+    """A dev or test set: one group per query, its first `depth` candidates."""
 
     depth: int
 
@@ -187,22 +188,24 @@ class Ranked(RecordSet):
 
     @property
     def samples(self) -> int:
-        """The queries that have candidates."""
+        """The number of queries that have candidates."""
         return len(self.sampler)
 
     @property
     def group_size(self) -> int:
-        """The documents of the largest group."""
+        """The number of documents in the largest group."""
         return self.sampler.group_size
 
 
 def set_names(config: RunConfig) -> tuple[str, ...]:
-    """The names of all sets of a config, those to train on first."""
+    """Return the names of all sets of a config, training sets first."""
     return (*_training_names(config).values(), DEV, *(f"{DEV}/{name}" for name in config.data.devsets or {}), TEST)
 
 
 def named(config: RunConfig, said: str) -> tuple[str, ...]:
-    """The sets that `said` names: one, all of a part of the split, or all; ConfigError lists what it may be."""
+    """Return the sets that `said` names: one set, all of a part of the split, or all. ConfigError lists the legal
+    names.
+    """
     names = set_names(config)
     found = tuple(name for name in names if said in (ALL, name, name.partition("/")[0]))
     if not found:
@@ -214,8 +217,10 @@ def named(config: RunConfig, said: str) -> tuple[str, ...]:
 def record_sets(
     config: RunConfig, dataset: Dataset, ranked: Mapping[str, CompactRun], extractors: Mapping[str, Extractor]
 ) -> dict[str, RecordSet]:
-    """All sets by name. `ranked` holds the candidates of the split under an empty name and those of further dev sets
-    under theirs, `extractors` that of the run under an empty name and those of tasks under theirs.
+    """Return all sets by name.
+
+    `ranked` has the candidates of the split under an empty name, and those of further dev sets under their names.
+    `extractors` has the run's extractor under an empty name, and those of tasks under their names.
     """
     found = [
         *_training_sets(config, dataset, ranked[""], extractors),
@@ -261,5 +266,5 @@ def _ranked_sets(
 
 
 def _training_names(config: RunConfig) -> dict[str, str]:
-    """The name of every task's set."""
+    """Return the name of every task's set."""
     return {name: f"{TRAIN}/{name}" if name else TRAIN for name in tasks(config)}

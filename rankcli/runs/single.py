@@ -1,4 +1,4 @@
-"""One run: trained, or taken up where it stands, and measured on the test queries."""
+"""One run: trained or resumed, and measured on the test queries."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ Use = Callable[[str], Records]
 
 
 def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any]:
-    """Train and test in a run directory: the content of its `result.json`, which is there already for a finished run."""
+    """Train and test in a run directory, and return the content of its `result.json`. A finished run is not repeated.
+    """
     finished = _finished(run, directory, hosts)
     if finished is not None:
         return finished
     directory.describe(run.about.yaml, run.identity.run_id, run.identity.content, run.sets.cache_ids)
-    open_devices(run.trainer)  # to tell what they cannot do before any conversion
+    open_devices(run.trainer)  # so that unsupported devices raise an error before any conversion
     meter = Meter()
     with run.sets.used_by(directory.name, run.identity.run_id) as use:
         context = _context(run, directory, use)
@@ -58,7 +59,7 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
 
 
 def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any] | None:
-    """The result of a run that is finished, if it was tested on the same records; the directory is ready otherwise."""
+    """Return the result of a finished run if it was tested on the same records. Otherwise make the directory ready."""
     identity, ids, fastforward = run.identity, run.sets.cache_ids, run.trainer.fastforward
     also = {"fastforward": fastforward, "versions": result_versions(), "caches": ids}
     check_same(hosts, {**identity.content, **also})
@@ -74,14 +75,17 @@ def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str,
 
 
 def _tested_on(out: Path) -> Any:
-    """The id of the test records that `result.json` is about; a run's own id leaves them out, as does training."""
+    """Return the cache id of the test records of `result.json`.
+
+    The run id does not depend on these records, because training does not use them.
+    """
     return json.loads((out / "run.json").read_text())["cache_ids"][TEST]
 
 
 def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext:
     sets, start, measures = run.sets, run.start, run.measures
     train = sets.of(TRAIN)
-    drawn = train.get(TRAIN)  # several tasks have no one sampler
+    drawn = train.get(TRAIN)  # None for several tasks, which have no common sampler
     return TrainerContext(
         reranker=start.reranker,
         extractor=start.extractor,
@@ -105,8 +109,9 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
 def measure(
     run: Prepared, loop: Any, state: Any, test: Records, out: Path
 ) -> tuple[dict[str, Any], Mapping[str, Run]]:
-    """Rerank test with the best weights, choose alpha on dev, compare with the first stage: the result, and the test
-    runs by stage.
+    """Rerank test with the best weights, choose alpha on dev, compare with the first stage.
+
+    Return the result, and the test runs by stage.
     """
     depths = {DEV: run.trainer.threshold, TEST: run.trainer.testthreshold}
     found = loop.best_predictor().scores(test, "reranking test")
@@ -129,7 +134,7 @@ def measure(
 
 
 def _dev_scores(candidates: CompactRun, depth: int, out: Path) -> Scores:
-    """What the best weights gave the dev candidates, from the run that validation wrote."""
+    """Return the scores of the best weights for the dev candidates, from the run that validation wrote."""
     run = read_run(out / "dev.run")
     return {qid: {docid: run[qid][docid] for docid in scores} for qid, scores in top(candidates, depth).items()}
 

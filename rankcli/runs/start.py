@@ -1,4 +1,4 @@
-"""The model of a run before its training: the options it is built from, and the weights it starts from."""
+"""The model of a run before its training: its options and its initial weights."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from rankcli.training.hooks import build_hooks
 
 @dataclass(frozen=True)
 class Start:
-    """The options of the reranker; the `options` of its extractor, and the extractor; the model directories that options
-    of the reranker name, by the dotted names of these; and the option `init`, which names other weights to start from.
+    """The options of the reranker, and the `options` of its extractor with the extractor itself.
+
+    `models` are the model directories that options of the reranker name, by the dotted names of these options. `init`
+    is the option `init`, which names other weights to start from.
     """
 
     reranker: Any
@@ -35,14 +37,14 @@ class Start:
 
     @cached_property
     def initial(self) -> Initial | None:
-        """Other weights to start from."""
+        """The weights of the option `init`, if it is given."""
         return Initial.of(self.init) if self.init else None
 
     def check(self, dataset: Dataset, trainer: Any) -> None:
-        """Raise the errors, and give the warnings, that can be known before all work.
+        """Raise all errors and give all warnings that can be known before any work.
 
-        They are about other weights that cannot be read or were trained on queries that measure, and about parts of
-        the reranker that the options `trainer` name and that it does not have.
+        They are about initial weights that cannot be read or were trained on dev or test queries, and about parts of
+        the reranker that the options `trainer` name but the reranker does not have.
         """
         if self.initial is not None:
             self.initial.check()
@@ -50,10 +52,10 @@ class Start:
         self._check_parts(trainer)
 
     def _check_parts(self, trainer: Any) -> None:
-        """ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
+        """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
 
-        Only what says so is checked, on a model of a graph that computes nothing: no device is opened, and what is said
-        of the model is said when it is built to train.
+        The model is built in a graph that is never run, and only if an option names parts: no device is opened.
+        Messages of the build are suppressed here, as they appear when the model is built to train.
         """
         if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
             with tf.Graph().as_default(), redirect_stderr(StringIO()):
@@ -61,13 +63,14 @@ class Start:
                 build_hooks(trainer.hooks, groups, trainer.niters)
 
     def build(self, seed: int, dtype: str) -> Reranker:
-        """The reranker with its own first weights."""
+        """Build the reranker with its own first weights."""
         model: Reranker = self.reranker.build(RerankerContext(self.extractor, seed, dtype, open_models(self.models)))
         return model
 
     def initialise(self, reranker: Reranker) -> str:
-        """Give the reranker the weights to start from, if there are others than its own; returns what is told of it.
+        """Load the weights of `init` into the reranker, and return one line about them. Without `init`, return an empty
+        text.
 
-        Training calls this back once it has built the model on its devices.
+        Training calls this after it has built the model on its devices.
         """
         return self.initial.load(reranker, self.options, self.extractor.fingerprint) if self.initial else ""

@@ -1,4 +1,4 @@
-"""A run, looked through once as a whole and then scored block by block, so that memory does not grow with it."""
+"""A run, checked once as a whole and then scored block by block, so that memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rankcli.samplers.base import FIRST_STAGE
 from rankcli.shapes import Sample
 from rankcli.storage.inputs import local_copy
 
-BLOCK = SORT_PAIRS  # that are tokenised at once, and sorted by length
-LINES = 10 * BLOCK  # of the run, at most, in a block of which little is scored
+BLOCK = SORT_PAIRS  # pairs that are tokenised together and sorted by length
+LINES = 10 * BLOCK  # of the run, at most, in a block with few pairs to score
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Texts and candidates to rerank, how messages call the run, and the texts of queries that were trained on.
+    """Texts and candidates to rerank, the name of the run in messages, and the texts of queries that were trained on.
 
-    `run` has each query once, with its scores by document; it is iterated over several times.
+    `run` has each query once, with its scores by document. It is iterated over several times.
     """
 
     store: Documents
@@ -38,7 +38,7 @@ class Inputs:
 
 
 class Ranked(NamedTuple):
-    """A query of a run: its first-stage scores, and which of its documents are to be scored, best first."""
+    """A query of a run: its first-stage scores, and the documents to score, best first."""
 
     qid: str
     scores: Mapping[str, float]
@@ -53,7 +53,7 @@ class Ranked(NamedTuple):
 
 @dataclass
 class Counts:
-    """What there is in a run: `pairs` are the lines to be scored."""
+    """The counts of a run; `pairs` are the lines to score."""
 
     queries: int = 0
     lines: int = 0
@@ -61,15 +61,16 @@ class Counts:
 
 
 def run_in(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
-    """The run of a file as `Inputs` has it; a pipe can be read only once, so it is held in memory."""
+    """Return the run of a file as `Inputs` needs it. A pipe can be read only once, so it is kept in memory."""
     return RunFile(path) if Path(local_copy(path)).is_file() else read_run(path).items()
 
 
 def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:
-    """Look through the whole run before anything is scored: the inputs as they are to be read, and their counts.
+    """Check the whole run before anything is scored. Return the inputs to read from, and their counts.
 
-    DataError for what is wrong anywhere in it, and where nothing has a text. Queries and documents without one are
-    warned of, and so are queries that were trained on. A run whose queries cannot be read one by one is read whole.
+    DataError for an error anywhere in the run, and where no query or no document has a text. Warn of queries and
+    documents without a text, and of queries that were trained on. If the lines of a query are scattered, the run is
+    kept in memory.
     """
     try:
         return inputs, _survey(inputs, depth)
@@ -80,7 +81,7 @@ def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:
 
 
 def blocks(inputs: Inputs, depth: int | None) -> Iterator[list[Ranked]]:
-    """The queries of a run in its order, in lists of about `BLOCK` pairs to score."""
+    """Yield the queries of a run in its order, in lists of about `BLOCK` pairs to score."""
     block: list[Ranked] = []
     pairs = lines = 0
     for qid, scores in inputs.run:
@@ -96,7 +97,7 @@ def blocks(inputs: Inputs, depth: int | None) -> Iterator[list[Ranked]]:
 
 @dataclass
 class _Unknown:
-    """How many there were without a text, and the smallest id of them."""
+    """The number of ids without a text, and the smallest of them."""
 
     count: int = 0
     example: str = ""

@@ -1,4 +1,4 @@
-"""Who uses a cache: it is held while they do, and noted beside it which run directory it was and when."""
+"""Uses of a cache: it is locked while a run reads it, and a note in the cache tells the run directory and the time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ SCHEMA_VERSION = 1
 
 
 class CachePruned(Exception):
-    """The cache was pruned before it was held: convert again."""
+    """The cache was pruned before it was locked: convert again."""
 
 
 class Use(NamedTuple):
-    """A run directory that used a cache, on which machine (empty for one in a bucket), and when it did last (seconds
-    since 1970).
+    """One run directory that used a cache.
+
+    `host` is its machine, empty for one in a bucket. `last` is the time of its last use in seconds since 1970.
     """
 
     run_dir: str
@@ -35,7 +36,7 @@ class Use(NamedTuple):
     last: float
 
     def exists(self) -> bool | None:
-        """Whether the run directory is there; None where that cannot be told from here."""
+        """True if the run directory exists; None where this machine cannot tell."""
         if not is_remote(self.run_dir):
             return Path(self.run_dir).is_dir() if self.host == socket.gethostname() else None
         from rankcli.storage.inputs import exists
@@ -48,9 +49,9 @@ class Use(NamedTuple):
 
 @contextmanager
 def using(storage: Storage, manifest: Manifest, run_dir: str, run_id: str | None) -> Iterator[None]:
-    """Keep a cache from being pruned while it is read for `run_dir`, and note the use at the beginning and the end.
+    """Protect a cache from pruning while `run_dir` reads it, and note the use at the beginning and the end.
 
-    Raises CachePruned where a prune came between finding the cache and this.
+    CachePruned where the cache was pruned after it was found.
     """
     with storage.hold(manifest.location):
         if storage.size(f"{manifest.location}/{NAME}") is None:
@@ -63,13 +64,13 @@ def using(storage: Storage, manifest: Manifest, run_dir: str, run_id: str | None
 
 
 def uses(storage: Storage, location: str) -> tuple[Use, ...]:
-    """The uses of a cache, the last one first."""
+    """Return the uses of a cache, the latest first."""
     found = (_read(storage, f"{location}/{RUNS}/{name}") for name in storage.list(f"{location}/{RUNS}"))
     return tuple(sorted((use for use in found if use is not None), key=lambda use: -use.last))
 
 
 def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> None:
-    """A use that cannot be noted stops nobody's work."""
+    """Write the note of a use. A failure only gives a warning, because the work can go on."""
     directory = run_dir if is_remote(run_dir) else str(Path(run_dir).absolute())
     host = "" if is_remote(run_dir) else socket.gethostname()
     note = {
@@ -77,7 +78,8 @@ def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> 
         "run_dir": directory,
         "run_id": run_id,
         "host": host,
-        "used": datetime.now(timezone.utc).isoformat(),  # object storage keeps the time of what it has already
+        # new content each time: object storage keeps the old time of an object that is written again unchanged
+        "used": datetime.now(timezone.utc).isoformat(),
     }
     name = f"{location}/{RUNS}/{digest([host, directory])}.json"
     try:

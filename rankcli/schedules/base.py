@@ -1,4 +1,4 @@
-"""What a learning-rate schedule is: a factor on the learning rate, a pure function of the global step."""
+"""The contract of learning-rate schedules: a factor on the learning rate, a pure function of the global step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class ScheduleContext:
-    """`steps` N in all, of which `warmup` w warm up, and `steps_per_iter` in an iteration."""
+    """The lengths that a schedule needs: `steps` N in all, of which `warmup` w warm up, and `steps_per_iter` per
+    iteration.
+    """
 
     steps: int
     warmup: int
@@ -18,7 +20,7 @@ class ScheduleContext:
 
 
 def warmed_up(context: ScheduleContext, after: Schedule) -> Schedule:
-    """(s + 1) / w while s < w, then `after(s)`."""
+    """Return the schedule (s + 1) / w while s < w, then `after(s)`."""
 
     def factor(step: int) -> float:
         return (step + 1) / context.warmup if step < context.warmup else after(step)

@@ -1,4 +1,4 @@
-"""The decays after warm-up. With w warm-up steps and N steps in all, s is the global step."""
+"""The schedules after warm-up. With w warm-up steps and N steps in all, s is the global step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Constant:
     version: ClassVar[int] = 1
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         return warmed_up(ctx, lambda s: 1.0)
 
 
@@ -32,7 +32,7 @@ class Linear:
     floor: Rate = option(0.0, "the factor approached at the last step")
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         left = max(ctx.steps - ctx.warmup, 1)
         return warmed_up(ctx, lambda s: self.floor + (1 - self.floor) * (ctx.steps - s) / left)
 
@@ -46,7 +46,7 @@ class Cosine:
     floor: Rate = option(0.0, "the factor approached at the last step")
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         left = max(ctx.steps - ctx.warmup, 1)
         return warmed_up(
             ctx, lambda s: self.floor + (1 - self.floor) * (1 + math.cos(math.pi * (s - ctx.warmup) / left)) / 2
@@ -67,7 +67,7 @@ class Exponential:
             raise ValueError("decay must be above 0: an exponential decay of 0 trains with a learning rate of 0")
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         period = self.decayiters * ctx.steps_per_iter
         return warmed_up(ctx, lambda s: self.decay ** ((s - ctx.warmup) / period))
 
@@ -75,13 +75,13 @@ class Exponential:
 @SCHEDULES.register("inverse_time")
 @dataclass(frozen=True, kw_only=True)
 class InverseTime:
-    """1 / (1 + decay (s - w) / steps per iteration): what Capreolus calls linear."""
+    """1 / (1 + decay (s - w) / steps per iteration). Capreolus calls it linear."""
 
     version: ClassVar[int] = 1
     decay: PositiveFloat = option(help="how fast it falls, per iteration")
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         return warmed_up(ctx, lambda s: 1 / (1 + self.decay * (s - ctx.warmup) / ctx.steps_per_iter))
 
 
@@ -99,5 +99,5 @@ class Step:
             raise ValueError("gamma must be above 0: the learning rate would be 0 after the first drop")
 
     def build(self, ctx: ScheduleContext) -> Schedule:
-        """The factor as a function of the step."""
+        """Return the factor as a function of the step."""
         return warmed_up(ctx, lambda s: self.gamma ** ((s - ctx.warmup) // self.step_size))

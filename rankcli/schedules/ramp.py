@@ -10,7 +10,7 @@ from rankcli.config.types import NonNegativeFloat, PositiveFloat
 
 @dataclass(frozen=True, kw_only=True)
 class Ramp:
-    """A weight that goes in a straight line from one value to another, and then stays there."""
+    """A weight that changes linearly from one value to another and then stays there."""
 
     start: NonNegativeFloat = option(help="the weight in the first step")
     end: NonNegativeFloat = option(help="the weight after `iterations`")
@@ -22,7 +22,7 @@ class Ramp:
 
 
 def weight_at(weight: float | Ramp, iterations: float) -> float:
-    """Return the weight after some iterations."""
+    """Return the weight after a number of iterations, which may be a fraction."""
     if not isinstance(weight, Ramp):
         return weight
     share = min(iterations / weight.iterations, 1.0)
@@ -30,7 +30,7 @@ def weight_at(weight: float | Ramp, iterations: float) -> float:
 
 
 def unreached(weight: float | Ramp, niters: int) -> str:
-    """Explain why a weight never gets to its end within `niters` iterations; empty where it does."""
+    """Explain why a ramp does not end within `niters` iterations; empty if it does."""
     if not isinstance(weight, Ramp) or weight.iterations <= niters:
         return ""
     return f"changes for {weight.iterations:g} iterations, but there are {niters}: it would never be {weight.end:g}"

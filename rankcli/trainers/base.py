@@ -1,4 +1,4 @@
-"""The contract of trainers' options, beside what the machine asks of them (`training/settings.py`)."""
+"""The contract of trainer options. The options that the training loop reads are in `training/settings.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankcli.training.base import TrainerContext
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions(ABC):
-    """The base class of a trainer's options; `group_size` is the number of documents in every group, None for any."""
+    """The base class of a trainer's options. `group_size` is the number of documents in every group, None for any."""
 
     version: ClassVar[int] = 1
     group_size: ClassVar[int | None] = None
@@ -24,4 +24,4 @@ class TrainerOptions(ABC):
 
     @abstractmethod
     def build(self, ctx: TrainerContext) -> Any:
-        """Return what trains: `fit()`, `best_predictor()`, `outcome(state)` as the training loop has them."""
+        """Return an object with the methods of the training loop: `fit()`, `best_predictor()`, `outcome(state)`."""

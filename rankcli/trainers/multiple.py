@@ -1,4 +1,4 @@
-"""Several tasks for one reranker."""
+"""The trainer of several tasks for one reranker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rankcli.training.base import TRAIN, Share
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What one task trains on and minimises."""
+    """The data and the loss of one task."""
 
     sampler: Any = component(SAMPLERS, None, "how its groups are drawn; needed")
     extractor: Any = component(EXTRACTORS, None, "how its texts become token sequences; default: the run's")
@@ -31,8 +31,9 @@ class TaskOptions:
 @TRAINERS.register("multiple")
 @dataclass(frozen=True, kw_only=True)
 class MultipleTrainer(TensorflowTrainer):
-    """The `tensorflow` trainer with several tasks: every step takes a batch of each and makes one update by the
-    weighted sum of their losses.
+    """The `tensorflow` trainer with several tasks.
+
+    Every step takes a batch of each task and makes one update by the weighted sum of their losses.
     """
 
     tasks: dict[str, TaskOptions] = option(help="{NAME: {sampler, extractor, loss, weight, batch}}")
@@ -69,14 +70,14 @@ class MultipleTrainer(TensorflowTrainer):
 
     @property
     def batches(self) -> dict[str, int]:
-        """The groups of each task in a step."""
+        """The number of groups of each task in a step."""
         return {name: task.batch for name, task in self.tasks.items()}
 
     def task_groups_and_weights(self, step: int) -> dict[str, Share]:
-        """The groups and the weight of each task at a global step."""
+        """Return the number of groups and the weight of each task at a global step."""
         iterations = step / self.steps_per_iter
         return {name: Share(task.batch, weight_at(task.weight, iterations)) for name, task in self.tasks.items()}
 
     def losses(self) -> dict[str, Any]:
-        """The loss of each task."""
+        """Return the loss (options) of each task."""
         return {name: task.loss for name, task in self.tasks.items()}

@@ -1,4 +1,4 @@
-"""Training on one document at a time."""
+"""The trainer on single documents."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rankcli.trainers.tensorflow import TensorflowTrainer
 @TRAINERS.register("pointwise")
 @dataclass(frozen=True, kw_only=True)
 class PointwiseTrainer(TensorflowTrainer):
-    """The `tensorflow` trainer on single documents: a query with one document, as sampler `pair` draws them, and a loss
-    that looks at no other.
+    """The `tensorflow` trainer on single documents.
+
+    A group is a query with one document, as the sampler `pair` draws it. The loss must not compare documents.
     """
 
     group_size: ClassVar[int | None] = 1

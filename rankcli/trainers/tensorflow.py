@@ -1,4 +1,4 @@
-"""The trainer: its options, and how they become a schedule and a step count."""
+"""The default trainer: its options, and the step counts and schedules that follow from them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ BERTLR, LR = 2e-5, 1e-3
 @TRAINERS.register("tensorflow")
 @dataclass(frozen=True, kw_only=True)
 class TensorflowTrainer(TrainerOptions):
-    """Trains on one CPU, one or many GPUs, several hosts or a TPU with tf.distribute, with a learning rate of its own
-    for the encoder.
+    """Trains with tf.distribute on one CPU, one or many GPUs, several hosts or a TPU.
+
+    The encoder has a learning rate of its own.
     """
 
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
@@ -123,7 +124,7 @@ class TensorflowTrainer(TrainerOptions):
         if self.boardname is not None:
             if any(LISTENERS.name_of(each) == "tensorboard" for each in self.listeners):
                 raise ValueError("give either `boardname` or the listener `tensorboard`: they say the same thing twice")
-            LISTENERS.get("tensorboard")(boardname=self.boardname)  # which checks it
+            LISTENERS.get("tensorboard")(boardname=self.boardname)  # its constructor checks the name
         self._check_groups()
         if self.batch % self.accumulate:
             raise ValueError(f"batch = {self.batch} cannot be divided into accumulate = {self.accumulate} parts")
@@ -151,7 +152,7 @@ class TensorflowTrainer(TrainerOptions):
 
     @property
     def steps_per_iter(self) -> int:
-        """Optimizer steps in an iteration; samples that do not fill a batch are left out."""
+        """Optimizer steps in an iteration. Samples that do not fill a batch are left out."""
         return self.itersize // self.batch
 
     @property
@@ -166,26 +167,29 @@ class TensorflowTrainer(TrainerOptions):
 
     @property
     def batches(self) -> dict[str, int]:
-        """The groups of each task in a step."""
+        """The number of groups of each task in a step."""
         return {TRAIN: self.batch}
 
     def task_groups_and_weights(self, step: int) -> dict[str, Share]:
-        """The groups and the weight of each task at a global step."""
+        """Return the number of groups and the weight of each task at a global step."""
         return {task: Share(groups, 1.0) for task, groups in self.batches.items()}
 
     @property
     def on_tpu(self) -> bool:
-        """Whether the options ask for a TPU."""
+        """True if the options name a TPU."""
         return self.strategy == "tpu" or self.tpuname is not None
 
     @property
     def dtype(self) -> str:
-        """What the model computes in."""
+        """The dtype that the model computes in."""
         asked = self.amp or ("bf16" if self.on_tpu else "none")
         return {"none": "float32", "bf16": "bfloat16", "fp16": "float16"}[asked]
 
     def factor(self, own: Any = None) -> Schedule:
-        """The factor on a learning rate as a function of the global step: by a group's own schedule, or the usual."""
+        """Return the factor on a learning rate as a function of the global step.
+
+        The schedule is `own`, that of a group, else `schedule`, else the one of `decaytype`.
+        """
         warmup = round(self.warmup_iterations * self.steps_per_iter)
         schedule = own or self.schedule
         if schedule is None:
@@ -195,11 +199,11 @@ class TensorflowTrainer(TrainerOptions):
         return built
 
     def losses(self) -> dict[str, Any]:
-        """The loss of each task."""
+        """Return the loss (options) of each task."""
         return {TRAIN: self.loss}
 
     def build(self, ctx: TrainerContext) -> Any:
-        """The training loop, ready to `fit()`."""
+        """Return the training loop, ready to `fit()`."""
         from rankcli.training.loop import Loop
 
         return Loop(self, ctx)

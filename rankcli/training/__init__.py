@@ -1,1 +1,1 @@
-"""The machine that trains: devices, steps, checkpoints, prediction."""
+"""The training loop: devices, steps, checkpoints, prediction."""

@@ -1,4 +1,4 @@
-"""What a trainer is given and what it leaves."""
+"""The inputs of a trainer, and the state of a training."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ TRAIN = "train"  # the only training set of one task
 
 
 class Share(NamedTuple):
-    """A task's part in a step: the number of its groups on all devices together, and its weight."""
+    """A task's share of a step: the number of its groups on all devices together, and its weight."""
 
     groups: int
     weight: float
 
 
 class StepInputs(NamedTuple):
-    """The inputs of an optimizer step beside its batches.
+    """The inputs of an optimizer step in addition to its batches.
 
-    Its global number, int32; by task the number of its groups on all devices together, float32; the factors of all
-    terms that are minimised, float32 [T]; and of each optimizer group its learning rate, float32 [G], and whether it is
-    trained, bool [G].
+    `number` is the global step, int32. `groups` has by task the number of its groups on all devices together, float32.
+    `weights` are the factors of all terms of the loss, float32 [T]. `rates` are the learning rates of the optimizer
+    groups, float32 [G], and `active` tells which groups are trained, bool [G].
     """
 
     number: Any
@@ -39,7 +39,7 @@ class StepInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What one task trains on: its records, and the extractor that lays their tokens out."""
+    """The training data of one task: its records, and the extractor that lays out their tokens."""
 
     records: Records
     extractor: Extractor
@@ -47,14 +47,14 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class TrainerContext:
-    """What a trainer is built from.
+    """The inputs that a trainer is built from.
 
-    `extractor` is what the model is built and predicts with, `models` has the directories that the reranker's options
-    name. `train` has a set per task, that of a single one under TRAIN; `dev` has DEV first, and then the further dev
-    sets by their names. `sections` is saved beside the weights, so that they can be loaded without the config. `sync`
-    is called whenever `out` has something new that is worth keeping: it uploads it where `out` is the mirror of a
-    bucket. `initialise` gives a reranker that was just built other weights to start from, if there are such, and
-    returns what is told of them.
+    `extractor` is the one that the model is built for and predicts with. `models` has the directories that the
+    reranker's options name. `train` has a set per task, under TRAIN for a single task; `dev` has DEV first, and then
+    the further dev sets by their names. `sections` are saved with the weights, so that they can be loaded without the
+    config. `sync` must be called when `out` has new files worth keeping: it uploads them where `out` mirrors a bucket.
+    `initialise` loads the weights of `init`, if given, into a reranker that was just built, and returns a line about
+    them.
     """
 
     reranker: Any
@@ -72,13 +72,13 @@ class TrainerContext:
 
 @dataclass
 class State:
-    """Where a training stands: all that a checkpoint holds beside variables and optimizer slots.
+    """The progress of a training: the content of a checkpoint without variables and optimizer slots.
 
-    `loss_sum` adds up the losses of the current iteration's steps but for those `skipped`, `sums` what else is logged
-    of them, by kind and name, and `measured` the sum and the count of what hooks measured; `unusable` counts the steps
-    in a row, up to the last, that `on_nan: skip` has left out; `seconds` counts training steps only, not validation;
-    `validated` is the last iteration whose validation is complete, -1 before the first; `listeners` holds what each of
-    them knows.
+    `loss_sum` adds up the losses of the current iteration's steps, without the `skipped` ones. `sums` adds up the other
+    logged values by kind and name. `measured` has the sum and the count of each measure of hooks. `unusable` counts the
+    latest steps in a row that `on_nan: skip` left out. `seconds` counts training steps only, not validation.
+    `validated` is the last iteration whose validation is complete, -1 before the first. `listeners` has the state of
+    each listener.
     """
 
     step: int = 0
@@ -94,7 +94,7 @@ class State:
     def count(
         self, loss: float, logged: Mapping[str, Mapping[str, float]], measured: Mapping[str, Sequence[float]]
     ) -> None:
-        """Add up what is logged of a step; `measured` has sums and counts."""
+        """Add up the logged values of a step; `measured` has sums and counts."""
         self.loss_sum += loss
         for kind, values in logged.items():
             sums = self.sums.setdefault(kind, dict.fromkeys(values, 0.0))
@@ -105,7 +105,7 @@ class State:
             self.measured[name] = [old + new for old, new in zip(before, pair, strict=True)]
 
     def means(self, taken: int) -> dict[str, Any]:
-        """The means over the `taken` steps that were counted, None where there are none; then counting starts anew."""
+        """Return the means over the `taken` steps that were counted, None without any, and reset the sums."""
         loss, sums, measured = self.loss_sum, self.sums, self.measured
         self.loss_sum, self.sums, self.measured = 0.0, {}, {}
         means: dict[str, Any] = {kind: {name: v / taken for name, v in values.items()} for kind, values in sums.items()}

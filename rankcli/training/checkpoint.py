@@ -1,9 +1,9 @@
 """Checkpoints: model, optimizer slots and the training's state, complete or absent.
 
 A checkpoint is a directory `iter-00001` (`iter-00001-step-000123` between iterations) with TensorFlow's `ckpt.*` and
-`state.json`. It is written under a temporary name, synced to disk, and renamed: TensorFlow itself never syncs. That
-is done in a thread while training goes on: what it writes is a snapshot, which TensorFlow takes without a copy, since
-a variable whose value somebody holds gets a new buffer with its next update.
+`state.json`. It is written under a temporary name, synced to disk, and renamed: TensorFlow itself never syncs. A thread
+writes it while training goes on. It writes a snapshot, which TensorFlow takes without a copy: a variable whose value is
+referenced elsewhere gets a new buffer at its next update.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NAME = re.compile(r"iter-\d+(-step-\d+)?")
 
 
 def _bag(variables: Mapping[str, Any]) -> Any:
-    """The model's variables, by path, as something that TensorFlow saves."""
+    """Return the model's variables, by path, as an object that TensorFlow can save."""
     model = tf.Module()
     model.by_path = dict(variables)
     return model
 
 
 def _snapshot(module: Any) -> Any:
-    """What a module's public attributes hold now, in variables of the host under the same names."""
+    """Copy the present values of a module's public attributes to host variables under the same names."""
     copy = tf.Module()
     for name, value in vars(module).items():
         if not name.startswith("_"):
@@ -56,19 +56,21 @@ def _frozen(variable: Any) -> Any:
 
 
 def _newest_first(directory: Path) -> list[Path]:
-    """By number: `iter-00002` comes after `iter-00001-step-...`, and step 1000000 after step 999999."""
+    """Return the complete checkpoints by number: `iter-00002` is newer than `iter-00001-step-...`, and step 1000000
+    newer than step 999999.
+    """
     found = directory.iterdir() if directory.is_dir() else []
     complete = (path for path in found if _NAME.fullmatch(path.name))
     return sorted(complete, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)], reverse=True)
 
 
 def checkpoint_name(iteration: int) -> str:
-    """What the checkpoint at the end of an iteration is called."""
+    """Return the name of the checkpoint at the end of an iteration."""
     return f"iter-{iteration:05d}"
 
 
 def find_checkpoint(directory: Path, iteration: int | None) -> Path:
-    """The newest checkpoint, or the one of `iteration`; MissingError when it is not kept."""
+    """Return the newest checkpoint, or the one of `iteration`; MissingError if it does not exist."""
     names = {path.name: path for path in _newest_first(directory)}
     wanted = next(iter(names), None) if iteration is None else checkpoint_name(iteration)
     if wanted not in names:
@@ -79,9 +81,9 @@ def find_checkpoint(directory: Path, iteration: int | None) -> Path:
 
 
 class Checkpoints:
-    """The checkpoints of one run directory, of which the newest `keep` that load are kept.
+    """The checkpoints of one run directory. The newest `keep` that can be loaded are kept.
 
-    Enter it while training; leaving it waits for what is being written.
+    Enter the context while training. Leaving it waits for the thread that writes.
     """
 
     def __init__(
@@ -100,9 +102,9 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: State, steps_per_iter: int) -> None:
-        """Begin to write a checkpoint of variables and `state` as they are now; once that is done, remove old ones.
+        """Start to write a checkpoint of the present variables and `state`. When it is complete, old ones are removed.
 
-        Waits for the one before first. What goes wrong is raised by the next call of a method of this class.
+        Waits first for the previous checkpoint. An error is raised by the next call of a method of this class.
         """
         self.wait()
         iteration, between = divmod(state.step, steps_per_iter)
@@ -114,13 +116,13 @@ class Checkpoints:
         self._writing = self._thread.submit(self._write, name, snapshot, text)
 
     def wait(self) -> None:
-        """Return when nothing is being written any more; raise what went wrong with it."""
+        """Wait until no checkpoint is being written, and raise the error of the last one, if any."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def written(self) -> bool:
-        """Whether a checkpoint has been completed since the last call of this or of `wait`."""
+        """True if a checkpoint was completed since the last call of this method or of `wait`."""
         if self._writing is None or not self._writing.done():
             return False
         self.wait()
@@ -135,7 +137,7 @@ class Checkpoints:
         except RankcliError as failed:
             if error is None:
                 raise
-            warn(str(failed))  # what ends the training is told as its reason
+            warn(str(failed))  # the first error is the reason why the training ends; this one is only a warning
         finally:
             self._thread.shutdown()
 
@@ -145,7 +147,7 @@ class Checkpoints:
         return tf.train.Checkpoint(model=model, optimizers=list(states), **others)
 
     def _write(self, name: str, snapshot: Any, text: str) -> None:
-        """Write a checkpoint, then remove all but the newest."""
+        """Write a checkpoint, then remove old ones."""
         target = self.directory / name
         with guard(target):
             if name in self._broken:
@@ -156,7 +158,7 @@ class Checkpoints:
         self._remove_old()
 
     def _remove_old(self) -> None:
-        """Remove all but the newest `keep` of those that load, each of them from one moment to the next."""
+        """Keep the newest `keep` checkpoints that can be loaded; remove the others, each by an atomic rename first."""
         with guard(self.directory):
             loading = [path for path in _newest_first(self.directory) if path.name not in self._broken]
             for old in loading[self.keep :]:
@@ -164,24 +166,27 @@ class Checkpoints:
                     old.rename(place / "old")
 
     def _set_aside(self, broken: Path) -> None:
-        """Make place for a checkpoint without deleting the one that does not load."""
+        """Rename a checkpoint that cannot be loaded, so that a new one can take its name."""
         places = (broken.with_name(f"{broken.name}.broken-{n}") for n in itertools.count(1))
         broken.rename(next(place for place in places if not place.exists()))
         self._broken.discard(broken.name)
 
     def restore(self) -> State | None:
-        """Load the newest checkpoint that loads; None when there is none. Those that fail are reported and kept."""
+        """Load the newest checkpoint that can be loaded, and return its state; None if there is no checkpoint.
+
+        Those that cannot be loaded give a warning and are kept. StorageError if none can be loaded.
+        """
         if self.directory.is_dir():
             sweep(self.directory, "iter-")
         existing = _newest_first(self.directory)
         for candidate in existing:
             try:
                 state = self._load(candidate)
-                self._remove_old()  # what a kill has kept from being removed
+                self._remove_old()  # a kill may have prevented this before
                 return state
             except StorageError:
                 raise
-            except Exception as error:  # TensorFlow's readers know no bounds; whatever it is, it is told
+            except Exception as error:  # TensorFlow's readers may raise any error; the warning tells it
                 self._broken.add(candidate.name)
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 warn(f"{candidate}: this checkpoint does not load ({reason}); trying the one before")

@@ -1,4 +1,4 @@
-"""Several hosts: the strategy of the cluster that TF_CONFIG describes, and what ends it."""
+"""Several hosts: the strategy of the cluster in TF_CONFIG, and the errors when a host is lost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from rankcli.errors import ConfigError, MissingError
 from rankcli.log import say
 
 JOIN_S = 600  # hosts wait so long for each other at the start
-SILENCE_S = 10  # and take one for dead that has not been heard of for so long
+SILENCE_S = 10  # a host is taken for lost after so long without a heartbeat
 EXAMPLE = """{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}"""
 
 
 @functools.cache
 def cluster_strategy() -> Any:
-    """The strategy of the hosts that TF_CONFIG names, once they are all there; before anything else opens a device.
+    """Return the strategy of the hosts in TF_CONFIG, once all have started. Call it before anything else opens a
+    device.
 
-    What they wait for is in Python, where a signal still ends it: TensorFlow's own waiting has no end.
+    The waiting happens in Python first, where a signal can end it: TensorFlow's own waiting has no time limit.
     """
     workers, index = cluster()
     meet(workers, index)
@@ -34,7 +35,8 @@ def cluster_strategy() -> Any:
         service_leader="/job:worker/replica:0/task:0",
         heartbeat_timeout_in_ms=SILENCE_S * 1000,
     )
-    # A host may still be lost before TensorFlow has found it. It waits for ever then, where no handler is called.
+    # A host may still be lost before TensorFlow has found it. TensorFlow then waits forever without running Python's
+    # signal handlers. The default action of SIGALRM ends the process.
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(JOIN_S)
     try:
@@ -46,7 +48,7 @@ def cluster_strategy() -> Any:
 
 
 def meet(workers: list[str], index: int) -> None:
-    """Wait until every host listens at its address; MissingError if one does not in time."""
+    """Wait until every host listens at its address. MissingError if one does not within JOIN_S seconds."""
     until = time.monotonic() + JOIN_S
     try:
         listener = socket.create_server(("", _address(workers[index])[1]))
@@ -80,7 +82,7 @@ def _listens(worker: str) -> bool:
 
 
 def cluster() -> tuple[list[str], int]:
-    """The addresses of all hosts, and which of them is this one."""
+    """Return the addresses of all hosts and the index of this one. ConfigError where TF_CONFIG is missing or wrong."""
     try:
         content = json.loads(os.environ.get("TF_CONFIG", ""))
         workers, task = content["cluster"]["worker"], content["task"]
@@ -99,7 +101,7 @@ def cluster() -> tuple[list[str], int]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """MissingError for what TensorFlow raises when a host does not answer."""
+    """Turn TensorFlow's errors for a host that does not answer into MissingError."""
     gone = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,

@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are not finite: what is said of them, and when a training gives up."""
+"""Losses, gradients and weights that are not finite: warnings, and the errors that end a training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from rankcli.records.interleave import read_examples
 from rankcli.training.base import State, TrainerContext, TrainingSet
 from rankcli.training.settings import Settings
 
-PATIENCE = 20  # batches left out in a row: it is not the batches, then
+PATIENCE = 20  # batches left out in a row; with more, the batches are not the cause
 
 
 def leave_out(loss: float, state: State, options: Settings, ctx: TrainerContext) -> None:
-    """Say which batch has spoiled the step after `state`, whose loss or gradient is not finite and which has changed
-    nothing; TrainingError where `on_nan` is to stop, or after too many in a row.
+    """Report the batch of the step after `state`, whose loss or gradient is not finite and which changed nothing.
+
+    TrainingError where `on_nan` is `stop`, or after more than PATIENCE such batches in a row.
     """
     what, value = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
     found = f"{what} of step {state.step + 1} is {value}"
@@ -34,14 +35,14 @@ def leave_out(loss: float, state: State, options: Settings, ctx: TrainerContext)
 
 
 def check_weights(variables: Iterable[tuple[str, Any]], step: int, out: Path) -> None:
-    """TrainingError if a variable (path, value) holds a number that is not finite after a step."""
+    """Raise TrainingError if a variable (path, value) has a number that is not finite after a step."""
     for path, variable in variables:
         if not bool(tf.reduce_all(tf.math.is_finite(variable))):
             raise _diverged(f"after step {step}, {path} holds a number that is not finite", out)
 
 
 def check_scores(scores: Scores, what: str, out: Path) -> None:
-    """TrainingError if a score is not finite: weights that are can still be too large to compute with."""
+    """Raise TrainingError if a score is not finite: finite weights can still be too large to compute with."""
     for qid, found in scores.items():
         for docid, score in found.items():
             if not math.isfinite(score):
@@ -49,10 +50,10 @@ def check_scores(scores: Scores, what: str, out: Path) -> None:
 
 
 def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> str:
-    """The groups of a step, counted from 0: a line each with the query's and the documents' ids.
+    """List the groups of a step, counted from 0: one line each with the query's and the documents' ids.
 
-    `batches` says how many groups of each set a step takes. They are read again: step s uses the samples from s * batch
-    on, so that no step has to carry ids that hardly any needs.
+    `batches` gives the number of groups of each set per step. Step s uses the samples from s * batch on, so they are
+    read again here. No batch has to carry ids, which are almost never needed.
     """
     lines = []
     for name, batch in batches.items():
@@ -63,6 +64,6 @@ def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step:
 
 
 def _diverged(what: str, out: Path) -> TrainingError:
-    """The error that ends a training whose numbers are not finite."""
+    """Return the error that ends a training whose numbers are not finite."""
     fix = "lower bertlr and lr; the last checkpoint and the best weights are kept"
     return TrainingError(what, where=str(out), fix=fix)

@@ -1,4 +1,4 @@
-"""Which steps the devices make at once."""
+"""The number of steps per call of the devices."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Executions:
-    """How many steps come together, from step `start` on: `most`, but fewer at the end of an iteration of `per_iter`.
+    """The number of steps per execution, from step `start` on: `most`, but fewer at the end of an iteration of
+    `per_iter`.
 
-    Batches are shaped together, too. So a training that is resumed where two executions meet, which is where
-    checkpoints are written, makes the same as one that was not.
+    Batches of one execution get a common shape. Checkpoints are only written between executions, so a resumed training
+    makes the same executions as an uninterrupted one.
     """
 
     start: int

@@ -1,4 +1,4 @@
-"""Gradients of a batch, and of a batch that is computed in micro-batches to need less memory."""
+"""Gradients of a batch, in one piece or in micro-batches to need less memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ Batches = Mapping[str, Batch]
 
 
 class Sums(NamedTuple):
-    """The sums over micro-batches and devices: `values` [1 + T], the loss and its terms, these without their weights;
-    the gradients; and the sums and counts that hooks `measured` [M, 2].
+    """Sums over micro-batches and devices.
+
+    `values` [1 + T]: the loss, and its terms without their weights. `gradients`: one per variable. `measured` [M, 2]:
+    the sums and counts of hooks.
     """
 
     values: Any
@@ -43,9 +45,9 @@ def gradients_of(
     step: StepContext,
     scale: Any = None,
 ) -> Outcome:
-    """This replica's share of the sums of a step, and the outputs of its batches.
+    """Return this replica's share of the sums of a step, and the outputs of its batches.
 
-    Gradients are dense, those of the weighted sum times `scale`; None for a variable that does not influence it.
+    Gradients are dense, those of the weighted sum times `scale`; None for a variable that does not influence the sum.
     """
     with tf.GradientTape() as tape:
         terms, outputs = objective(reranker, batches, dropout, inputs.groups, step)
@@ -58,9 +60,9 @@ def gradients_of(
 def with_penalties(
     hooks: Sequence[Hook], weights: Any, variables: Mapping[str, Any], values: Any, gradients: Sequence[Any]
 ) -> tuple[Any, list[Any]]:
-    """`values` [1 + T] and the gradients of `variables`, both with those of the hooks' penalties added.
+    """Return `values` [1 + T] and the gradients of `variables`, with those of the hooks' penalties added.
 
-    `weights` [T + P] has the factors of the penalties behind those of the other terms.
+    `weights` [T + P] has the factors of the penalties after those of the other terms.
     """
     if not hooks:
         return values, list(gradients)
@@ -77,18 +79,17 @@ def _sum(values: Sequence[Any]) -> Any:
 
 
 def dense(gradient: Any) -> Any:
-    """A gradient of looked-up rows as one of the whole table, which is what optimizers with momentum need."""
+    """Return a gradient of looked-up rows as one of the whole table, which optimizers with momentum need."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
 
 
 def accumulated(part: Part, zeros: Sums, kept: Sequence[str], batches: Batches, count: int) -> tuple[Sums, Any]:
-    """The sums of what `part(batches, n)` returns over `count` micro-batches, stacked along a new first axis; and the
-    scores of the tasks `kept`, stacked likewise.
+    """Sum the results of `part(batches, n)` over `count` micro-batches, which are stacked along a new first axis.
 
-    A loop of the graph with one iteration at a time: unrolled, TensorFlow would run the forward passes of several
-    micro-batches at once, and keep the activations of all of them.
+    Also return the scores of the tasks `kept`, stacked in the same way. The graph loop runs one iteration at a time:
+    unrolled, TensorFlow would run the forward passes of several micro-batches at once and keep all their activations.
     """
 
     def add(n: Any, sums: Sums, scores: dict[str, Any]) -> tuple[Any, Sums, dict[str, Any]]:
@@ -102,7 +103,9 @@ def accumulated(part: Part, zeros: Sums, kept: Sequence[str], batches: Batches, 
 
 
 def joined(batches: Batches, scores: Mapping[str, Any]) -> tuple[Batches, dict[str, Outputs]]:
-    """Micro-batches stacked along a first axis as one batch per task, without fields; and their scores as outputs."""
+    """Join micro-batches, stacked along a first axis, to one batch per task without fields. Return their scores as
+    outputs.
+    """
     made = {task: _joined(batches[task]) for task in scores}
     return made, {task: Outputs(_flat(values)) for task, values in scores.items()}
 
@@ -117,18 +120,20 @@ def _flat(leaf: Any) -> Any:
 
 
 def stacked(batches: Sequence[Batches], count: int) -> list[Batches]:
-    """Every `count` batches as one with a new first axis; as they are when `count` is 1."""
+    """Stack every `count` batches along a new first axis; unchanged if `count` is 1."""
     if count == 1:
         return list(batches)
     return [stack(batches[n : n + count]) for n in range(0, len(batches), count)]
 
 
 def by_replica(batches: Sequence[Batches], replicas: int) -> list[Batches]:
-    """For each replica its batches of several steps, stacked; `batches` has step after step, in each its replicas."""
+    """Stack the batches of several steps for each replica. `batches` has one step after the other, with its replicas in
+    order.
+    """
     return [stack(batches[replica::replicas]) for replica in range(replicas)]
 
 
 def stack(batches: Sequence[Batches]) -> Batches:
-    """Batches of equal shapes as one, with a new first axis."""
+    """Stack batches of equal shapes along a new first axis."""
     found: Batches = tf.nest.map_structure(lambda *leaves: np.stack(leaves), *batches)
     return found

@@ -1,7 +1,7 @@
-"""Optimizer groups: which variables are trained, at which learning rate, with which weight decay, from when on.
+"""Optimizer groups: variables, their learning rate and weight decay, and the step from which they are trained.
 
 Groups are regular expressions over variable paths, tried in order. A variable that no group claims, and a group that
-claims nothing, are errors, since both mean that something trains otherwise than was thought.
+claims nothing, are errors: the config would not train as its author meant.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rankcli.training.settings import Settings
 
 LAYER = re.compile(r"^encoder/layer_(\d+)/")
 EMBEDDINGS = re.compile(r"^encoder/(embeddings|word_embeddings)")
-NOT_DECAYED = re.compile(r"(^|/)(bias|beta|gamma)$")  # biases, and what layer normalisation learns
+NOT_DECAYED = re.compile(r"(^|/)(bias|beta|gamma)$")  # biases, and the weights of layer normalisation
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupOptions:
-    """One optimizer group: the variables that no earlier group has claimed and whose path the pattern is found in."""
+    """One optimizer group: the variables that no earlier group claimed and whose path matches the pattern."""
 
     pattern: str = option(help="regular expression, looked for in paths such as `encoder/layer_0/output/kernel`")
     exclude: str | None = option(None, "regular expression of paths to leave to later groups")
@@ -44,7 +44,7 @@ class GroupOptions:
             raise ValueError("lr is needed (or `freeze: true`)")
 
     def claims(self, path: str) -> bool:
-        """Whether the variable at `path` is one of the group's, if no earlier group has it."""
+        """True if the group claims the variable at `path`, unless an earlier group does."""
         left_out = self.exclude is not None and re.search(self.exclude, path)
         return bool(re.search(self.pattern, path)) and not left_out
 
@@ -64,7 +64,7 @@ class Group:
 
     @property
     def lr(self) -> float:
-        """The learning rate before any schedule; 0 where it is frozen."""
+        """The learning rate before any schedule; 0 if the group is frozen."""
         return self.options.lr or 0.0
 
     @property
@@ -74,7 +74,7 @@ class Group:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the group holds."""
+        """The number of scalar parameters in the group."""
         return sum(int(variable.shape.num_elements()) for variable in self.variables.values())
 
     def starts_at(self, steps_per_iter: int) -> int:
@@ -83,9 +83,9 @@ class Group:
 
 
 def groups_for(variables: Mapping[str, Any], trainer: Settings) -> list[Group]:
-    """The groups of the trainable ones of `variables`: those of `trainer.groups`, or of `bertlr` and `lr`.
+    """Return the groups of the trainable variables: those of `trainer.groups`, or of `bertlr` and `lr`.
 
-    ConfigError when nothing would be trained, or where groups and variables do not fit.
+    ConfigError when nothing would be trained, or where groups and variables do not match.
     """
     trainable = {path: variable for path, variable in variables.items() if variable.trainable}
     wanted = _named(trainer.groups) or _shorthand(trainable, trainer.bertlr, trainer.lr)
@@ -102,24 +102,26 @@ def groups_for(variables: Mapping[str, Any], trainer: Settings) -> list[Group]:
 
 
 def trained(groups: Iterable[Group]) -> list[Group]:
-    """Those that are not frozen for good."""
+    """Return the groups that are not frozen for the whole training."""
     return [group for group in groups if not group.options.freeze]
 
 
 def _named(groups: Sequence[GroupOptions]) -> list[tuple[str, GroupOptions]]:
-    """Groups are called by their patterns; `(2)` behind it tells one that repeats a pattern."""
+    """Name groups by their patterns. A repeated pattern gets ` (2)` after it."""
     return list(zip(numbered([group.pattern for group in groups]), groups, strict=True))
 
 
 def _shorthand(paths: Iterable[str], bertlr: float, lr: float) -> list[tuple[str, GroupOptions]]:
-    """What `bertlr` and `lr` stand for; a model without an encoder, or with nothing else, has one group."""
+    """Return the groups that `bertlr` and `lr` stand for. A model without an encoder, or with nothing else, has one
+    group.
+    """
     encoder = [path.startswith("encoder/") for path in paths]
     groups = [("bertlr", GroupOptions(pattern="^encoder/", lr=bertlr)), ("lr", GroupOptions(pattern="", lr=lr))]
     return [group for group, needed in zip(groups, (any(encoder), not all(encoder)), strict=True) if needed]
 
 
 def _claimed(paths: Iterable[str], wanted: Sequence[tuple[str, GroupOptions]]) -> list[list[str]]:
-    """The paths of each group, every one in the first that claims it."""
+    """Return the paths of each group. A path belongs to the first group that claims it."""
     claimed: list[list[str]] = [[] for _ in wanted]
     unclaimed: list[str] = []
     for path in paths:
@@ -141,7 +143,9 @@ def _claimed(paths: Iterable[str], wanted: Sequence[tuple[str, GroupOptions]]) -
 
 
 def _layer_scales(paths: Iterable[str], decay: float) -> dict[str, float]:
-    """decay ^ (layers between a variable and the top one): embeddings are below the lowest, a head is at the top."""
+    """Return decay ^ (layers between a variable and the top one). Embeddings are below the lowest layer, heads at the
+    top.
+    """
     paths = list(paths)
     layers = {path: int(found[1]) for path in paths if (found := LAYER.match(path))}
     if decay != 1 and not layers:
@@ -152,7 +156,7 @@ def _layer_scales(paths: Iterable[str], decay: float) -> dict[str, float]:
 
 
 def _weight_decays(paths: Sequence[str], own: float | None, usual: float) -> dict[str, float]:
-    """0 for biases and norms, unless a group that says its weight decay itself holds nothing else."""
+    """Return 0 for biases and norms, unless the group sets its own weight decay and has no other variables."""
     spared = {path for path in paths if NOT_DECAYED.search(path)}
     if own is not None and len(spared) == len(paths):
         spared = set()

@@ -1,4 +1,4 @@
-"""What listeners may ask of a training: scores of the weights as they are, and to keep these weights."""
+"""The interface of a training for listeners: scores of the present weights, and saving these weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rankcli.training.predict import Predictor
 
 
 class TrainingHandle:
-    """The `Training` that listeners are given.
+    """The `Training` that listeners receive.
 
-    `starts` says when each optimizer group starts to train, `equal_losses` what losses are where scores are equal;
-    `on_batch` is called after every batch scored, and may raise; `before_keep` makes sure that a run that is killed
-    from then on goes on with these weights, not with older ones.
+    `starts` has the global step at which each optimizer group starts to train. `equal_losses` are the losses for equal
+    scores. `on_batch` is called after every batch scored, and may raise. `before_keep` is called before weights are
+    saved: it makes sure that a run killed later resumes from these weights and not from older ones.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class TrainingHandle:
         self._scored: dict[str, Scores] = {}
 
     def renew(self) -> None:
-        """The weights have changed: forget what they scored."""
+        """Forget the scores of a validation, because the weights have changed."""
         self._scored.clear()
 
     def scores(self, name: str) -> Scores:
-        """The scores of a dev set; they are computed once, whoever asks for them."""
+        """Return the scores of a dev set. They are computed once per validation."""
         if name not in self._scored:
             records = self._ctx.dev[name].records
             scores = self._predictor.scores(records, f"validating on {name}", self._on_batch)
@@ -59,8 +59,9 @@ class TrainingHandle:
 
 
 def equal_losses(losses: Mapping[str, Any], train: Mapping[str, TrainingSet]) -> dict[str, float]:
-    """What the losses (options) of tasks are where the scores of a group are equal, by the names of what is logged; of
-    those only for which that is known: ln K for a softmax over K documents, ln 2 for a sigmoid on one.
+    """Return the loss of an untrained model (equal scores in a group) by logged name, for the losses where it is known.
+
+    It is ln K for a softmax over K documents, and ln 2 for a sigmoid on one.
     """
     found = {}
     for task, options in losses.items():

@@ -12,13 +12,13 @@ from rankcli.training.base import State
 
 
 class History:
-    """Appends to the file; `rewind` first drops what a resumed run will do again."""
+    """Appends to the file. `rewind` first drops the lines that a resumed run will write again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rewind(self, state: State) -> list[Entry]:
-        """Keep, and return, the lines that `state` knows of: iterations up to its step, validations that it has had."""
+        """Keep and return the lines up to `state`: iterations up to its step, and validations that it has completed."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [(line, entry) for line in lines if (entry := _parsed(line)) and _known(entry, state)]
         if len(kept) != len(lines):

@@ -1,4 +1,4 @@
-"""Builds the hooks of a run, and the objective that they add to."""
+"""Build the hooks of a run, and the objective that they add to."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from rankcli.training.objective import Objective, numbered
 
 
 def build_hooks(options: Sequence[Any], groups: Sequence[Group], niters: int) -> list[Hook]:
-    """Build the hooks over the variables of `groups`; ConfigError where a `part` matches none of them, or a weight does
-    not get to its end in `niters` iterations.
+    """Build the hooks over the variables of `groups`.
+
+    ConfigError where a `part` matches none of them, or where the ramp of a weight does not end within `niters`
+    iterations.
     """
     variables = {path: variable for group in groups for path, variable in group.variables.items()}
     context = HookContext(variables, {group.name: tuple(group.variables) for group in groups})
@@ -29,12 +31,12 @@ def build_hooks(options: Sequence[Any], groups: Sequence[Group], niters: int) ->
 
 
 def states_of(hooks: Sequence[Hook]) -> dict[str, Any]:
-    """The states of the hooks that have one, by the hooks' names."""
+    """Return the states of the hooks that have one, by the hooks' names."""
     names = numbered([hook.name for hook in hooks])
     return {name: hook.state for name, hook in zip(names, hooks, strict=True) if hook.state is not None}
 
 
 def objective_of(losses: Mapping[str, Any], hooks: Sequence[Hook]) -> Objective:
-    """Make the objective of the loss (options) of each task and the losses of hooks."""
+    """Return the objective: the loss (options) of each task and the losses of hooks."""
     names = {task: LOSSES.name_of(options) if task == TRAIN else "loss" for task, options in losses.items()}
     return Objective({task: (names[task], options.build()) for task, options in losses.items()}, hooks)

@@ -1,7 +1,7 @@
 """Several hosts that train one model: each runs the same command, and they agree wherever they could differ.
 
-What they tell each other goes through sums over all replicas, as gradients do. Such a sum is made by all hosts or by
-none, in the same order: only the main thread calls what is here. A host that is gone ends it with an error.
+They exchange data as sums over all replicas, as gradients are. All hosts must make such a sum, in the same order, so
+only the main thread may call this module. A lost host ends the sum with an error.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rankcli.errors import RankcliError
 from rankcli.training.cluster import cluster, explained
 from rankcli.training.strategy import Traced
 
-PIECE = 2**24  # bytes that are told at once
+PIECE = 2**24  # bytes per sum
 
 Value = TypeVar("Value")
 
 
 class Hosts:
-    """The hosts of a strategy: one, with which everything is settled at once, or all of a cluster."""
+    """The hosts of a strategy: a single host, which needs no exchange, or all hosts of a cluster."""
 
     def __init__(self, strategy: Any = None) -> None:
         self.strategy, self.index, self.count = strategy, 0, 1
@@ -38,22 +38,22 @@ class Hosts:
 
     @property
     def chief(self) -> bool:
-        """Whether this is the host whose run directory is kept."""
+        """True on the host whose run directory is kept."""
         return self.index == 0
 
     @property
     def replicas(self) -> int:
-        """Replicas of each host."""
+        """The number of replicas on each host."""
         return int(self.strategy.num_replicas_in_sync) // self.count
 
     def part(self, parts: int) -> range:
-        """Which of `parts` equal parts of a batch are this host's."""
+        """Return this host's share of `parts` equal parts of a batch."""
         each = parts // self.count
         return range(self.index * each, (self.index + 1) * each)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is done in here is done by all hosts, and ended by all; MissingError when one is gone."""
+        """Run the body on all hosts, and end it on all; MissingError when a host is lost."""
         if self.count == 1:
             yield
             return
@@ -62,7 +62,7 @@ class Hosts:
             self.max_over_hosts(0)
 
     def max_over_hosts(self, number: int) -> int:
-        """The largest of the hosts' numbers, from 0 up."""
+        """Return the largest of the hosts' numbers, which must be at least 0."""
         if self.count == 1:
             return number
         numbers = np.zeros(self.count, np.int64)
@@ -70,7 +70,7 @@ class Hosts:
         return int(self._sum(numbers).max())
 
     def all_gather(self, content: bytes) -> list[bytes]:
-        """What every host gives, in the order of the hosts."""
+        """Return the content of every host, in the order of the hosts."""
         if self.count == 1:
             return [content]
         sizes = np.zeros(self.count, np.int64)
@@ -79,7 +79,9 @@ class Hosts:
         return [self._told(content, int(size), host == self.index) for host, size in enumerate(sizes)]
 
     def run_on_chief(self, make: Callable[[], Value]) -> Value:
-        """What `make()` returns on the chief, as JSON has it; if it raises an error of ours there, all raise it."""
+        """Return the result of `make()` on the chief, passed through JSON. If it raises a RankcliError, all hosts raise
+        it.
+        """
         if self.count == 1:
             return make()
         answer: dict[str, Any] = {}
@@ -95,7 +97,7 @@ class Hosts:
         return answer["value"]  # type: ignore[no-any-return]
 
     def copy_files(self, files: Sequence[str], folder: Path) -> None:
-        """Give all hosts the files that the chief has in `folder`, in a folder of theirs."""
+        """Copy the files in the chief's `folder` to the `folder` of every other host."""
         for name in files if self.count > 1 else ():
             path = folder / name
             size = self.max_over_hosts(path.stat().st_size if self.chief else 0)
@@ -108,7 +110,7 @@ class Hosts:
                         file.write(told)
 
     def _told(self, content: bytes, size: int, mine: bool) -> bytes:
-        """The `size` bytes that one host tells; `content`, if it is this one."""
+        """Return the `size` bytes that one host sends; `content` is used if it is this host (`mine`)."""
         found = bytearray()
         for begin in range(0, size, PIECE):
             length = min(PIECE, size - begin)
@@ -119,7 +121,7 @@ class Hosts:
         return bytes(found)
 
     def _sum(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The sum of what all hosts give, of the same shape everywhere."""
+        """Return the sum of all hosts' arrays, which have the same shape."""
         nothing = np.zeros_like(numbers)
         first = self.index * self.replicas
         given = self.strategy.experimental_distribute_values_from_function(
@@ -129,7 +131,7 @@ class Hosts:
 
     def _on_all(self, given: Any) -> Any:
         def on_replica(value: Any) -> Any:
-            # A tensor that was made here has a device, which the sum goes by.
+            # only a tensor that was made here has a device, and the sum depends on its device
             return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(value))
 
         return self.strategy.run(on_replica, args=(given,))

@@ -1,4 +1,4 @@
-"""What a training changes: the model with its initial weights, and the optimizers of its groups."""
+"""The variable parts of a training: the model with its initial weights, and the optimizers of its groups."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ from rankcli.training.strategy import per_replica
 class Learner:
     """A reranker, the optimizers of its groups that are not frozen, their learning rates, and the training step.
 
-    `hook_states` are those of the hooks that have one, by name.
-
-    It is made in the scope of `strategy`, on whose devices all of it lies.
+    `hook_states` has the states of hooks, by name. All variables are created in the scope of `strategy`, on its
+    devices.
     """
 
     def __init__(self, options: Settings, ctx: TrainerContext, strategy: Any) -> None:
@@ -57,7 +56,10 @@ class Learner:
         self.weights = Weights(self.step.weights, options)
 
     def train(self, batches: Sequence[Batches], first: int, replicas: int) -> list[dict[str, Any]]:
-        """What the optimizer steps from `first` on give: on a batch per step, replica of this host and micro-batch."""
+        """Make optimizer steps from `first` on, and return the results of each.
+
+        `batches` has one batch per step, replica of this host and micro-batch.
+        """
         batches = stacked(batches, self._options.accumulate)
         steps = range(first, first + len(batches) // replicas)
         inputs = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._inputs, steps))
@@ -68,7 +70,7 @@ class Learner:
         return self.step.several(stacks, tf.nest.map_structure(tf.constant, inputs))
 
     def _inputs(self, step: int) -> StepInputs:
-        """What a step is given beside its batches."""
+        """Return the inputs of a step other than its batches."""
         tasks = self._options.task_groups_and_weights(step)
         groups = {task: np.float32(each.groups) for task, each in tasks.items()}
         rates = np.array(list(self.rates(step).values()), np.float32)
@@ -76,9 +78,9 @@ class Learner:
 
     @property
     def states(self) -> list[Any]:
-        """What a checkpoint holds beside the model: the optimizers' slots, and the loss scale if there is one."""
+        """The states for a checkpoint, without the model: the optimizers' slots, and the loss scale if there is one."""
         return [part.state for part in (*self._optimizers.values(), self.scale) if part is not None]
 
     def trained_variables(self) -> Iterator[tuple[str, Any]]:
-        """The variables that steps change, with their paths."""
+        """Yield the variables that steps change, with their paths."""
         return (entry for group in self._groups for entry in group.variables.items())

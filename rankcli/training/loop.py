@@ -41,7 +41,7 @@ class Loop:
     def __init__(self, options: Settings, ctx: TrainerContext) -> None:
         self.options, self.ctx, self.meter = options, ctx, Meter()
         self.team = Listeners(options, ctx.dev, ctx.out, sampler=ctx.sampler)
-        self.stopped = ""  # why training was stopped before its last step
+        self.stopped = ""  # the reason why training stopped before its last step
         self.team.before_initialisation()
         self.strategy = open_devices(options)
         self.hosts = Hosts(self.strategy)
@@ -121,7 +121,7 @@ class Loop:
         return Moment(state.step // self.options.steps_per_iter, state.step)
 
     def best_predictor(self) -> Predictor:
-        """A predictor with the weights that were best by `metrics.optimize`; `dev.run` is what they made of dev."""
+        """Return a predictor with the best weights by `metrics.optimize`. `dev.run` has their scores on dev."""
         best = self.ctx.out / self.team.best[self.ctx.dev[DEV].metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
@@ -133,8 +133,8 @@ class Loop:
         return Predictor(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
 
     def outcome(self, state: State) -> dict[str, Any]:
-        """What result.json says of a training that is over: the weights there are, why it stopped if it stopped early,
-        and what the listeners have to tell.
+        """Return the entries of result.json about a finished training: the saved weights, the reason if it stopped
+        early, and the results of the listeners.
         """
         now = self._now(state)
         last = {"iter": now.iteration, "step": now.step, "path": f"checkpoints/{checkpoint_name(now.iteration)}"}
@@ -142,7 +142,7 @@ class Loop:
         return {"best": self.team.best, "last": last, "stopped": stopped, "listeners": self.team.results()}
 
     def _batches(self, start: int) -> Any:
-        """What every execution trains on: for each of its steps, the batches of this host's parts."""
+        """Return an iterator over executions: for each of its steps, the batches of this host's parts."""
         options = self.options
         return task_batches(
             self.ctx.train,
@@ -156,7 +156,7 @@ class Loop:
         )
 
     def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:
-        """The optimizer steps of one execution; what the progress line shows of the last."""
+        """Make the optimizer steps of one execution. Return the fields of the progress line for the last one."""
         started = time.monotonic()
         for done in self.learner.train(batches, state.step, self.hosts.replicas):
             self._note(done, state)
@@ -166,7 +166,7 @@ class Loop:
         return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates)}
 
     def _note(self, done: Mapping[str, Any], state: State) -> None:
-        """Count a step; one that was not finite is left out where a lower loss scale may still help."""
+        """Count a step. A step that is not finite is skipped silently while a lower loss scale may still help."""
         if done["finite"]:
             norms = dict(zip(self.learner.rates.starts, done["grad_norm"].numpy().tolist(), strict=True))
             step = self.learner.step
@@ -180,8 +180,9 @@ class Loop:
         state.step += 1
 
     def _end_of_iteration(self, state: State, again: bool = False) -> bool:
-        """Metrics, checkpoint, validation, vote; whether to stop here. `again` does only what a run that was cut off
-        here has not done yet.
+        """Write metrics and checkpoint, validate, vote. Return True to stop here.
+
+        With `again`, do only the parts that an interrupted run did not do.
         """
         now = self._now(state)
         saved = now.iteration % self.options.checkpoint_interval == 0 or now.iteration == self.options.niters
@@ -203,7 +204,7 @@ class Loop:
         return True
 
     def _end_of_steps(self, now: Moment, state: State) -> None:
-        """Write the metrics of an iteration, and tell the listeners."""
+        """Write the metrics of an iteration, and pass them to the listeners."""
         per_iter = self.options.steps_per_iter
         taken = per_iter - state.skipped
         entry = {
@@ -221,20 +222,20 @@ class Loop:
         self.team.end_iteration(now, entry)
 
     def _save(self, state: State) -> None:
-        """Begin to write a checkpoint, unless the last update spoiled the weights: none could go on from it."""
+        """Start to write a checkpoint. TrainingError if a weight is not finite, since no run could resume from it."""
         check_weights(self.learner.trained_variables(), state.step, self.ctx.out)
         state.listeners = self.team.states()
         self.checkpoints.save(state, self.options.steps_per_iter)
         self.meter.lap("checkpoints")
 
     def _settle(self) -> None:
-        """Have everything on disk, and kept, that has been saved so far."""
+        """Wait until everything saved so far is on disk and synced."""
         self.checkpoints.wait()
         self.ctx.sync()
         self.meter.lap("checkpoints")
 
     def _validate(self, now: Moment, state: State) -> None:
-        """Let listeners measure the weights as they are."""
+        """Let listeners validate the present weights."""
         self.access.renew()
         found = self.team.validate(now)
         state.validated = now.iteration

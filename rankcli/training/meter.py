@@ -1,4 +1,4 @@
-"""What a training gets through, and what its time goes into."""
+"""The throughput of a training, and the time of its parts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from rankcli.shapes import Batch, Field
 
-RECENT_S = 10.0  # the fields of a progress line tell of the last seconds of training
-WAITING, STEPS = "waiting", "steps"  # the parts of the time that rates are taken over
+RECENT_S = 10.0  # the progress line shows rates over the last seconds of training
+WAITING, STEPS = "waiting", "steps"  # rates are taken over these parts of the time
 
 
 class _Work(NamedTuple):
-    """Pairs, tokens and places for tokens (padding included) of some steps; the seconds they took, waiting included."""
+    """Pairs, tokens and token places (padding included) of some steps, and their seconds, waiting included."""
 
     pairs: int = 0
     tokens: int = 0
@@ -32,10 +32,10 @@ class _Work(NamedTuple):
 
 
 class Meter:
-    """Counts work and laps: `lap(part)` says that the time since the last lap (or the start) went into `part`.
+    """Counts work and time: `lap(part)` adds the time since the last lap (or the start) to `part`.
 
-    A step is `lap("waiting")` when its batch is there, `count(batches)`, `lap("steps")` when it is done. Rates are
-    taken over these two parts alone, so that no pause for validation or a checkpoint is in them.
+    Call `lap("waiting")` when the batch of a step is ready, then `count(batches)`, and `lap("steps")` when the step is
+    done. Rates use these two parts only, so pauses for validation or checkpoints do not lower them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class Meter:
         self._recent: deque[_Work] = deque([self._total])  # totals after the last steps
 
     def lap(self, part: str) -> None:
-        """The time since the last lap went into `part`."""
+        """Add the time since the last lap to `part`."""
         now = self.clock()
         spent, self._last = now - self._last, now
         self._seconds[part] = self._seconds.get(part, 0.0) + spent
@@ -74,7 +74,7 @@ class Meter:
         )
 
     def fields(self) -> dict[str, str]:
-        """Rates and shares of the last seconds, for a progress line; the most telling first."""
+        """Return rates and shares of the last seconds for a progress line, the most important first."""
         found = _rates(self._total.minus(self._recent[0]))
         shown: dict[str, tuple[str, Callable[[float], str]]] = {
             "pairs_per_second": ("pairs/s", _count),
@@ -85,16 +85,16 @@ class Meter:
         return {name: text(found[key]) for key, (name, text) in shown.items() if key in found}
 
     def rates(self) -> dict[str, float]:
-        """Rates and shares since the last call, for an entry of `metrics.jsonl`; empty where no step was made.
+        """Return rates and shares since the last call, for an entry of `metrics.jsonl`; empty without steps.
 
-        `pairs_per_second`, `tokens_per_second`; `padding_share` of the places for tokens, `waiting_share` of the time.
+        `pairs_per_second`, `tokens_per_second`, `padding_share` of the token places, `waiting_share` of the time.
         """
         found = _rates(self._total.minus(self._noted))
         self._noted = self._total
         return {key: round(value, 4) for key, value in found.items()}
 
     def times(self) -> dict[str, float]:
-        """Seconds by part since the last call, for an entry of `metrics.jsonl`."""
+        """Return seconds by part since the last call, for an entry of `metrics.jsonl`."""
         found, self._seconds = self._seconds, {}
         return {part: round(seconds, 3) for part, seconds in found.items()}
 
@@ -103,14 +103,14 @@ def _rates(work: _Work) -> dict[str, float]:
     if work.seconds <= 0 or not work.pairs:
         return {}
     found = {"pairs_per_second": work.pairs / work.seconds}
-    if work.places:  # not every field holds tokens
+    if work.places:  # fields of numbers have no tokens
         found["tokens_per_second"] = work.tokens / work.seconds
         found["padding_share"] = 1 - work.tokens / work.places
     return {**found, "waiting_share": work.waiting / work.seconds}
 
 
 def _count(number: float) -> str:
-    """Three or four digits: `8.1`, `812`, `9876`, `104k`, `1.2M`."""
+    """Format a number with two to four digits: `8.1`, `812`, `9876`, `104k`, `1.2M`."""
     if number < 10:
         return f"{number:.1f}"
     if number < 10_000:

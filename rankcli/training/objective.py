@@ -1,4 +1,4 @@
-"""What a training step minimises: the weighted sum of named terms, the mean of a loss over a task's groups."""
+"""The objective of a training step: a weighted sum of named terms, each the mean of a loss over a task's groups."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rankcli.schedules.ramp import Ramp
 from rankcli.shapes import Batch, Outputs, StepContext
 from rankcli.training.base import TRAIN
 
-OTHER_TASKS = 1 << 20  # dropout keys of further tasks are apart from those of layers
+OTHER_TASKS = 1 << 20  # keeps the dropout keys of further tasks apart from those of layers
 
 
 class Objective:
-    """The loss of every task, with its name, and those that hooks add to it.
+    """The loss of every task, with its name, and the losses that hooks add.
 
-    `names` are those of the terms: `NAME/LOSS`, of a single task `LOSS` alone. `weights` has the task of each term and
-    its factor within the task. `measures` are the names of what hooks measure of the tasks.
+    `names` has the name of each term: `TASK/LOSS`, or `LOSS` alone for a single task. `weights` has the task of each
+    term and its factor within the task. `measures` has the names of the hooks' measures of the tasks.
     """
 
     def __init__(self, losses: Mapping[str, tuple[str, Loss]], hooks: Sequence[Hook] = ()) -> None:
@@ -45,9 +45,10 @@ class Objective:
         groups: Mapping[str, Any],
         step: StepContext,
     ) -> tuple[list[Any], dict[str, Outputs]]:
-        """The terms of one batch per task, one device's share of each, and what the reranker gives for the batches.
+        """Return the terms of one batch per task, one device's share of each, and the reranker's outputs for the
+        batches.
 
-        `groups` counts the groups of each task on all devices together: the sum of a term over them is the mean.
+        `groups` counts the groups of each task on all devices together: the sum of a term over the devices is the mean.
         """
         terms, outputs = [], {}
         for number, (task, losses) in enumerate(self._losses.items()):
@@ -57,7 +58,7 @@ class Objective:
         return terms, outputs
 
     def measured(self, batches: Mapping[str, Batch], outputs: Mapping[str, Outputs], step: StepContext) -> Any:
-        """The sum and the count of each of `measures`, float32 [M, 2]."""
+        """Return the sum and the count of each of `measures`, float32 [M, 2]."""
         pairs = [
             pair
             for task in outputs
@@ -68,7 +69,7 @@ class Objective:
 
 
 def ordered(hook: Hook, found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
-    """The values that a hook returned in the order of the names it declares; TrainingError where names differ."""
+    """Return the values that a hook returned, in the order of its declared names; TrainingError where names differ."""
     if set(found) != set(names):
         raise TrainingError(f"hook {hook.name!r} logs {sorted(found)}, but declares {sorted(names)}")
     return [found[name] for name in names]
@@ -79,6 +80,6 @@ def _named(task: str, name: str) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The names with ` (2)` behind the second of a kind, and so on."""
+    """Return the names, with ` (2)` after the second of equal ones, and so on."""
     counts = [names[: n + 1].count(name) for n, name in enumerate(names)]
     return [f"{name} ({count})" if count > 1 else name for name, count in zip(names, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""Scores of query-document pairs: of a TFRecord cache, or of examples at hand."""
+"""Scores of query-document pairs, from a TFRecord cache or from examples in memory."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rankcli.training.hosts import Hosts
 from rankcli.training.step import Step, prediction_step
 from rankcli.training.strategy import is_static, per_replica
 
-IN_FLIGHT = 2  # batches that a replica computes at once; a third gained nothing
-EVALBATCH = 64  # pairs per step when evalbatch is 0: larger batches gained nothing on a CPU
+IN_FLIGHT = 2  # batches that a replica computes at once; a third one brought no speed
+EVALBATCH = 64  # pairs per step when evalbatch is 0; larger batches brought no speed on a CPU
 
 
 Scored = list[list[float]]  # of a replica's groups, [B][K]
 
 
 class Predictor:
-    """Scores a cache with a reranker; its compiled step is kept from one call to the next.
+    """Scores a cache with a reranker. The compiled step is kept between calls.
 
     A reranker that looks at the documents of a query together needs `whole_groups`.
     """
@@ -44,18 +44,18 @@ class Predictor:
         self._step: Step = prediction_step(strategy, reranker)
 
     def scores(self, records: Records, label: str, on_batch: Callable[[], None] = lambda: None) -> Scores:
-        """Scores of all pairs of a cache by query and document, float32, on every host.
+        """Return the scores of all pairs of a cache by query and document, float32, on every host.
 
-        `on_batch` is called after every step and may raise. Each host reads some of the queries.
+        `on_batch` is called after every step and may raise. Each host reads a part of the queries.
         """
         part = Part(self.hosts.index, self.hosts.index + 1, self.hosts.count)
         with Progress(records.manifest.documents, label, "pairs") as bar:
             return self.score(read_examples(records, part=part), bar, on_batch)
 
     def score(self, examples: Iterable[Example], bar: Progress, on_batch: Callable[[], None] = lambda: None) -> Scores:
-        """Scores of all pairs of the examples of all hosts, on every host.
+        """Return the scores of all pairs of the examples of all hosts, on every host.
 
-        With several, they make the same number of steps, the last ones perhaps with nothing to do.
+        Several hosts make the same number of steps; the last ones of a host may be empty.
         """
         found: Scores = {}
         for done in self._in_step(self._scored(iter(examples), found)):
@@ -67,7 +67,7 @@ class Predictor:
         return found
 
     def _scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
-        """Scores this host's examples, batch by batch; yields how many pairs there were in it."""
+        """Score this host's examples into `found`, batch by batch. Yield the number of pairs of each batch."""
         batches = prediction_batches(
             examples,
             self.extractor,
@@ -80,14 +80,16 @@ class Predictor:
             for scores, rows in computed:
                 groups = itertools.chain.from_iterable(map(zip, rows, scores))
                 for (qid, docids), values in groups:
-                    found.setdefault(qid, {}).update(zip(docids, values, strict=False))  # what is behind only pads
+                    found.setdefault(qid, {}).update(zip(docids, values, strict=False))  # the rest is padding
                 yield sum(len(docids) for part in rows for _, docids in part)
 
     def _overlapped(
         self, batches: Iterator[tuple[list[Batch], Rows]]
     ) -> Generator[tuple[list[Scored], Rows], None, None]:
-        """What `batches` score per replica, in their order. A single replica computes several at once: what one of them
-        leaves idle, between its operations and at their ends, the others use.
+        """Yield the scores of `batches` per replica, in their order.
+
+        A single replica computes several batches at once: a batch uses the cores that another one leaves idle, between
+        its operations and at its end.
         """
         if self.strategy.num_replicas_in_sync > 1:
             yield from ((self._compute(batch), ids) for batch, ids in batches)
@@ -96,7 +98,7 @@ class Predictor:
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             for batch, ids in batches:
                 pending.append((pool.submit(self._compute, batch), ids))
-                if len(pending) > IN_FLIGHT:  # the last one waits for its turn
+                if len(pending) > IN_FLIGHT:  # the last one is queued
                     future, done = pending.popleft()
                     yield future.result(), done
             for future, done in pending:
@@ -106,7 +108,7 @@ class Predictor:
         return [scores.numpy().tolist() for scores in self._step(per_replica(self.strategy, batch))]
 
     def _in_step(self, counts: Iterator[int]) -> Iterator[int]:
-        """`counts`, and then 0 for as long as another host has more."""
+        """Yield `counts`, and then 0 for as long as another host has more."""
         if self.hosts.count == 1:
             yield from counts
             return

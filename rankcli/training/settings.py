@@ -1,4 +1,4 @@
-"""What the machine asks of a trainer: every trainer's options give these, and nothing here knows which they are."""
+"""The options that the training loop reads. The options of every trainer provide them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rankcli.training.base import Share
 
 
 class Settings(Protocol):
-    """The options of a trainer, as the machine reads them; what each means is said where it is an option."""
+    """The options of a trainer, as the training loop reads them. `trainers/tensorflow.py` explains each."""
 
     @property
     def seed(self) -> int:
@@ -22,11 +22,11 @@ class Settings(Protocol):
 
     @property
     def accumulate(self) -> int:
-        """Micro-batches of a batch."""
+        """Micro-batches per batch."""
 
     @property
     def steps_per_execution(self) -> int:
-        """Steps that the devices make at once."""
+        """Steps per call of the devices."""
 
     @property
     def optimizer(self) -> Any:
@@ -42,7 +42,7 @@ class Settings(Protocol):
 
     @property
     def groups(self) -> Sequence[Any]:
-        """Optimizer groups in place of those two."""
+        """Optimizer groups that replace `bertlr` and `lr`."""
 
     @property
     def layerdecay(self) -> float:
@@ -114,13 +114,15 @@ class Settings(Protocol):
 
     @property
     def batches(self) -> Mapping[str, int]:
-        """The groups of each task in a step."""
+        """The number of groups of each task in a step."""
 
     def task_groups_and_weights(self, step: int) -> Mapping[str, Share]:
-        """The groups and the weight of each task at a global step."""
+        """Return the number of groups and the weight of each task at a global step."""
 
     def losses(self) -> Mapping[str, Any]:
-        """The loss (options) of each task."""
+        """Return the loss (options) of each task."""
 
     def factor(self, own: Any = None) -> Schedule:
-        """The factor on a learning rate as a function of the global step, by a group's own schedule or the usual."""
+        """Return the factor on a learning rate as a function of the global step, by the schedule `own` or the default
+        one.
+        """

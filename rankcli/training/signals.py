@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while training: finish the step, save, leave."""
+"""SIGINT and SIGTERM while training: finish the step, save, exit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankcli.log import say
 class Stop:
     """While entered, the first signal only sets `signum`; the second one ends the process at once.
 
-    `most` tells the largest of the numbers of all hosts: they stop together, at the same step.
+    `most` returns the largest of the numbers of all hosts, so that they stop together, at the same step.
     """
 
     def __init__(self, most: Callable[[int], int] = lambda number: number) -> None:
@@ -33,11 +33,11 @@ class Stop:
         say(f"{signal.Signals(signum).name}: saving and stopping; once more to stop at once")
 
     def asked(self) -> int:
-        """The signal that came to any of the hosts, which all ask at the same step; 0 where none did."""
+        """Return the signal that any of the hosts received, 0 without one. All hosts must call it at the same step."""
         return self._most(self.signum)
 
     def raise_if_asked(self) -> None:
-        """Raise Interrupted (exit 130 or 143) once a signal has come. Call it where everything is saved."""
+        """Raise Interrupted (exit 130 or 143) after a signal. Call it where everything is saved."""
         if signum := self.asked():
             raise stopped_by(signum)
 
@@ -47,5 +47,5 @@ class Stop:
 
 
 def stopped_by(signum: int) -> Interrupted:
-    """What ends a training that a signal came to, once everything is saved."""
+    """Return the error that ends a training after a signal, once everything is saved."""
     return Interrupted(f"stopped by {signal.Signals(signum).name}; everything so far is saved", signum=signum)

@@ -26,9 +26,9 @@ Step = Callable[..., Any]
 class TrainingStep:
     """One optimizer step over all replicas, as a compiled function; see `__call__`.
 
-    Gradients are summed over replicas once. Then come, once too, the penalties on variables, and the changes of
-    gradients in the order of the hooks; at last hooks may change their state. Where a gradient, or the loss, is not
-    finite, no variable, no slot of any group and no state changes, on any replica.
+    Gradients are summed over replicas once. After that, also once, penalties on variables are added, and hooks change
+    the gradients in their order. At the end, hooks may change their state. Where a gradient or the loss is not finite,
+    no variable, no slot and no state changes, on any replica.
     """
 
     def __init__(
@@ -61,31 +61,33 @@ class TrainingStep:
         return [*self._objective.weights, *(("", hook.weight) for hook in self._penalties)]
 
     def __call__(self, batches: Any, inputs: StepInputs) -> dict[str, Any]:
-        """One step on one batch (or stack of micro-batches) of every task per replica.
+        """Make one step on one batch (or stack of micro-batches) of every task per replica.
 
-        Returns scalars `loss` (what was minimised, not scaled), `finite` (whether the update was made) and, with a
+        Returns scalars `loss` (the minimised value, not scaled), `finite` (True if the update was made) and, with a
         loss scale, the `scale` that was used; `losses` [T], the `terms` without their weights; `grad_norm` [G], the
-        norm of each group's gradient before any hook; and `measures` [M, 2], sums and counts of what hooks measured.
+        norm of each group's gradient before any hook; and, if hooks measure, `measures` [M, 2], their sums and counts.
         """
         return self._compiled(batches, inputs)  # type: ignore[no-any-return]
 
     def several(self, batches: Any, inputs: StepInputs) -> list[dict[str, Any]]:
-        """Steps one after the other in one call: everything as in `__call__`, with a new first axis."""
+        """Make several steps in one call, and return their results. The inputs are those of `__call__` with a new first
+        axis.
+        """
         done = self._loop(batches, inputs)
         return [{name: value[n] for name, value in done.items()} for n in range(len(inputs.number))]
 
     def losses_of(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        """The terms to log of a step beside its loss, under `losses`; none where there is only one."""
+        """Return the terms of a step to log under `losses`; empty if there is only one, which is the loss."""
         if len(self.terms) == 1:
             return {}
         return {"losses": dict(zip(self.terms, done["losses"].numpy().tolist(), strict=True))}
 
     def measures_of(self, done: Mapping[str, Any]) -> dict[str, list[float]]:
-        """The sum and the count of each measure of a step."""
+        """Return the sum and the count of each measure of a step."""
         return dict(zip(self.measures, done["measures"].numpy().tolist(), strict=True)) if self.measures else {}
 
     def _in_turn(self, batches: Any, inputs: StepInputs) -> dict[str, Any]:
-        """A loop of the graph over steps, one iteration at a time."""
+        """Run steps in a loop of the graph, one iteration at a time."""
 
         def one(n: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             at = functools.partial(tf.nest.map_structure, lambda leaf: leaf[n])
@@ -129,13 +131,13 @@ class TrainingStep:
         return result
 
     def _gather(self, context: Any) -> Callable[[Any], Any]:
-        """`StepContext.gather` of this replica."""
+        """Return `StepContext.gather` of this replica."""
         if self._strategy.num_replicas_in_sync == 1:
             return StepContext().gather
         return functools.partial(context.all_gather, axis=0)
 
     def _summed(self, context: Any, sums: Sums) -> Sums:
-        """The sums of all replicas."""
+        """Sum over all replicas."""
         measured = [sums.measured] if self._objective.measures else []
         values, *others = context.all_reduce("SUM", [sums.values, *sums.gradients, *measured])
         return Sums(values, others[: len(sums.gradients)], others[-1] if measured else sums.measured)
@@ -143,9 +145,9 @@ class TrainingStep:
     def _backward(
         self, batches: Batches, inputs: StepInputs, step: StepContext
     ) -> tuple[Sums, Batches, Mapping[str, Outputs]]:
-        """This replica's share of the sums, its gradients times the loss scale; its batches, and the outputs for them.
+        """Return this replica's share of the sums, with gradients times the loss scale; its batches; and their outputs.
 
-        Of micro-batches, batches and outputs are those that `after` of a hook sees, if one has it.
+        With micro-batches, batches and outputs are joined, and only made if a hook has `after`.
         """
         scale = None if self._scale is None else tf.convert_to_tensor(self._scale.state.scale)
         variables = list(self._variables.values())
@@ -174,7 +176,7 @@ class TrainingStep:
         return Sums(tf.zeros([1 + len(objective.names)]), gradients, tf.zeros([len(objective.measures), 2]))
 
     def _changed(self, gradients: Sequence[Any], active: Any) -> tuple[list[Any], Any]:
-        """The gradients that the hooks make of these, and what they noted, float32 [N, 2]."""
+        """Return the gradients after all hooks, and the values that the hooks noted, float32 [N, 2]."""
         switches = {name: active[n] for n, name in enumerate(self._groups)}
         found, noted = dict(zip(self._variables, gradients, strict=True)), list[Any]()
         for hook in self._changing:
@@ -205,7 +207,7 @@ class TrainingStep:
     def _learn(
         self, context: Any, batches: Batches, outputs: Mapping[str, Outputs], step: StepContext, finite: Any
     ) -> None:
-        """Let hooks change their state, of one task after the other."""
+        """Let hooks change their state, one task after the other."""
         for task in batches:
             for hook in self._learning:
                 values = hook.after(batches[task], outputs[task], step)
@@ -233,7 +235,7 @@ def _not_gathered(tensor: Any) -> Any:
 
 
 def prediction_step(strategy: Any, reranker: Reranker) -> Step:
-    """`step(batch) -> [scores [B, K] of each replica]`."""
+    """Return `step(batch) -> [scores [B, K] of each replica]`."""
 
     def scores(batch: Batch) -> Any:
         return reranker(batch).scores

@@ -12,7 +12,7 @@ from rankcli.training.settings import Settings
 
 
 def open_devices(options: Settings) -> Any:
-    """The strategy of a training, its seed set; ConfigError where its devices cannot share a batch evenly."""
+    """Return the strategy of a training and set its seed; ConfigError where its devices cannot share a batch evenly."""
     make_runtime_deterministic(options.seed)
     strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
     replicas, accumulate = strategy.num_replicas_in_sync, options.accumulate
@@ -28,13 +28,13 @@ def open_devices(options: Settings) -> Any:
 
 
 def make_runtime_deterministic(seed: int) -> None:
-    """Same inputs, same bits: on one kind and number of devices."""
+    """Make equal inputs give equal bits, on one kind and number of devices."""
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = None) -> Any:
-    """The strategy called `name`. `auto`: the TPU that is named, else all GPUs, else the CPU."""
+    """Return the strategy called `name`. `auto`: the named TPU, else all GPUs, else the CPU."""
     if name == "tpu" or (name == "auto" and tpuname):
         from rankcli.training.tpu import tpu_strategy
 
@@ -51,14 +51,14 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
 
 
 def is_static(strategy: Any) -> bool:
-    """Whether the devices compile for fixed shapes."""
+    """True if the devices compile for fixed shapes."""
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 class Traced:
-    """A function as a graph that takes tensors of any shape, so that it is made once and not for each new shape.
+    """A function as a graph that takes tensors of any shape, so that it is traced once and not for each new shape.
 
-    Where devices compile for fixed shapes it is made for each.
+    On devices that compile for fixed shapes, it is traced for each shape.
     """
 
     def __init__(self, strategy: Any, function: Callable[..., Any]) -> None:
@@ -67,19 +67,19 @@ class Traced:
         self._graph = tf.function(function, reduce_retracing=True, autograph=False)
 
     def __call__(self, *args: Any) -> Any:
-        """Call the graph, made first if it is not there yet."""
+        """Call the graph. The first call traces it."""
         if not self._static and self.count == 0:
             self._graph.get_concrete_function(*tf.nest.map_structure(_of_any_shape, args))
         return self._graph(*args)
 
     @property
     def count(self) -> int:
-        """How often it was made."""
+        """The number of times it was traced."""
         return int(self._graph.experimental_get_tracing_count())
 
 
 def _of_any_shape(value: Any) -> Any:
-    """The type of a tensor, or of one per replica, without its sizes."""
+    """Return the type of a tensor, or of one per replica, without its sizes."""
     spec = tf.type_spec_from_value(value)
     parts = [
         tf.TensorSpec([None] * part.shape.rank, part.dtype) for part in tf.nest.flatten(spec, expand_composites=True)
@@ -88,8 +88,9 @@ def _of_any_shape(value: Any) -> Any:
 
 
 def per_replica(strategy: Any, batches: Sequence[Any]) -> Any:
-    """One batch, or one of every task, for each replica of this host, as `strategy.run` takes them; all of the same
-    shapes.
+    """Return one batch, or one of every task, for each replica of this host, as `strategy.run` takes them.
+
+    All must have the same shapes.
     """
     if strategy.num_replicas_in_sync == 1:
         return tf.nest.map_structure(tf.convert_to_tensor, batches[0])

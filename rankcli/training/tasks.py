@@ -1,4 +1,4 @@
-"""Batches of every task at once."""
+"""Batches of all tasks, step by step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def task_batches(
     here: range | None = None,
     at_once: Iterable[int] = (),
 ) -> Iterator[list[dict[str, Batch]]]:
-    """Per step from `start` on, for each of `parts` (replicas and micro-batches), one batch of every task.
+    """Yield, per step from `start` on and for each of `parts` (replicas and micro-batches), one batch of every task.
 
-    Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only what the
-    parts `here` need is read, by default all. `at_once`, gone through once for each task, says how many steps come
-    together; by default each comes alone.
+    Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only the
+    parts `here` are read, by default all. `at_once`, iterated over once for each task, gives the number of steps per
+    execution; by default 1.
     """
     readers = [
         training_batches(

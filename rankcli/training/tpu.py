@@ -1,4 +1,4 @@
-"""All that only a TPU needs. Written after Cloud TPU's documentation; never run on a TPU."""
+"""Code that only a TPU needs. Written from Cloud TPU's documentation; never run on a TPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankcli.errors import MissingError
 def tpu_strategy(name: str, zone: str | None) -> Any:
     """Connect to the TPU called `name` (`local`: the one of this TPU VM) and return its strategy.
 
-    Once in a process: to connect anew clears what lies on it.
+    MissingError where it cannot be reached. Connect only once in a process: a new connection clears the TPU's memory.
     """
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=None if name == "local" else zone)

@@ -1,4 +1,4 @@
-"""The model's variables in a checkpoint, read without building anything: shapes first, then what is wanted."""
+"""The model's variables in a checkpoint, read without building a model: shapes first, values on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEFORE, _BEHIND = "model/by_path/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def open_variables(checkpoint: Path) -> Tensors:
-    """By variable path. StorageError where TensorFlow cannot read the files."""
+    """Open the variables of a checkpoint by path. StorageError where TensorFlow cannot read the files."""
     keys: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     reader = _readable(checkpoint, lambda: tf.train.load_checkpoint(str(checkpoint / "ckpt")))
@@ -49,7 +49,7 @@ def assign_variables(checkpoint: Path, variables: Mapping[str, Any]) -> None:
 
 
 def _unescaped(name: str) -> str:
-    """TensorFlow writes `/` as `.S` and `.` as `..`."""
+    """Undo TensorFlow's escapes: `.S` for `/` and `..` for `.`."""
     return ".".join(part.replace(".S", "/") for part in name.split(".."))
 
 

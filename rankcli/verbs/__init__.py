@@ -1,1 +1,1 @@
-"""The verbs, without click: each does what one command is for."""
+"""The commands, without click: one module for each."""

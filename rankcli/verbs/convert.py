@@ -1,4 +1,4 @@
-"""Convert samples to cached TFRecords ahead of training, on one machine or on several."""
+"""Convert samples to cached TFRecords before training, on one machine or on several."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from rankcli.storage.base import Storage
 def convert(
     config: RunConfig, *, split: str = "all", part: Part | None = None, finalize: bool = False
 ) -> dict[str, Any]:
-    """Make (or find) the records of one set, of all sets of a part of the split, or of all; returns `text` and, per
-    set, where they are.
+    """Make (or find) the records of one set, of all sets of a part of the split, or of all sets.
 
-    With `part`, only the shards of that part are written; with `finalize`, what all parts wrote is checked and
-    published.
+    Returns `text` and, per set, the path and size of its records. With `part`, only the shards of that part are
+    written. With `finalize`, the shards of all parts are checked and published.
     """
     names = named(config, split)
     sets = prepare(config).sets
@@ -48,7 +47,7 @@ def _found(storage: Storage, manifest: Manifest) -> dict[str, Any]:
 
 
 def _part(sets: RecordSets, names: tuple[str, ...], part: Part) -> dict[str, Any]:
-    """The shards of one part of every set."""
+    """Write the shards of one part of every set."""
     done = {name: conversion.convert_part(sets.job(name), part, available_cpus()) for name in names}
     text = "\n".join(f"{name}: {shards} shards are written, part {part}" for name, shards in done.items())
     return {

@@ -1,4 +1,4 @@
-"""Evaluate a run file against judgments, alone or beside a baseline."""
+"""Evaluate a run file with judgments, alone or compared with a baseline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate `run` over all queries of `qrels`, compare it with `baseline`, write each query's values to `per_query`.
 
-    Judged queries that a run lacks count as 0, queries that are not judged are left out; how many is said on stderr.
+    Judged queries that are missing from a run count as 0; queries without judgments are left out. Both give a warning.
     """
     check_metrics(metrics, where="--metric")
     judged = read_qrels(qrels)
@@ -53,7 +53,7 @@ def _evaluated(
 
 
 def _write_per_query(path: str | Path, values: PerQuery) -> None:
-    """Lines `metric <tab> query <tab> value`, as `trec_eval -q` prints them but with more digits."""
+    """Write lines `metric <tab> query <tab> value`, as `trec_eval -q` prints them but with more digits."""
     with replacing(path) as stream:
         for metric, by_query in values.items():
             stream.writelines(f"{metric}\t{qid}\t{value:.6f}\n" for qid, value in by_query.items())

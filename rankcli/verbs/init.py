@@ -17,16 +17,16 @@ from rankcli.errors import ConfigError, DataError
 from rankcli.storage.base import is_remote
 
 MIN_QUERIES = 3  # one to train, one to choose weights, one to test
-FIVE_FOLDS_FROM = 75  # judged queries; below, a fifth is too few to choose weights on
+FIVE_FOLDS_FROM = 75  # judged queries; with fewer, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
-READ = 128  # tokens of a document that are read by default, two special ones included
+READ = 128  # tokens of a document that are read by default, with two special ones
 
 Place = str | Path  # a local path, or a gs:// URI as text
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is: counts, lengths in words, grades of the judgments, and how the ids join."""
+    """The facts about a collection: counts, lengths in words, grades of the judgments, and how many ids match."""
 
     docs: int
     doc_words: tuple[int, int]
@@ -38,22 +38,24 @@ class Findings:
 
     @property
     def relevance_level(self) -> int:
-        """2 where grades go to 3 or more and 0 is given: then 1 usually means "related"; else 1."""
+        """2 where grades go to 3 or more and 0 occurs, because 1 then usually means "related"; else 1."""
         return 2 if max(self.grades) >= 3 and 0 in self.grades else 1
 
     @property
     def folds(self) -> int:
-        """How many folds the judged queries are enough for."""
+        """The number of folds that fits the number of judged queries."""
         return 5 if self.judged >= FIVE_FOLDS_FROM else 3
 
     @property
     def fits(self) -> bool:
-        """Whether 19 of 20 documents are read to their end."""
+        """True if 19 of 20 documents are read to their end."""
         return self.doc_words[1] * TOKENS_PER_WORD <= READ - 2
 
 
 def init(*, docs: Place, queries: Place, qrels: Place, run: Place | None, output: Place) -> str:
-    """Write a configuration to `output`, which must not exist, and return what was found and what to do next."""
+    """Write a configuration to `output`, and return the findings and the next command. ConfigError where `output`
+    exists.
+    """
     if exists(output):
         raise ConfigError("this file exists and is not overwritten", where=str(output), fix="give another --output")
     found = look(docs, queries, qrels, run)
@@ -64,7 +66,7 @@ def init(*, docs: Place, queries: Place, qrels: Place, run: Place | None, output
 
 
 def look(docs: Place, queries: Place, qrels: Place, run: Place | None) -> Findings:
-    """Read all files once and count; DataError where the ids do not join."""
+    """Read all files once and count; DataError where the ids do not match."""
     texts, judgments = read_queries(queries), read_qrels(qrels)
     judged = [qid for qid in judgments if qid in texts]
     if len(judged) < MIN_QUERIES:
@@ -86,7 +88,7 @@ def look(docs: Place, queries: Place, qrels: Place, run: Place | None) -> Findin
 
 
 def _document_lengths(docs: Place, judgments: Qrels) -> list[int]:
-    """The words of each document; DataError if no judged document is among them."""
+    """Return the number of words of each document; DataError if no judged document is among them."""
     wanted = {docid for grades in judgments.values() for docid in grades}
     lengths, seen = [], False
     for _, docid, text in DOCUMENT_READERS[detect(docs)](docs):
@@ -103,7 +105,9 @@ def _median_and_95th(lengths: Iterable[int]) -> tuple[int, int]:
 
 
 def _relative(path: Place, output: Place) -> str:
-    """`path` as it is written in a file at `output`: relative where it lies below that file's folder, else absolute."""
+    """Return `path` as a file at `output` should name it: relative if it is in or below that file's folder, else
+    absolute.
+    """
     if is_remote(path) or is_remote(output):
         return str(path) if is_remote(path) else os.path.abspath(path)
     target, folder = Path(os.path.abspath(path)), Path(os.path.abspath(output)).parent
@@ -111,7 +115,7 @@ def _relative(path: Place, output: Place) -> str:
 
 
 def summary(found: Findings) -> str:
-    """The findings as a few lines."""
+    """Return the findings as a few lines."""
     lines = [
         f"{found.docs} documents, {found.doc_words[0]} words (median), {found.doc_words[1]} (19 of 20 are no longer)",
         f"{found.queries} queries, {found.query_words[0]} words (median); {found.judged} of them judged",
@@ -123,7 +127,7 @@ def summary(found: Findings) -> str:
 
 
 def configuration(found: Findings, paths: Mapping[str, str]) -> str:
-    """The configuration as YAML with comments. Said is what depends on the collection; the rest is the defaults."""
+    """Return the configuration as YAML with comments. It states only options that depend on the collection."""
     files = to_yaml({"data": {**paths, "relevance_level": found.relevance_level}})
     notes = "".join(f"# {line}\n" for line in summary(found).split("\n"))
     first_stage = "" if "run" in paths else "  # run: first.run      # a TREC run; BM25 is searched otherwise\n"

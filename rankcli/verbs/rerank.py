@@ -54,8 +54,8 @@ def rerank(
 ) -> dict[str, Any]:
     """Score the first `depth` documents of each query and write the reordered run to `output`.
 
-    Without `docs`, `queries` and `run` the run directory's own data and candidates of `split` are reranked. Of several
-    hosts, each needs the model and the files; the first one writes.
+    Without `docs`, `queries` and `run`, the run directory's own data and candidates of `split` are reranked. Where
+    several hosts work together, each needs the model and the files; the first host writes.
     """
     given = [docs, queries, run]
     if any(given) and not all(given):
@@ -65,7 +65,7 @@ def rerank(
 
 
 class Reranking:
-    """A model that is open: it reranks run after run, and compiles once."""
+    """An open model that reranks several runs and compiles only once."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Reranking:
         depth: int | None = None,
         split: str = "test",
     ) -> dict[str, Any]:
-        """Rerank a run, or one of the model's own run directory; what was done, for people and for programs."""
+        """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
         if docs and queries and run:
             inputs = _given_inputs(self.model, docs, queries, run)
         else:
@@ -126,7 +126,7 @@ class Reranking:
             )
 
     def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO) -> None:
-        """Write the queries in the run's order, each as soon as its block is scored."""
+        """Write the queries in the order of the run, each as soon as its block is scored."""
         left = counts.lines
         with (
             Progress(counts.pairs, "reranking", "pairs") as bar,
@@ -141,7 +141,7 @@ class Reranking:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
 
     def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[Ranked], list[Example]]]:
-        """Every block, with the examples of this host's part of it."""
+        """Yield every block, with the examples of this host's share of it."""
         queries, features = InMemory(inputs.queries), inputs.features if FEATURES in self.columns else None
         columns = [name for name in self.columns if name != FEATURES]
         for block in blocks(inputs, depth):
@@ -156,7 +156,7 @@ def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:
 
 
 def _own_inputs(model: Model, split: str) -> Inputs:
-    """The data of a run directory, and the candidates of one part of its split."""
+    """Return the data of a run directory, and the candidates of one part of its split."""
     config = model.config
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)

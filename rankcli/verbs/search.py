@@ -1,4 +1,4 @@
-"""Search files into a run."""
+"""Search the queries of a file and write a run."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def search(
     """Search every query of a file and write the run.
 
     With `tune_qrels`, the k1 and b that are best for `metric` on those judgments replace those of `options`, which must
-    then be BM25's. Returns what was done: documents, queries, answered (queries with a result), lines, seconds and,
-    where it tuned, k1, b and the table of all that was tried.
+    then be BM25's. Returns a summary: documents, queries, answered (queries with a result), lines, seconds and, with
+    tuning, k1, b and the table of all settings that were tried.
     """
     start = time.monotonic()
     if tune_qrels is not None:

@@ -20,13 +20,14 @@ from rankcli.storage.places import local_root
 
 
 def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
-    """Run the config into `out`, a directory here or a `gs://` URI.
+    """Train a config into `out`, a directory on disk or a `gs://` URI.
 
     Returns `text` for people and `result`, the content of `result.json` (or the plan).
     """
     mirror = Mirror(out, local_root(config.trainer.storage))
     mirror.check()
-    chosen(config.trainer, [DEV, *(config.data.devsets or {})], config.metrics)  # to tell what is wrong before any work
+    # so that wrong options raise an error before any work
+    chosen(config.trainer, [DEV, *(config.data.devsets or {})], config.metrics)
     folds = configs_of_folds(config)
     if dry_run:
         return plan(checked(folds[0] if folds else config), folds=len(folds) or 1)

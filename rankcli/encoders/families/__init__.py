@@ -1,1 +1,1 @@
-"""Encoder families: one file each, which alone knows its `model_type`."""
+"""Encoder families: one file each, the only place that knows its `model_type`."""

@@ -55,7 +55,7 @@ class Bert(Family):
     width_key: ClassVar[str] = "hidden_size"  # the key of the width of embedding tables
 
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
-        """Sizes and constants; decoders and relative positions are refused."""
+        """Read sizes and constants. ConfigError for decoders and relative positions."""
         settings = Settings(content, where)
         positions = settings.get("position_embedding_type", "absolute")
         settings.refuse(
@@ -78,12 +78,12 @@ class Bert(Family):
         return EncoderConfig(kind=content["model_type"], embedding_size=width, **values)
 
     def write(self, config: EncoderConfig) -> dict[str, Any]:
-        """The keys that `read` reads."""
+        """Return the keys that `read` reads."""
         content = {key: getattr(config, name) for name, key, _ in _KEYS}
         return {"model_type": config.kind, **content, self.width_key: config.embedding_size}
 
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
-        """Tables, projection where embeddings are narrow, layers, pooler."""
+        """Return tables, a projection for narrow embeddings, layers, and the pooler if wanted."""
         inner, outer = config.embedding_size, config.hidden_size
         sizes = {"word": config.vocab_size, "position": config.max_positions, "token_type": config.type_vocab_size}
         tables = [f"embeddings{{}}{part}_embeddings" for part in sizes]
@@ -97,7 +97,7 @@ class Bert(Family):
         return weights + (dense("pooler", ("pooler.dense",), outer, outer) if pooler else [])
 
     def rename(self, name: str) -> str | None:
-        """Without prefix; factors and offsets of normalisations were once called gamma and beta."""
+        """Remove the prefix, and rename gamma and beta, the former names of normalisation weights."""
         stem, _, last = name.rpartition(".LayerNorm.")
         renamed = {"gamma": "weight", "beta": "bias"}.get(last)
         modern = f"{stem}.LayerNorm.{renamed}" if stem and renamed else name
@@ -105,16 +105,16 @@ class Bert(Family):
         return own if own.startswith(self.parts) else modern
 
     def head(self, config: EncoderConfig) -> Head:
-        """Pooler, dropout, linear."""
+        """Return the classifier: pooler, dropout, linear layer."""
         layers = (HeadLayer(name="classifier"),)
         return Head(architecture="BertForSequenceClassification", pooling="pooler", layers=layers)
 
     def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
-        """Embeddings and equal layers."""
+        """Build embeddings and equal layers."""
         return TransformerEncoder(config, parameters, [self.block(config)] * config.layers)
 
     def block(self, config: EncoderConfig) -> Block:
-        """One layer."""
+        """Return the options of one layer."""
         return Block(
             activation=config.hidden_act,
             epsilon=config.layer_norm_eps,

@@ -14,19 +14,19 @@ from rankcli.errors import ConfigError
 
 @ENCODERS.register("electra")
 class Electra(Bert):
-    """BERT's layers over embeddings that may be narrower, which are projected; no pooler."""
+    """BERT's layers over embeddings that may be narrower and are then projected; no pooler."""
 
     prefix: ClassVar[str] = "electra"
     architecture: ClassVar[str] = "ElectraModel"
     width_key: ClassVar[str] = "embedding_size"
 
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
-        """BERT's but for the pooler."""
+        """Return BERT's weights. ConfigError if a pooler is wanted."""
         if pooler:
             raise ConfigError("pooling: electra encoders have no pooler", fix="use `cls` or `mean`")
         return super().weights(config, pooler)
 
     def head(self, config: EncoderConfig) -> Head:
-        """The first token's state, dropout, dense, GELU, dropout, linear."""
+        """Return the classifier: the first token's state, dropout, dense, GELU, dropout, linear layer."""
         layers = (HeadLayer(name="classifier.dense", activation="gelu"), HeadLayer(name="classifier.out_proj"))
         return Head(architecture="ElectraForSequenceClassification", pooling="cls", layers=layers)
