@@ -41,9 +41,9 @@ class IdsAt(Sequence[str]):
     @overload
     def __getitem__(self, n: int) -> str: ...
     @overload
-    def __getitem__(self, n: slice) -> Sequence[str]: ...
-    def __getitem__(self, n: int | slice) -> str | Sequence[str]:
-        if isinstance(n, slice):
+    def __getitem__(self, n: slice | list[int]) -> Sequence[str]: ...
+    def __getitem__(self, n: int | slice | list[int]) -> str | Sequence[str]:
+        if not isinstance(n, int):
             return IdsAt(self._docs, self._ordinals[n])
         return self._docs.id_at(int(self._ordinals[n]))
 
@@ -52,6 +52,11 @@ class IdsAt(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._ordinals)
+
+
+def _at(docids: Sequence[str], places: list[int]) -> list[str]:
+    """The ids at some places, looked up together."""
+    return list(docids[places]) if isinstance(docids, IdsAt) else [docids[place] for place in places]
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Draw:
         different = min(negatives, len(pool.negatives))
         draws = Draws(self.seed, GROUP, n, 1 + different)
         positive = pool.positives[draws.below(len(pool.positives))]
-        picked = [pool.negatives[i] for i in draws.distinct(len(pool.negatives), different)]
+        picked = _at(pool.negatives, draws.distinct(len(pool.negatives), different))
         return Pool(pool.qid, (positive,), tuple(itertools.islice(itertools.cycle(picked), negatives)))
 
 
