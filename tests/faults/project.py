@@ -24,6 +24,8 @@ sampler: {name: LCE, nneg: 3}
 trainer: {batch: 2, niters: 2, itersize: 400, threshold: 10, testthreshold: 20, strategy: cpu}
 """
 
+NOT_OURS = ("lock", "hold", "input-hashes", "input-hashes.lock")  # locks, and a memo of the inputs
+
 
 def counts(name: str, small: Iterable[Any], full: Iterable[Any]) -> pytest.MarkDecorator:
     """Parametrise `name`: `small` is always run, `full` only where slow tests are."""
@@ -108,7 +110,7 @@ class Project:
 
     def names(self) -> set[str]:
         """The names of everything in the cache but locks, records' ids included."""
-        found = (path for path in self.cache.rglob("*") if path.name not in ("lock", "hold"))
+        found = (path for path in self.cache.rglob("*") if path.name not in NOT_OURS)
         return {str(path.relative_to(self.cache)) for path in found}
 
 
@@ -120,5 +122,5 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def contents(root: Path) -> dict[str, bytes]:
     """All files below `root` but locks, with their content."""
-    files = (path for path in root.rglob("*") if path.is_file() and path.name not in ("lock", "hold"))
+    files = (path for path in root.rglob("*") if path.is_file() and path.name not in NOT_OURS)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}

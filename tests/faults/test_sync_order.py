@@ -19,6 +19,7 @@ pytestmark = [
 ]
 MAKING = {"mkdir", "mkdirat"}
 NAMING = {"rename", "renameat", "renameat2", "link", "linkat"}
+WORK = {"numbers", "parts", "texts"}
 WRITING = {"write", "pwrite64", "writev", "sendfile", "copy_file_range"}
 SYNCING = {"fsync", "fdatasync"}
 LINE = re.compile(r"(?P<pid>\d+) +(?P<name>\w+)\((?P<rest>.*)")
@@ -70,9 +71,10 @@ def _call(pid: str, name: str, rest: str) -> Call | None:
 
 def check_order(calls: list[Call]) -> int:
     """Every name is given to what was synced after the last write to it, and the directory is synced before the
-    process gives the next name; how many names were given.
+    process gives the next name; how many names were given. Files of a conversion in progress are not synced: each
+    ends with a checksum, and one that a power cut has spoiled is made again.
     """
-    named = [n for n, call in enumerate(calls) if call.name in NAMING]
+    named = [n for n, call in enumerate(calls) if call.name in NAMING and Path(call.path).parent.name not in WORK]
     for n in named:
         call = calls[n]
         about = [each for each in calls[:n] if each.path == call.path and each.name not in NAMING]
@@ -106,7 +108,7 @@ def test_every_file_of_a_conversion_is_synced_before_and_its_directory_after_it_
     names = [Path(call.new).name for call in calls if call.name in NAMING]
     assert names[-1] == "manifest.json" and names.count("manifest.json") == 1
     shards = {path.name for path in project.location.glob("shard-*")}
-    assert shards | {f"{name}.json" for name in shards} | {"source.yaml", "numbers"} <= set(names)
+    assert shards | {f"{name}.json" for name in shards} | {"source.yaml", "wanted-doc", "doc-0"} <= set(names)
 
 
 @pytest.mark.slow
