@@ -48,7 +48,7 @@ class Registry:
         return add
 
     def check(self, name: str, options: type) -> None:
-        """TypeError unless it is a frozen, keyword-only dataclass with a docstring and a version."""
+        """Raise TypeError unless `options` is a frozen, keyword-only dataclass with a docstring and a version."""
         params = getattr(options, "__dataclass_params__", None)
         if params is None or not params.frozen or not all(f.kw_only for f in dataclasses.fields(options)):
             raise TypeError(f"{self.noun} {name!r}: options must be a dataclass(frozen=True, kw_only=True)")
@@ -58,7 +58,10 @@ class Registry:
             )
 
     def get(self, name: str, *, where: str = "") -> Any:
-        """The options class called `name`: built in, else from the one entry point of that name; else ConfigError."""
+        """The options class called `name`: built in, else of the entry point with that name.
+
+        ConfigError if there is none or several, MissingError if the entry point cannot be loaded.
+        """
         self._load_builtins()
         name = self.canonical(name)
         if name not in self._options:
@@ -66,7 +69,7 @@ class Registry:
         return self._options[name]
 
     def canonical(self, name: str) -> str:
-        """`name` with an alias replaced by what it stands for."""
+        """The name that the alias `name` stands for, else `name`."""
         return self._aliases.get(name, name)
 
     def name_of(self, options: object) -> str:
@@ -177,7 +180,7 @@ def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
 def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
     """The values of the options that are paths of a kind (`file`, `folder`, `model`), by dotted name.
 
-    Those of plain sections are among them, those of components inside are not.
+    Paths in plain sections are included, paths of components inside are not.
     """
     found: dict[str, Any] = {}
     for each in dataclasses.fields(options):
@@ -192,10 +195,9 @@ def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
 def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True) -> Any:
     """A dataclass field with the description that `rankcli modules KIND NAME` prints; no default makes it required.
 
-    `path="file"` marks a path, which is relative to the config file it stands in and must be there; `path="folder"`
-    one that need not be there yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are
-    looked for when they are read. `identity=False` keeps the option out of cache and run ids: it must not change any
-    result.
+    `path="file"` marks a path of an existing file, relative to the config file; `path="folder"` a path that need not
+    exist yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are looked for only when they
+    are read. `identity=False` keeps the option out of cache and run ids: it must not change any result.
     """
     return dataclasses.field(default=default, metadata={"help": help, "path": path, "identity": identity})
 
