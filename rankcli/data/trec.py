@@ -76,7 +76,7 @@ class CompactRun(Mapping[str, dict[str, float]]):
 def read_qrels(path: str | Path) -> Qrels:
     """Grades by query and document id.
 
-    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then its columns.
+    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then these.
     """
     qrels: Qrels = {}
     notes, beir = Notes(path), False

@@ -84,8 +84,8 @@ def t_test(system: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
 def sign_flip_test(system: npt.ArrayLike, baseline: npt.ArrayLike, *, flips: int = FLIPS, seed: int = SEED) -> float:
     """Two-sided p of Fisher's randomisation test over values of the same queries, [n] each.
 
-    p is the share of draws whose mean difference is at least as far from 0 as the observed one, when the sign of each
-    difference is drawn at random. The observed signs count as one draw, so p is never 0; without any difference it is 1.
+    p is the share of draws whose mean difference is at least as far from 0 as the observed one, if the sign of each
+    difference is drawn at random. The observed signs count as one draw, so p is never 0. Without differences it is 1.
     """
     d = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
     d = d[d != 0]  # flipping the sign of 0 changes nothing

@@ -35,7 +35,7 @@ _LEGAL = re.compile(
 
 
 def check_metrics(names: Iterable[str], *, where: str = "") -> None:
-    """Raise a ConfigError that lists all metrics of `names` that cannot be computed, each with the nearest legal name."""
+    """Raise a ConfigError that lists the metrics that cannot be computed, each with the nearest legal name."""
     unknown = [name for name in names if not _LEGAL.fullmatch(name)]
     if unknown:
         listed = ", ".join((*_PLAIN, *(f"{stem}K" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"))
@@ -128,7 +128,7 @@ def _trec_eval(qrels: Qrels, run: Run, metrics: Sequence[str], level: int) -> di
 
 
 def _scores(qid: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """Return `scores` as plain floats; DataError for ids that are no C strings, and scores that are no finite float32."""
+    """Return `scores` as plain floats; DataError for ids that are no C strings or scores not finite in float32."""
     where = f"run, query {qid!r}"
     _check_ids([qid, *scores], where)
     with np.errstate(over="ignore"):

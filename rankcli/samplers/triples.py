@@ -53,7 +53,7 @@ class TriplesSampler(SamplerOptions):
         return 0
 
     def build(self, ctx: SamplerContext) -> Sampler:
-        """The sampler over the training queries' triples; ConfigError without triples, DataError without usable lines."""
+        """The sampler over the training queries' lines; ConfigError without triples, DataError without usable lines."""
         if ctx.triples is None:
             raise ConfigError(
                 "there are no training triples", where="sampler", fix="name a file of them: data.triples, or use LCE"
