@@ -97,7 +97,7 @@ class Layout(NamedTuple):
 
     `ids`, `positions`, `segments`, `parts` and `sequence` (the number of a token's sequence; -1 on padding) have an
     entry per token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for
-    those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] holds the tokens of each
+    those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] are the tokens of each
     sequence, counted through all rows; -1 after its end.
     """
 
@@ -111,7 +111,7 @@ class Layout(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The sequences of one field of a batch and who owns them.
+    """The sequences of one field of a batch, and their owners.
 
     At document level `owner` is [N]: the slot (b * K + k) of sequence n, -1 for a padding sequence. At query level it
     is [B]: the index of group b's query among the sequences, so that groups may share one.

@@ -124,7 +124,7 @@ ABSENT = _Absent.default
 
 
 class Difference(NamedTuple):
-    """A dotted key with its present and its wanted value; ABSENT where it is left out (the default)."""
+    """A dotted key with its present and its wanted value; ABSENT if it is left out (the default)."""
 
     key: str
     have: Any

@@ -1,4 +1,4 @@
-"""Registries: names in a config to frozen dataclasses of options, each of which builds its component.
+"""Registries: from names in a config to frozen dataclasses of options, which build their components.
 
 A built-in component registers itself when its module is imported; every public module of the kind's package is a
 component file, so adding one is adding a file. Third-party packages add theirs through entry points of the group
@@ -154,7 +154,7 @@ KINDS: dict[str, Registry] = {
 
 
 def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
-    """The options of a component: name, type, default (None and `required` where there is none) and description.
+    """The options of a component: name, type, default, `required` (the default is then None) and description.
 
     The options of a plain section inside follow under dotted names.
     """
@@ -203,10 +203,10 @@ def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = ""
 
 
 def component(registry: Registry, default: Any, help: str = "") -> Any:
-    """A field that holds another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
+    """A field for another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
     return dataclasses.field(default=default, metadata={"help": help, "registry": registry.kind, "identity": True})
 
 
 def components(registry: Registry, help: str = "") -> Any:
-    """A field that holds any number of components in their order: a list of what `component` takes."""
+    """A field for any number of components in order: a list of values as in `component`."""
     return dataclasses.field(default=(), metadata={"help": help, "registry": registry.kind, "identity": True})

@@ -96,7 +96,7 @@ def read_text(content: bytes, start: Place) -> tuple[Node, list[Problem]]:
 
 @dataclass
 class _Reader:
-    """Builds the tree straight from parser events, so that every limit holds before anything is built."""
+    """Builds the tree directly from parser events, so that limits are checked before anything is built."""
 
     text: str
     start: Place
@@ -123,7 +123,7 @@ class _Reader:
         return root
 
     def screen(self, event: Any, keys: Keys, depth: int) -> None:
-        """Count a value against the limits and refuse what the subset leaves out."""
+        """Count a value against the limits; note anchors, aliases and tags as problems. ConfigError above a limit."""
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             limit = f"{MAX_NODES} values" if self.nodes > MAX_NODES else f"{MAX_DEPTH} levels"

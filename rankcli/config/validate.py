@@ -100,7 +100,7 @@ class _Check:
         return self.complain(section, keys, "is needed" + (f": {about}" if about else ""))
 
     def slot(self, option: Option, node: Node | None, section: Node, keys: Keys, before: Mapping[str, Any]) -> Any:
-        """An option that holds a component. The default extractor is the reranker's `default_extractor`."""
+        """The value of an option for a component. The default extractor is the reranker's `default_extractor`."""
         registry, default = KINDS[option.metadata["registry"]], typing.cast("str | None", option.default)
         if option.default == ():
             return self.components(registry, node, keys)
@@ -117,7 +117,7 @@ class _Check:
         return self.component(registry, node, keys, default)
 
     def components(self, registry: Registry, node: Node | None, keys: Keys) -> Any:
-        """An option that holds a list of components."""
+        """The value of an option for a list of components."""
         if node is None:
             return ()
         if not isinstance(node.value, list):
@@ -165,7 +165,7 @@ class _Check:
         return self.value(inner, node, keys)
 
     def located(self, option: Option, node: Node, keys: Keys) -> Node | None:
-        """`node` with its paths made absolute, where the option holds paths; None after a complaint."""
+        """Return `node` with absolute paths if the option is a path; None after a complaint."""
         kind = option.metadata.get("path")
         if not kind or node.place.base is None:
             return node
@@ -228,7 +228,7 @@ def _known(registry: Registry, name: str) -> bool:
 
 
 def _spread(registry: Registry, node: Node, default: str | None) -> tuple[Node, dict[str, Node]] | None:
-    """The name and the options of a component section; None where it is neither text nor a mapping."""
+    """The name and the options of a component section; None if it is neither text nor a mapping."""
     if isinstance(node.value, dict):
         options = dict(node.value)
         name = options.pop("name", None) or Node(node.over or default, node.place)

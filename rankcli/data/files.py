@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 def sha256_file(path: str | Path) -> str:
-    """The hex SHA-256 of a file's bytes; ConfigError where it is no regular file."""
+    """The hex SHA-256 of a file's bytes; ConfigError if it is no regular file."""
     local = inputs.local_copy(path)
     if not os.path.isfile(local):
         reason = "is not a regular file" if os.path.exists(local) else "there is no such file"

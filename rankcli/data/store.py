@@ -94,7 +94,7 @@ class DocStore:
     def ordinals(self, docids: Iterable[str]) -> Ints:
         """The ordinal of each id, int64; -1 for an id that is not in the collection."""
         wanted = list(docids)
-        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # neighbours lie on the same pages
+        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # sorted: neighbours are on the same pages
         return np.array([found.get(docid, -1) for docid in wanted], np.int64)
 
     def known(self, docids: Iterable[str]) -> set[str]:

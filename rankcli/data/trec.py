@@ -113,7 +113,7 @@ def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> Compa
 
 def _read_run(path: str | Path, depths: Mapping[str, int]) -> CompactRun:
     notes, queries = Notes(path), _Queries(depths)
-    docids: dict[str, str] = {}  # an id is checked and kept once, however many queries have it
+    docids: dict[str, str] = {}  # an id is checked and kept once for all queries
     for number, qid, docid, score in _run_lines(path):
         if qid != queries.last:
             queries.turn_to(qid)

@@ -35,7 +35,7 @@ class TextTriples(DatasetOptions):
     path: str = option(help="the file, which may be gzip", path="file")
 
     def build(self, ctx: SourceContext) -> Source:
-        """Read the file, or what is cached of it."""
+        """Read the file, or its cached tables."""
         content = input_sha256(self.path)
         made_of = f"text-triples:{self.version}:{content}"
         docs = store_from(f"{made_of}:docs", lambda: _distinct(self._texts((1, 2))), self.path, ctx.scratch)

@@ -126,7 +126,7 @@ class Codec:
 
 
 def listed(value: bytes) -> bytes:
-    """Encode one value of a bytes list as it is in a message."""
+    """Encode one value of a bytes list: tag, length, value."""
     return _head(_FIRST, len(value)) + value
 
 

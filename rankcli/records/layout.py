@@ -68,7 +68,7 @@ def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> li
 
 
 def _packed(counts: Sequence[Indices], length: int) -> tuple[list[Indices], tuple[int, int]]:
-    """The place of the first token of each part's sequences, and the shape that holds all parts in rows of `length`."""
+    """The place of the first token of each part's sequences, and the common shape of all parts in rows of `length`."""
     starts = [_first_fit(count, length) for count in counts]
     return starts, (bucket(1 + max(int(start.max(initial=0)) // length for start in starts), 1), length)
 

@@ -23,7 +23,7 @@ _LONGEST = 300  # characters quoted from a message of the service
 
 
 class Missing(Exception):
-    """There is no such object, bucket or upload."""
+    """An object, bucket or upload does not exist."""
 
 
 class Changed(Exception):

@@ -95,7 +95,7 @@ def _named(full: str, dataset: Any) -> tuple[str, tuple[Any, bool]]:
     """The PyTorch name of a Keras weight, its dataset, and True if that must be transposed.
 
     `/bert/tf_bert_model/bert/encoder/layer_._0/output/dense/kernel:0` is `bert.encoder.layer.0.output.dense.weight`:
-    first the group, then the model's class, then the path, in which `_._` stands before the number of a layer.
+    first the group, then the model's class, then the path, where `_._` comes before the number of a layer.
     """
     group, *parts = full.strip("/").removesuffix(":0").split("/")
     start = parts.index(group) if group in parts else 1
