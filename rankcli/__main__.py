@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """The command line; who interrupts it while it is still being imported is not shown where that was."""
+    """Run the command line; an interrupt during its import prints one line and no traceback."""
     try:
         from rankcli.cli import main as command_line
     except KeyboardInterrupt:

@@ -41,9 +41,7 @@ def _load_tensorflow() -> types.ModuleType:
 
 
 def _load_ranking() -> types.ModuleType:
-    """tensorflow_ranking 0.5.3, which reads names of `tf.estimator` (gone since TensorFlow 2.16) while it is
-    imported.
-    """
+    """Import tensorflow_ranking 0.5.3; its import reads names of `tf.estimator`, which TensorFlow 2.16 dropped."""
     if "tensorflow_ranking" not in sys.modules:
         tensorflow = _load_tensorflow()
         if not hasattr(tensorflow, "estimator"):
@@ -57,16 +55,16 @@ def _load_ranking() -> types.ModuleType:
 
 
 def _load_eager() -> types.ModuleType:
-    """How long hosts wait for each other can be said only there."""
+    """Import TensorFlow's eager context, the only place where the time that hosts wait for each other can be set."""
     _load_tensorflow()
     return importlib.import_module("tensorflow.python.eager.context")
 
 
 @functools.cache
 def compiled_in_silence() -> None:
-    """Have XLA compile something now: the first time in a process it says so on stderr, and no setting stops that.
+    """Compile a small function with XLA and drop the lines that XLA prints on its first use in a process.
 
-    What else comes in these milliseconds is passed on.
+    No setting stops these lines on stderr. Other lines of the same milliseconds are passed on.
     """
     tensorflow, stderr = _load_tensorflow(), os.dup(2)
     with tempfile.TemporaryFile() as file:

@@ -47,7 +47,7 @@ class DataError(RankcliError):
 
 
 class MissingError(RankcliError):
-    """Something needed is not there: weights, credentials, a device, an optional package."""
+    """Something needed is missing: weights, credentials, a device, an optional package."""
 
     exit_code = 4
 
@@ -65,7 +65,7 @@ class StorageError(RankcliError):
 
 
 class Interrupted(RankcliError):
-    """SIGINT or SIGTERM was received and the work done so far is saved."""
+    """SIGINT or SIGTERM was received, and the work done so far is saved."""
 
     def __init__(self, what: str, *, signum: int) -> None:
         super().__init__(what, fix="run the same command again to go on")

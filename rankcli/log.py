@@ -1,4 +1,4 @@
-"""What is said on stderr: messages, warnings, progress. Results go to stdout through click."""
+"""Messages, warnings and progress on stderr. Results go to stdout through click."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-LINE_EVERY_S = 5.0  # without a terminal, progress is a line at this interval
-DRAW_EVERY_S = 0.1  # on a terminal it is drawn anew at this one
-RECENT_S = 20.0  # the rate shown is that of the last seconds
-WIDEST = 120  # columns; no line of progress is longer, whatever the terminal
-BARS = (24, 16, 8)  # lengths of the bar
+LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal
+DRAW_EVERY_S = 0.1  # between two drawings of the bar, on a terminal
+RECENT_S = 20.0  # the rate shown is the mean over this time
+WIDEST = 120  # columns of a line of progress, on any terminal
+BARS = (24, 16, 8)  # lengths of the bar in cells
 _CLEAR = "\r\x1b[K"
 
-_drawn: list[Progress] = []  # bars that stand on the terminal, the innermost last
+_drawn: list[Progress] = []  # bars shown on the terminal, the innermost last
 
 
 def say(message: str) -> None:
-    """Print one line of information on stderr, above a bar if one stands there."""
+    """Print one line of information on stderr, above the bar if one is shown."""
     clear = _CLEAR if _drawn else ""
     print(f"{clear}{message}", file=sys.stderr, flush=True)
     if _drawn:
@@ -34,7 +34,7 @@ def warn(message: str) -> None:
 
 
 def _short(seconds: float) -> str:
-    """Seconds in two units at most: `14 s`, `3m20s`, `2h05m`."""
+    """Format seconds in two units at most: `14 s`, `3m20s`, `2h05m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -46,8 +46,8 @@ def _short(seconds: float) -> str:
 class Progress:
     """A bar on a terminal; else a line every few seconds with count, `fields`, rate and remaining time.
 
-    Used as a context manager: `with Progress(total, "tokenising", "texts") as bar: bar.advance(32)`. What does not fit
-    into the line is left out: first the rate, then the fields from the last to the first.
+    Used as a context manager: `with Progress(total, "tokenising", "texts") as bar: bar.advance(32)`. Parts that do not
+    fit into the line are left out: first the rate, then the fields from the last to the first.
     """
 
     def __init__(self, total: int, label: str, unit: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +66,7 @@ class Progress:
         return self
 
     def advance(self, n: int = 1, **fields: str) -> None:
-        """Count `n` more units; `fields`, the most important first, are shown beside the count."""
+        """Count `n` more units; `fields`, the most important first, are shown after the count."""
         self.done += n
         self._fields = fields
         now = self.clock()
@@ -80,20 +80,20 @@ class Progress:
             say(self.line())
 
     def start_here(self) -> None:
-        """Take what is done so far as done before: rates and remaining time count from now."""
+        """Start the rates and the remaining time anew from here; units counted so far do not enter them."""
         self._shown = self.clock()
         self._advances = 0
         self._since = self._shown, self.done
         self._recent = deque([self._since])
 
     def _note(self, point: tuple[float, int]) -> None:
-        """Rates count from the end of the first advance on: a first step compiles, and tells nothing of the others."""
+        """Add a point for the rates. They start after the first advance: a first step compiles, so it is too slow."""
         self._advances += 1
         if self._advances == 2:
             self._since = self._recent[-1]
             self._recent = deque([self._since])
         if len(self._recent) > 1 and point[0] - self._recent[-2][0] < DRAW_EVERY_S:
-            self._recent.pop()  # more points than are drawn would only take memory
+            self._recent.pop()  # points closer than two drawings would only take memory
         self._recent.append(point)
         while len(self._recent) > 2 and point[0] - self._recent[1][0] >= RECENT_S:
             self._recent.popleft()
@@ -103,7 +103,7 @@ class Progress:
         return _fitting(f"{self.label}: {self.done}/{self.total} {self.unit}", self._parts(), WIDEST)
 
     def draw(self) -> None:
-        """Put the bar on the terminal's last line, as long as leaves room for all else, and not shorter than 8."""
+        """Draw the bar on the terminal's last line: the longest that leaves room for the rest, at least 8 cells."""
         width, parts, share = min(_columns() - 1, WIDEST), self._parts(), self.done / self.total if self.total else 1.0
         heads = [f"{self.label} {_bar(share, cells)} {self.done}/{self.total}" for cells in BARS]
         head = next((head for head in heads if len(", ".join([head, *parts])) <= width), heads[-1])
@@ -114,7 +114,7 @@ class Progress:
         fields = [f"{key} {value}" for key, value in self._fields.items()]
         recent, overall = _rate(self._recent[0], self._recent[-1]), _rate(self._since, self._recent[-1])
         rate = [f"{recent:.1f} {self.unit}/s"] if recent else []
-        # Pauses, as for validation, will come again: what remains is told by the mean over all of the time.
+        # Pauses, as for validation, will come again: the remaining time uses the mean rate over the whole time.
         return [*fields, *rate, f"ETA {_short((self.total - self.done) / overall) if overall else '?'}"]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -129,7 +129,7 @@ def _rate(start: tuple[float, int], end: tuple[float, int]) -> float:
 
 
 def _fitting(head: str, parts: list[str], width: int) -> str:
-    """Head and parts in `width` columns: of the parts, the last but one goes first, and the last stays."""
+    """Join head and parts; while they exceed `width` columns, drop the last part but one. The last part stays."""
     kept = [head, *parts]
     while len(kept) > 2 and len(", ".join(kept)) > width:
         del kept[-2]
@@ -143,7 +143,7 @@ def _bar(share: float, cells: int) -> str:
 
 
 def _columns() -> int:
-    """The width of the terminal that stderr is; of stdout's where stderr does not tell."""
+    """The width of the terminal on stderr; if stderr is none, that of stdout."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):

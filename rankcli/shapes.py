@@ -39,9 +39,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An extracted group, as one TFRecord holds it. Tokens are unpadded and without special tokens.
+    """An extracted group, the content of one TFRecord. Tokens are unpadded and without special tokens.
 
-    `queries` and `docs` hold the token ids of each stream by its name: of the query, and one array per document.
+    `queries` and `docs` are the token ids of each stream by its name: of the query, and one array per document.
     `labels` are float32 [K], `columns` float32 [K] or [K, W] by name.
     """
 
@@ -54,7 +54,7 @@ class Example:
 
     @property
     def tokens(self) -> int:
-        """The tokens of all its texts together."""
+        """The number of tokens in all its texts."""
         return sum(map(len, self.queries.values())) + sum(len(ids) for docs in self.docs.values() for ids in docs)
 
     def single(self, k: int) -> Example:
@@ -80,7 +80,7 @@ class TokenSequence:
 
 
 class Chunks(NamedTuple):
-    """Flat tokens in rows of one sequence each, for attention: chunks of sequences of like length.
+    """Flat tokens in rows of one sequence each, for attention: chunks of sequences of similar length.
 
     Chunk c has `shapes[c]` = (rows, length) places, int32 [2]. `token_at` [P + 1]: for each place of all chunks in
     turn, the index of its token, or of the last token (padding) if the place is empty; its last entry is a dummy.
@@ -97,7 +97,7 @@ class Layout(NamedTuple):
 
     `ids`, `positions`, `segments`, `parts` and `sequence` (the number of a token's sequence; -1 on padding) have an
     entry per token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for
-    those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] holds the tokens of each
+    those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] are the tokens of each
     sequence, counted through all rows; -1 after its end.
     """
 
@@ -111,7 +111,7 @@ class Layout(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The sequences of one field of a batch and who owns them.
+    """The sequences of one field of a batch, and their owners.
 
     At document level `owner` is [N]: the slot (b * K + k) of sequence n, -1 for a padding sequence. At query level it
     is [B]: the index of group b's query among the sequences, so that groups may share one.
@@ -125,21 +125,21 @@ class Batch(NamedTuple):
     """The input of rerankers and losses: labels and doc_mask [B, K], named columns and the extractor's named fields.
 
     `doc_mask` is False on document places that only pad; a group that only pads has no True at all. `columns` are
-    float32 [B, K] or [B, K, W] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that nobody gives is
-    not there.
+    float32 [B, K] or [B, K, W] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that no component
+    gives is missing.
     """
 
     labels: Any
     doc_mask: Any
     columns: dict[str, Any]
-    fields: dict[str, Any]  # a Field, or of a dense one a tensor [B, K, width]
+    fields: dict[str, Any]  # a Field, or for a DenseSpec a tensor [B, K, width]
 
 
 class Outputs(NamedTuple):
     """The output of a reranker for a batch: `scores`, float32 [B, K], raw logits; and its vectors, if it makes any.
 
-    `vectors[name]` is float32 [N, D], a vector per sequence of a field; `owners[name]` says whose they are, as `owner`
-    of that field does. Places outside `doc_mask` and vectors without an owner hold any finite numbers.
+    `vectors[name]` is float32 [N, D], a vector per sequence of a field; `owners[name]` is the `owner` of that field.
+    Scores outside `doc_mask` and vectors without an owner are any finite numbers.
     """
 
     scores: Any
@@ -152,7 +152,7 @@ def _same(value: Any) -> Any:
 
 
 class StepContext(NamedTuple):
-    """The training step that a loss or hook computes in; the default stands for a step of one device.
+    """The training step that a loss or hook is computed in; the default is a step of one device.
 
     `gather(tensor)` joins the rows of all replicas along the first axis, in the order of the replicas, and passes
     gradients back to each replica's own rows. Indices among rows, such as `owners`, still count within their replica.
@@ -166,9 +166,7 @@ class StepContext(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Texts as token ids, cut to the most that the extractor ever keeps; `lengths` are the token counts before the
-    cut.
-    """
+    """Texts as token ids, cut off at the longest that the extractor uses; `lengths` count the tokens before that."""
 
     tokens: list[Ints]
     lengths: list[int]
@@ -212,7 +210,7 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """Queries of one split with what is known of them: judgments `qrels[qid][docid]` and candidates `run[qid]`."""
+    """Queries of one split with their judgments `qrels[qid][docid]` and their candidates `run[qid]`."""
 
     qids: tuple[str, ...]
     qrels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

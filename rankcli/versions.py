@@ -15,7 +15,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def installed(package: str) -> str | None:
-    """The version of an installed package, None if it is not installed."""
+    """The version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

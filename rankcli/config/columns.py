@@ -1,4 +1,4 @@
-"""The columns that travel with documents: who reads them, who gives them."""
+"""The columns that travel with documents: the components that read them and those that give them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from rankcli.config.registry import EXTRACTORS, HOOKS, LOSSES, RERANKERS, SAMPLERS
 from rankcli.config.schema import RunConfig, Task
 
-OPTIONAL = frozenset({"weight"})  # that every loss reads where the sampler gives them
-PREDICTION = frozenset({"first_stage"})  # that every candidate has
+OPTIONAL = frozenset({"weight"})  # every loss reads them where the sampler gives them
+PREDICTION = frozenset({"first_stage"})  # every candidate has them
 
 
 class Reader(NamedTuple):
@@ -32,7 +32,7 @@ def prediction_columns(config: RunConfig) -> tuple[str, ...]:
 
 
 def not_given(config: RunConfig, task: Task, key: str) -> list[str]:
-    """A sentence for each reader of a column that nobody gives."""
+    """One sentence for each reader of a column that no component and no data source gives."""
     source = set(config.data.reader.gives)
     drawn = {*task.sampler.gives, *source}
     who = f"sampler {SAMPLERS.name_of(task.sampler)!r} gives {_listed(task.sampler.gives)}"
@@ -66,6 +66,6 @@ def _listed(names: Any) -> str:
 
 
 def further_losses(config: RunConfig) -> dict[str, Any]:
-    """The losses of hooks, which are computed on every task."""
+    """The losses of hooks, by key in the config; they are computed on every task."""
     hooks = enumerate(config.trainer.hooks)
     return {f"trainer.hooks.{n}.{key}": loss for n, hook in hooks for key, loss in hook.losses.items()}

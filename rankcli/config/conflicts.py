@@ -11,7 +11,7 @@ from rankcli.config.schema import RunConfig, tasks
 
 
 def conflicts(config: RunConfig) -> list[str]:
-    """What does not fit between components, one sentence each; empty when all fits."""
+    """List the components that do not fit together, one `KEY: sentence` each; [] if all fit."""
     found = _unread("", config.extractor, config.reranker)
     for name, task in tasks(config).items():
         prefix = f"trainer.tasks.{name}." if name else ""
@@ -31,7 +31,7 @@ def conflicts(config: RunConfig) -> list[str]:
 
 
 def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
-    """What the reranker reads and the extractor does not make."""
+    """Refuse an extractor that does not make all fields that the reranker reads."""
     if set(reranker.fields) <= set(extractor.fields):
         return []
     return [
@@ -41,7 +41,7 @@ def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
 
 
 def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
-    """What keeps a loss from being computed on a sampler's groups and the reranker's outputs."""
+    """Refuse a loss that needs larger groups than the sampler's, or vectors that the reranker does not give."""
     found = []
     if loss.min_docs > (size := config.trainer.group_size or sampler.group_size):
         found.append(
@@ -57,7 +57,7 @@ def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
 
 
 def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
-    """What keeps a trainer of groups of some size from training on a sampler's."""
+    """Refuse a sampler whose groups have another size than the trainer reads."""
     if trainer.group_size in (None, sampler.group_size):
         return []
     return [
@@ -67,7 +67,7 @@ def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
 
 
 def _divided(config: RunConfig) -> list[str]:
-    """What compares groups of a whole batch with each other, where micro-batches hold only a part of it each."""
+    """Refuse losses and hooks that compare the groups of a batch: each micro-batch has only a part of them."""
     return [
         f"{key}: {name!r} compares the groups of a batch with each other, but with trainer.accumulate = "
         f"{config.trainer.accumulate} it would see a micro-batch at a time; use accumulate: 1"

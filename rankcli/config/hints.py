@@ -1,4 +1,4 @@
-"""What the declared type of an option says: in words, in JSON Schema, and of a value. The only importer of pydantic."""
+"""Declared types of options: checked, as JSON Schema, and in words. The only importer of pydantic."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BOUNDS: dict[type, tuple[str, str]] = {
 
 
 def taken(hint: Any, text: str) -> Any:
-    """The value that JSON `text` holds, if it has the declared type, strictly; else ValueError."""
+    """Parse JSON `text` as a value of the declared type, strictly; ValueError if it is none."""
     return _adapter(hint).validate_json(text)
 
 
 def schema_of(hint: Any) -> dict[str, Any]:
-    """JSON Schema of a type without dataclasses of ours."""
+    """JSON Schema of a type that contains none of our dataclasses."""
     return _adapter(hint).json_schema()
 
 
@@ -47,8 +47,8 @@ def arms(hint: Any) -> tuple[Any, ...]:
 
 
 def dataclass_in(hint: Any) -> tuple[type | None, str]:
-    """The dataclass that a type is or may be (`Folds | None`: `one`), lists (`tuple[Group, ...]`: `list`) or has under
-    names (`dict[str, DevSet]`: `mapping`).
+    """The dataclass in a type, and its form: one (`Folds | None`: `one`), a list (`tuple[Group, ...]`: `list`) or some
+    under names (`dict[str, DevSet]`: `mapping`). (None, `one`) if the type has no dataclass.
     """
     for arm in arms(hint):
         held = {tuple: "list", list: "list", dict: "mapping"}.get(get_origin(arm), "one")

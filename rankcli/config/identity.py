@@ -1,8 +1,8 @@
-"""Identities: what a component or a cache is made of, as canonical JSON, and a digest of it.
+"""Identities: the options of a component or the inputs of a cache as canonical JSON, and its digest.
 
-Equal in every process and on every machine; an option that equals its default is left out, so that a new option does
-not change what older runs and caches are called. A component's `version` constant is in, so that a change of
-behaviour does.
+An identity is equal in every process and on every machine. An option equal to its default is left out, so that a new
+option does not change the ids of older runs and caches. A component's `version` constant is included, so that a change
+of behaviour does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def digest(value: Any) -> str:
 
 
 def digest_of_items(items: Iterable[tuple[str, Any]]) -> str:
-    """`digest(dict(items))` of items that come in the order of their keys; one at a time is held."""
+    """`digest(dict(items))` of items that come in the order of their keys; only one is in memory at a time."""
     hashed = hashlib.sha256(b"{")
     for n, (key, value) in enumerate(items):
         hashed.update(f"{',' if n else ''}{canonical_json(key)}:{canonical_json(value)}".encode())
@@ -40,14 +40,14 @@ def digest_of_items(items: Iterable[tuple[str, Any]]) -> str:
 
 
 def by_name(path: str) -> str:
-    """A file by its path: for identities of options that name none."""
+    """Raise TypeError: the `hash_file` of options that name no files."""
     raise TypeError(f"the option names the file {path!r}: its identity needs the content")
 
 
 def component_identity(registry: Registry, options: Any, hash_file: HashFile = by_name) -> dict[str, Any]:
     """Name, version and the options that differ from their defaults and may change results, as plain values.
 
-    A file is in by `hash_file(path)`, a hash of its content: its path counts for nothing.
+    `hash_file(path)`, a hash of the content, stands for a file; its path does not count.
     """
     return {"name": registry.name_of(options), "version": options.version, **_chosen(options, hash_file)}
 
@@ -68,7 +68,7 @@ def _chosen(options: Any, hash_file: HashFile) -> dict[str, Any]:
             if value == {
                 "name": default,
                 "version": 1,
-            }:  # the default component as it first was: left out like any default
+            }:  # the default component in its first version is left out, like any default
                 continue
         elif option.metadata.get("path") == "file":
             value = _contents(value, hash_file)
@@ -112,7 +112,7 @@ def _canonical(value: Any) -> Any:
 
 
 class _Absent(Enum):
-    """What stands where a key is left out; a type of its own, since None is a value."""
+    """The value of a key that is left out; a type of its own, since None is a value."""
 
     default = "default"
 
@@ -124,7 +124,7 @@ ABSENT = _Absent.default
 
 
 class Difference(NamedTuple):
-    """A dotted key with the value there is and the one that is wanted; ABSENT where it is left out (the default)."""
+    """A dotted key with its present and its wanted value; ABSENT if it is left out (the default)."""
 
     key: str
     have: Any
@@ -136,7 +136,7 @@ class Difference(NamedTuple):
 
 
 def differences(have: Any, want: Any, prefix: str = "") -> list[Difference]:
-    """Where two identities differ, sorted by key: [] when they are equal."""
+    """The differences of two identities, sorted by key; [] if they are equal."""
     have, want = _canonical_or_absent(have), _canonical_or_absent(want)
     if isinstance(have, dict) and isinstance(want, dict):
         found = []

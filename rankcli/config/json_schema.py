@@ -1,4 +1,4 @@
-"""JSON Schema of a configuration file, from the same declarations that files are checked by."""
+"""JSON Schema of a configuration file, made from the declarations that also check files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _kind_schema(registry: Registry) -> dict[str, Any]:
         section = _object_schema(registry.get(name))
         spelled = {"enum": [name, *registry.aliases(name)]}
         sections.append({**section, "properties": {"name": spelled, **section["properties"]}})
-    other = {"name": {"type": "string", "not": {"enum": names}}}  # of another package: its options are not known here
+    other = {"name": {"type": "string", "not": {"enum": names}}}  # of another package: its options are unknown
     others = {"type": "object", "properties": other, "required": ["name"]}
     return {"anyOf": [{"type": "string"}, *sections, others]}
 

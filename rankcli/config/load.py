@@ -1,8 +1,8 @@
 """Configuration files and `KEY=VALUE` arguments, laid over one another: the later one wins, key by key.
 
 A file may name others in `extends:`, which are read before it. A mapping whose `name` differs from the one below
-replaces it whole, so that no option of another component is left behind. Files at `gs://` are read through the `fetch`
-that the caller brings, which gives a local copy.
+replaces it whole, so that no option of another component is left behind. The caller's `fetch` makes local copies of
+files at `gs://`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ Fetch = Callable[[str], Path]
 def load_config(
     files: Sequence[str | Path], overrides: Sequence[str] = (), fetch: Fetch = Path
 ) -> tuple[RunConfig, Provenance]:
-    """The configuration that `files` and `overrides` (`KEY=VALUE`) make together, and where each dotted key was last
-    said.
+    """The configuration that `files` and `overrides` (`KEY=VALUE`) make together, and the place of each dotted key.
 
-    Everything wrong with it is reported in one ConfigError, a line each.
+    All problems are reported in one ConfigError, a line each.
     """
     tree, problems = read_layers(files, overrides, fetch)
     config, more = run_config(tree)
@@ -44,7 +43,7 @@ def load_config(
 
 
 def load_saved(path: Path) -> RunConfig:
-    """The resolved configuration that a run left at `path`; its paths are taken as they are, for they may be gone."""
+    """The resolved configuration that a run saved at `path`; its paths are not checked, since they may be gone."""
     tree, problems = read_file(path, str(path))
     config, more = run_config(planted(plain(tree), Place(str(path))))
     fail_on([*problems, *more])
@@ -55,7 +54,7 @@ def load_saved(path: Path) -> RunConfig:
 def read_layers(
     files: Sequence[str | Path], overrides: Sequence[str] = (), fetch: Fetch = Path
 ) -> tuple[Node, list[Problem]]:
-    """All files and overrides as one tree, unvalidated, with the problems found in reading them."""
+    """All files and overrides as one tree, not validated, and the problems found while reading them."""
     reader = _Files(fetch)
     tree = Node({}, Place(str(files[-1]) if files else COMMAND_LINE, 1 if files else 0, Path.cwd()))
     for file in files:
@@ -112,7 +111,7 @@ def _override(text: str, problems: list[Problem]) -> Node:
 
 
 class _Files:
-    """Reads files with what they extend, and collects what is wrong with them."""
+    """Reads files and the files that they extend, and collects their problems."""
 
     def __init__(self, fetch: Fetch) -> None:
         self.fetch = fetch

@@ -1,4 +1,4 @@
-"""Paths as a configuration writes them: local ones, and `gs://` ones, which no Path may touch (it would fold `//`)."""
+"""Paths in a configuration: local paths and `gs://` URIs. A URI must not become a Path, which would fold its `//`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LOCAL = ("/", "~")
 
 
 def joined(source: str, path: str) -> str | None:
-    """Where `path` leads from a file at the URI `source`, as a URI; None if it is local, or `source` is."""
+    """Resolve `path`, written in the file `source`, to a `gs://` URI; None if it names a local file."""
     if path.startswith(REMOTE):
         return path
     if not source.startswith(REMOTE) or path.startswith(_LOCAL):

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: collected first, then raised as one error."""
+"""Problems of a configuration and their places: collected first, then raised as one error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: a file and line, or the command line (line 0). Relative paths there start at `base`."""
+    """The place of a value: a file and line, or the command line (line 0). Relative paths there start at `base`."""
 
     source: str
     line: int = 0
@@ -26,7 +26,7 @@ class Place:
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a configuration: where, at which key and what."""
+    """One problem of a configuration: its place, its key and a sentence."""
 
     place: Place
     keys: Keys

@@ -1,4 +1,4 @@
-"""Registries: names in a config to frozen dataclasses of options, each of which builds its component.
+"""Registries: from names in a config to frozen dataclasses of options, which build their components.
 
 A built-in component registers itself when its module is imported; every public module of the kind's package is a
 component file, so adding one is adding a file. Third-party packages add theirs through entry points of the group
@@ -51,7 +51,7 @@ class Registry:
         return add
 
     def check(self, name: str, options: type) -> None:
-        """TypeError unless it is a frozen, keyword-only dataclass with a docstring and a version."""
+        """Raise TypeError unless `options` is a frozen, keyword-only dataclass with a docstring and a version."""
         params = getattr(options, "__dataclass_params__", None)
         if params is None or not params.frozen or not all(f.kw_only for f in dataclasses.fields(options)):
             raise TypeError(f"{self.noun} {name!r}: options must be a dataclass(frozen=True, kw_only=True)")
@@ -64,7 +64,10 @@ class Registry:
             raise TypeError(f"{self.noun} {name!r}: options must derive from {base} (of rankcli.api)")
 
     def get(self, name: str, *, where: str = "") -> Any:
-        """The options class called `name`: built in, else from the one entry point of that name; else ConfigError."""
+        """The options class called `name`: built in, else of the entry point with that name.
+
+        ConfigError if there is none or several, MissingError if the entry point cannot be loaded.
+        """
         self._load_builtins()
         name = self.canonical(name)
         if name not in self._options:
@@ -72,7 +75,7 @@ class Registry:
         return self._options[name]
 
     def canonical(self, name: str) -> str:
-        """`name` with an alias replaced by what it stands for."""
+        """The name that the alias `name` stands for, else `name`."""
         return self._aliases.get(name, name)
 
     def name_of(self, options: object) -> str:
@@ -157,7 +160,7 @@ KINDS: dict[str, Registry] = {
 
 
 def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
-    """The options of a component: name, type, default (None and `required` where there is none) and description.
+    """The options of a component: name, type, default, `required` (the default is then None) and description.
 
     The options of a plain section inside follow under dotted names.
     """
@@ -183,7 +186,7 @@ def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
 def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
     """The values of the options that are paths of a kind (`file`, `folder`, `model`), by dotted name.
 
-    Those of plain sections are among them, those of components inside are not.
+    Paths in plain sections are included, paths of components inside are not.
     """
     found: dict[str, Any] = {}
     for each in dataclasses.fields(options):
@@ -198,19 +201,18 @@ def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
 def option(default: Any = dataclasses.MISSING, help: str = "", *, path: str = "", identity: bool = True) -> Any:
     """A dataclass field with the description that `rankcli modules KIND NAME` prints; no default makes it required.
 
-    `path="file"` marks a path, which is relative to the config file it stands in and must be there; `path="folder"`
-    one that need not be there yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are
-    looked for when they are read. `identity=False` keeps the option out of cache and run ids: it must not change any
-    result.
+    `path="file"` marks a path of an existing file, relative to the config file; `path="folder"` a path that need not
+    exist yet; `path="model"` a directory or else a hub id. All may be `gs://` URIs, which are looked for only when they
+    are read. `identity=False` keeps the option out of cache and run ids: it must not change any result.
     """
     return dataclasses.field(default=default, metadata={"help": help, "path": path, "identity": identity})
 
 
 def component(registry: Registry, default: Any, help: str = "") -> Any:
-    """A field that holds another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
+    """A field for another component: a name or `{name: ..., option: ...}` in a config, in Python its options."""
     return dataclasses.field(default=default, metadata={"help": help, "registry": registry.kind, "identity": True})
 
 
 def components(registry: Registry, help: str = "") -> Any:
-    """A field that holds any number of components in their order: a list of what `component` takes."""
+    """A field for any number of components in order: a list of values as in `component`."""
     return dataclasses.field(default=(), metadata={"help": help, "registry": registry.kind, "identity": True})

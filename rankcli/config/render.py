@@ -1,4 +1,4 @@
-"""Configurations written out: every default said, and a valid configuration again."""
+"""Configurations written out with every default; the output is a valid configuration again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resolved(config: RunConfig) -> dict[str, Any]:
 
 
 def section(registry: Registry, options: Any) -> dict[str, Any]:
-    """One component as `{name: ..., option: ...}` with every option, which `component_from` reads again."""
+    """One component as `{name: ..., option: ...}` with every option; `component_from` reads it back."""
     return {"name": registry.name_of(options), **_options(options)}
 
 
@@ -54,10 +54,10 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
 
 
 def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> list[str]:
-    """The resolved configuration as lines of YAML; `*` before a line, and a comment behind it, mark what is not the
-    default. A needed option has none: it is marked, too.
+    """The resolved configuration as lines of YAML. Values that are not the default have `*` before their line and the
+    default in a comment after it. Required options are marked too, without a default.
 
-    With `provenance` the comment also says where a value was set.
+    With `provenance` the comment also names the place where a value was set.
     """
     said, defaults = provenance or {}, dict(_defaults(config))
     lines = []
@@ -71,8 +71,9 @@ def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> li
 
 
 def _defaults(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The default of every dotted key, MISSING where an option is needed; those of a component, and of sections under
-    names, are the defaults of what is there.
+    """Yield every dotted key with its default, MISSING for a required option.
+
+    Below a component, or a section under a name of the user's, the defaults are those of the options class found there.
     """
     for option in dataclasses.fields(options):
         key, value = f"{prefix}{option.name}", getattr(options, option.name)
@@ -110,6 +111,6 @@ def _flow(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value not in _RESERVED:
         return value
-    # JSON's quoted text is YAML's but for characters that YAML does not print, or reads as the end of a line
+    # Quoted text of JSON is YAML too, except for characters that YAML does not print or reads as the end of a line.
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _UNPRINTED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

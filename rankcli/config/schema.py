@@ -1,4 +1,4 @@
-"""The shape of a run's configuration: what is read, which components are composed, which metrics are reported."""
+"""The shape of a run's configuration: its data, its components and its metrics."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ ALL = "all"  # every set of records
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
-    """Which queries train, choose weights and test: k-fold over the judged queries, or one file of query ids per
-    split.
-    """
+    """The split into train, dev and test queries: k folds of the judged queries, or one file of query ids per split."""
 
     k: PositiveInt | None = option(
         None, "number of folds, at least 3: test = fold, dev = the next one, train = the rest"
@@ -96,7 +94,7 @@ class Data:
 
     @property
     def reader(self) -> Any:
-        """The options of the source, which `builtin`, or `docs`, `queries`, `qrels` and `format`, are short for."""
+        """The options of the source; `builtin`, or `docs`, `queries`, `qrels` and `format`, are short for them."""
         if self.source:
             return self.source
         if self.builtin:
@@ -107,7 +105,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Which trec_eval measures choose the best weights and which are reported."""
+    """The trec_eval measures that choose the best weights, and those that are reported."""
 
     optimize: str = option("ndcg_cut_10", "the metric that chooses weights and alpha on dev")
     report: tuple[str, ...] = option(("map", "RR@10"), "further metrics, in the order of the tables")
@@ -120,8 +118,8 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    """Other weights to start from, laid over the reranker's usual initial ones: those of a run, of a saved reranker or
-    of a Hugging Face model, its head included.
+    """Weights to start from, loaded over the reranker's usual initial ones: those of a run, of a saved reranker or of
+    a Hugging Face model, its head included.
     """
 
     model: str = option(help="a run directory, a directory of weights or a hub id", path="model")
@@ -143,9 +141,7 @@ class Init:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One whole run. The component sections hold the options object that the registry knows under the section's
-    `name`.
-    """
+    """One whole run. A component section is the options object that is registered under the section's `name`."""
 
     data: Data
     reranker: Any = component(RERANKERS, None, "what scores a query with its documents")
@@ -157,9 +153,7 @@ class RunConfig:
 
 
 class Task(NamedTuple):
-    """What is trained on together: how groups are drawn, how their texts are read, what is minimised, and how many
-    samples that takes.
-    """
+    """A training task: the sampler of its groups, the extractor of their texts, its loss, and its number of samples."""
 
     sampler: Any
     extractor: Any
@@ -168,8 +162,8 @@ class Task(NamedTuple):
 
 
 def tasks(config: RunConfig) -> dict[str, Task]:
-    """The tasks of the trainer by name, with the run's own extractor where a task has none; a trainer without several
-    has one, without a name.
+    """The tasks of the trainer by name. A trainer of a single task has it under an empty name; a task without an
+    extractor has the run's.
     """
     trainer = config.trainer
     several = trainer.several

@@ -1,9 +1,9 @@
-"""A strict subset of YAML, read to a tree that remembers where every value stands.
+"""A strict subset of YAML, read to a tree that has the place of every value.
 
 PyYAML's own safe loader reads `1e-5` as a string, `NO` as False, `1:30` as 90 and `012` as 10, keeps the last of two
 equal keys and spends seconds on a 2 KB merge bomb. Here only its event parser is used: `true` and `false` are the
-booleans, `null`, `~` and nothing are null, numbers are decimal, everything else is text. Tags, anchors, aliases,
-merge keys and second documents are refused.
+booleans, `null`, `~` and an empty value are null, numbers are decimal, everything else is text. Tags, anchors,
+aliases, merge keys and second documents are refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def plain(node: Node) -> Any:
 
 
 def planted(value: Any, place: Place) -> Node:
-    """Ordinary dicts, lists and scalars as a tree that stands in one place."""
+    """Ordinary dicts, lists and scalars as a tree whose nodes all have one place."""
     if isinstance(value, dict):
         return Node({str(key): planted(child, place) for key, child in value.items()}, place)
     if isinstance(value, (list, tuple)):
@@ -61,7 +61,10 @@ def planted(value: Any, place: Place) -> Node:
 
 
 def read_file(path: Path, source: str) -> tuple[Node, list[Problem]]:
-    """The tree of a configuration file and what is wrong with it; `source` is how messages call the file."""
+    """The tree of a configuration file and its problems; `source` is the file's name in messages.
+
+    ConfigError if the file cannot be read or parsed.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -71,7 +74,7 @@ def read_file(path: Path, source: str) -> tuple[Node, list[Problem]]:
 
 
 def read_text(content: bytes, start: Place) -> tuple[Node, list[Problem]]:
-    """The tree of a YAML text and what is wrong with it; ConfigError where it cannot be read on (syntax, limits)."""
+    """The tree of a YAML text and its problems; ConfigError if it cannot be parsed (syntax, encoding, limits)."""
     if len(content) > MAX_BYTES:
         raise ConfigError(f"more than {MAX_BYTES // 1024} KiB is not a configuration", where=start.source)
     try:
@@ -93,7 +96,7 @@ def read_text(content: bytes, start: Place) -> tuple[Node, list[Problem]]:
 
 @dataclass
 class _Reader:
-    """Builds the tree straight from parser events, so that every limit holds before anything is built."""
+    """Builds the tree directly from parser events, so that limits are checked before anything is built."""
 
     text: str
     start: Place
@@ -120,7 +123,7 @@ class _Reader:
         return root
 
     def screen(self, event: Any, keys: Keys, depth: int) -> None:
-        """Count a value against the limits and refuse what the subset leaves out."""
+        """Count a value against the limits; note anchors, aliases and tags as problems. ConfigError above a limit."""
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             limit = f"{MAX_NODES} values" if self.nodes > MAX_NODES else f"{MAX_DEPTH} levels"
@@ -157,7 +160,7 @@ class _Reader:
         return found
 
     def key(self, event: Any, events: Iterator[Any], keys: Keys, depth: int) -> str | None:
-        """The text of a key as it is written (`on`, `012`); None, with a problem noted, where it is none."""
+        """The text of a key as it is written (`on`, `012`); None, with a problem noted, if it is no text."""
         if not isinstance(event, yaml.ScalarEvent):
             self.node(event, events, keys, depth + 1)
         else:

@@ -19,7 +19,7 @@ Factor = Annotated[float, Gt(0), Le(1)]
 
 
 def check_regex(name: str, regex: str) -> None:
-    """ValueError where the option `name` is not a regular expression."""
+    """Raise ValueError if `regex`, the value of the option `name`, is not a regular expression."""
     try:
         re.compile(regex)
     except re.error as error:

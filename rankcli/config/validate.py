@@ -1,7 +1,7 @@
-"""Trees of plain values to options objects.
+"""Turn trees of plain values into options objects.
 
-The registry says which options a name stands for, `hints` whether each value has, strictly, the type that its option
-declares; the words of the messages are chosen here. Nothing stops at the first problem.
+The registry finds the options of a name. `hints` checks each value strictly against the declared type of its option.
+The messages are written here. All problems are collected, not only the first.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rankcli.config.schema import RunConfig
 from rankcli.config.strict_yaml import Node, plain, planted
 from rankcli.errors import RankcliError
 
-INVALID: Any = object()  # stands for a value that has been complained about
+INVALID: Any = object()  # stands for a value that has a problem
 Option = dataclasses.Field[Any]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ELSEWHERE = (REMOTE, "ir_datasets:")
-# what other programs call options of ours
+# names that other programs have for our options
 SYNONYMS = {"max_epochs": "niters", "epochs": "niters", "steps_per_epoch": "itersize", "learning_rate": "lr"}
 
 
 def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
-    """The configuration that `tree` describes, or None, and everything that is wrong with it."""
+    """The configuration that `tree` describes, or None if it has problems, and all of its problems."""
     check = _Check()
     config = check.section(RunConfig, tree, ())
     if config is INVALID:
@@ -46,7 +46,7 @@ def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
 
 
 def component_from(registry: Registry, section: Mapping[str, Any] | str, source: str = "saved options") -> Any:
-    """The options object of a saved section `{name: ..., option: ...}`, or ConfigError; paths are taken as they are."""
+    """The options object of a saved section `{name: ..., option: ...}`, or ConfigError; paths are not checked."""
     check = _Check()
     options = check.component(registry, planted(section, Place(source)), (), None)
     fail_on(check.problems)
@@ -100,14 +100,14 @@ class _Check:
         return self.complain(section, keys, "is needed" + (f": {about}" if about else ""))
 
     def slot(self, option: Option, node: Node | None, section: Node, keys: Keys, before: Mapping[str, Any]) -> Any:
-        """An option that holds a component. The extractor's default name is what the reranker reads."""
+        """The value of an option for a component. The default extractor is the reranker's `default_extractor`."""
         registry, default = KINDS[option.metadata["registry"]], typing.cast("str | None", option.default)
         if option.default == ():
             return self.components(registry, node, keys)
         if option.name == "extractor" and "reranker" in before:
             default = getattr(before["reranker"], "default_extractor", None)
             if before["reranker"] is INVALID and (node is None or _nameless(node)):
-                return INVALID  # what it would be called is not known
+                return INVALID  # the name of the default is not known
         if node is None or (node.value is None and default is None):
             if default is None and option.name == "reranker":
                 return self.complain(section, keys, f"is needed: {option.metadata['help']}")
@@ -117,7 +117,7 @@ class _Check:
         return self.component(registry, node, keys, default)
 
     def components(self, registry: Registry, node: Node | None, keys: Keys) -> Any:
-        """An option that holds a list of components."""
+        """The value of an option for a list of components."""
         if node is None:
             return ()
         if not isinstance(node.value, list):
@@ -126,7 +126,7 @@ class _Check:
         return INVALID if INVALID in found else found
 
     def component(self, registry: Registry, node: Node, keys: Keys, default: str | None) -> Any:
-        """The options object that a name, or a mapping with a `name`, stands for."""
+        """The options object of a name, or of a mapping with a `name`."""
         spread = _spread(registry, node, default)
         if spread is None:
             return self.complain(node, keys, f"expected a name or a mapping with `name`, got {_shown(node)}")
@@ -141,7 +141,7 @@ class _Check:
         return self.section(cls, Node(options, node.place), keys)
 
     def value(self, hint: Any, node: Node, keys: Keys) -> Any:
-        """A value of the declared type: pydantic's yes or no, strict, and our words."""
+        """A value of the declared type: checked strictly by pydantic, refused in our own words."""
         inner, held = dataclass_in(hint)
         if inner is not None and held == "one" and isinstance(node.value, dict):
             return self.section(inner, node, keys)
@@ -159,13 +159,13 @@ class _Check:
         return self.complain(node, keys, f"expected {expected(hint)}, got {_shown(node)}")
 
     def named(self, inner: type, name: str, node: Node, keys: Keys) -> Any:
-        """A section under a name that the user chose; names are such that KEY=VALUE arguments can say them."""
+        """A section under a name that the user chose; the name must be usable in KEY=VALUE arguments."""
         if not NAME.fullmatch(name):
             return self.complain(node, keys, "names are letters, digits, `_` and `-`, and begin with a letter")
         return self.value(inner, node, keys)
 
     def located(self, option: Option, node: Node, keys: Keys) -> Node | None:
-        """`node` with its paths made absolute, where the option holds paths; None after a complaint."""
+        """Return `node` with absolute paths if the option is a path; None after a complaint."""
         kind = option.metadata.get("path")
         if not kind or node.place.base is None:
             return node
@@ -180,7 +180,7 @@ class _Check:
         return None if path is INVALID else Node(path, node.place)
 
     def file(self, node: Node, keys: Keys, otherwise: str) -> Any:
-        """The absolute path of a file that is there; one in a bucket is looked for when it is read."""
+        """The absolute path of an existing file; a file in a bucket is not looked for before it is read."""
         if node.value.startswith(ELSEWHERE) or node.place.base is None:
             return node.value
         if uri := _remote(node):
@@ -191,7 +191,7 @@ class _Check:
         return self.complain(node, keys, f"{otherwise}: {path}")
 
     def model(self, node: Node, keys: Keys) -> Any:
-        """The absolute path of a directory that is there, else the hub id as it is."""
+        """The absolute path of an existing directory, else the hub id unchanged."""
         path, said = _absolute(node), node.value.startswith(("/", "./", "../", "~"))
         if uri := _remote(node):
             return uri if said else node.value
@@ -228,7 +228,7 @@ def _known(registry: Registry, name: str) -> bool:
 
 
 def _spread(registry: Registry, node: Node, default: str | None) -> tuple[Node, dict[str, Node]] | None:
-    """The name and the options of a component section; None where it is neither text nor a mapping."""
+    """The name and the options of a component section; None if it is neither text nor a mapping."""
     if isinstance(node.value, dict):
         options = dict(node.value)
         name = options.pop("name", None) or Node(node.over or default, node.place)
@@ -252,7 +252,7 @@ def _nearest(tree: Node, dotted: str) -> Node:
 
 
 def _has(section: Any, key: str) -> bool:
-    """Whether a section has an option of that name."""
+    """True if a section has an option called `key`."""
     return dataclasses.is_dataclass(section) and key in {option.name for option in dataclasses.fields(section)}
 
 

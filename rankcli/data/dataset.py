@@ -1,4 +1,4 @@
-"""What a run reads: collection, queries, judgments and their split, joined and checked."""
+"""The data of a run: collection, queries, judgments and their split, joined and checked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from rankcli.shapes import Judged
 class Dataset:
     """A collection with its queries, judgments and split. `content` is the fingerprint of documents and features.
 
-    `qrels` holds every judgment of the joined queries, also of documents that are not in the collection (`absent`),
-    which count in metrics but are never trained on. `report` counts what was read. With `folds.fold: all`, the split of
+    `qrels` has every judgment of the joined queries, also of documents that are not in the collection (`absent`),
+    which count in metrics but are never trained on. `report` is a table of counts. With `folds.fold: all`, the split of
     the dataset itself has all queries in `test`; `at_fold` gives the single folds. `devsets` are further dev sets over
     the same collection, each a dataset with queries in `dev` alone.
     """
@@ -44,7 +44,7 @@ class Dataset:
     devsets: Mapping[str, Dataset] = field(default_factory=dict)
 
     def at_fold(self, fold: int) -> Dataset:
-        """The same data with the split of one fold of the configured k."""
+        """The same data with the split of one of the configured k folds; ConfigError if there are no folds."""
         if self.folds is None or self.folds.k is None:
             raise ConfigError("the data are not split into folds", where="data.folds.k")
         split = folds.kfold(self.qrels, self.folds.k, fold, self.folds.seed)
@@ -63,9 +63,9 @@ class Dataset:
         return {qid: self.qrels[qid] for qid in self.split[split]}
 
     def judged(self, split: str, run: CompactRun) -> Judged:
-        """What a sampler sees of one part of the split: judgments of documents with a text, and candidates, best first.
+        """One part of the split for a sampler: judgments of documents with a text, and candidates, best first.
 
-        Where there are triples, training queries have their judgments and candidates from those alone.
+        In a dataset with triples, training queries have judgments and candidates from the triples alone.
         """
         qids = self.split[split]
         if self.triples is not None and split == "train":
@@ -74,21 +74,21 @@ class Dataset:
         return Judged(qids, qrels, run.part(qids).by_query)
 
     def fingerprint(self, split: str) -> str:
-        """SHA-256 of all that one part of the split is made from: collection, its queries and their judgments."""
+        """SHA-256 of the inputs of one part of the split: collection, its queries, their judgments and triples."""
         parts: list[object] = [self.content, self.topics(split), self.judgments(split)]
         if self.triples is not None and split == "train":
             parts.append(self.triples.fingerprint)
         return canonical_hash(parts)
 
     def _of_known(self, grades: Mapping[str, int]) -> Mapping[str, int]:
-        """The judgments of documents with a text, mostly all of them: then no copy is made."""
+        """The judgments of documents with a text. Mostly all have one; then no copy is made."""
         if self.absent.isdisjoint(grades):
             return grades
         return {docid: grade for docid, grade in grades.items() if docid not in self.absent}
 
 
 def load_dataset(data: Data, scratch: Path) -> Dataset:
-    """Read and join everything that `data` names except the candidates; what is kept of it lies in `scratch`."""
+    """Read and join everything that `data` names except the candidates; files made from it are kept in `scratch`."""
     source: Source = data.reader.build(SourceContext(scratch))
     dataset = _joined(data, source)
     if data.triples:
@@ -103,7 +103,7 @@ def load_dataset(data: Data, scratch: Path) -> Dataset:
 
 
 def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, options: DevSet) -> Dataset:
-    """A further dev set, checked like the main data; that it has queries of the training is a warning."""
+    """Read a further dev set and check it like the main data; warn if training uses some of its queries."""
     own = read_topics(options.queries, data.format) if options.queries else queries
     qrels = read_judgments(options.qrels)
     joined = joins.join_queries(own, qrels.keys(), options.qrels)
@@ -120,7 +120,7 @@ def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, op
 
 
 def canonical_hash(value: object) -> str:
-    """Hex SHA-256 of plain data, the same whatever the order of keys and in every process."""
+    """Hex SHA-256 of plain data; equal in every process and for every order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -177,7 +177,7 @@ def _split(data: Data, source: Source, joined: tuple[str, ...]) -> Split:
 
 
 def _with_triples(dataset: Dataset, triples: TrainingTriples) -> Dataset:
-    """The dataset with triples for its training queries; those without a triple do not train."""
+    """Add triples to the dataset; training queries without a triple are dropped."""
     joins.join_queries(dataset.queries, set(triples.qids), triples.source)
     train = dataset.split["train"]
     if train:

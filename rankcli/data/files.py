@@ -1,4 +1,4 @@
-"""Writing a text file that the user named, here or in a bucket, whole or not at all, and hashing one."""
+"""Write a text file that the user named, on disk or in a bucket, whole or not at all; hash an input file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 def sha256_file(path: str | Path) -> str:
-    """The hex SHA-256 of a file's bytes; ConfigError where it is no regular file."""
+    """The hex SHA-256 of a file's bytes; ConfigError if it is no regular file."""
     local = inputs.local_copy(path)
     if not os.path.isfile(local):
         reason = "is not a regular file" if os.path.exists(local) else "there is no such file"
@@ -38,12 +38,12 @@ def sha256_file(path: str | Path) -> str:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether there is a file or folder at a path, or an object at a `gs://` URI."""
+    """True if there is a file or folder at a path, or an object at a `gs://` URI."""
     return inputs.exists(path) if isinstance(path, str) and is_remote(path) else Path(path).exists()
 
 
 def check_output(uri: str) -> None:
-    """ConfigError or MissingError where no object can be written at a `gs://` URI: no name, a folder, no bucket."""
+    """Raise ConfigError or MissingError if no object can be written at a `gs://` URI: no name, a folder, no bucket."""
     if not inputs.located(uri)[1] or uri.endswith("/") or inputs.tree(uri):
         raise ConfigError("this is a folder, a file is needed", where=uri, fix="name an object: gs://BUCKET/PATH")
 
@@ -52,8 +52,8 @@ def check_output(uri: str) -> None:
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text stream that becomes the file `path` when the block ends without an error.
 
-    What exists and is no regular file (a pipe, /dev/stdout) is written to directly; a link is followed, not replaced.
-    For a `gs://` URI a local file is written, and uploaded whole.
+    An existing path that is no regular file (a pipe, /dev/stdout) is written to directly; a link is followed, not
+    replaced. For a `gs://` URI a local file is written, and uploaded whole.
     """
     if is_remote(path):
         with scratch(local_root(), "output") as folder:
@@ -63,7 +63,7 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
         return
     named = Path(path)
     direct = named.exists() and not named.is_file()
-    target = named if direct else Path(os.path.realpath(named))  # what stands for a pipe has no real path
+    target = named if direct else Path(os.path.realpath(named))  # the name of a pipe (/dev/fd/N) has no real path
     try:
         with (
             nullcontext(target) if direct else replacing_file(target) as place,

@@ -1,4 +1,4 @@
-"""Which queries train, which choose the weights (dev), and which test."""
+"""The split of queries: to train, to choose the weights (dev), and to test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kfold(qids: Iterable[str], k: int, fold: int, seed: int) -> Split:
 
 
 def read_ids(path: str | Path) -> tuple[str, ...]:
-    """A file with one query id per line, sorted."""
+    """The query ids of a file with one id per line, sorted."""
     ids: set[str] = set()
     notes = Notes(path)
     for number, line in read_rows(path):
@@ -43,7 +43,7 @@ def read_ids(path: str | Path) -> tuple[str, ...]:
 
 
 def check_disjoint(split: Mapping[str, Iterable[str]], where: str) -> None:
-    """ConfigError if two parts of a split share queries."""
+    """Raise ConfigError if two parts of a split share queries."""
     for one, other in combinations(split, 2):
         if shared := leaked(split[one], split[other]):
             raise ConfigError(
@@ -54,5 +54,5 @@ def check_disjoint(split: Mapping[str, Iterable[str]], where: str) -> None:
 
 
 def leaked(train_qids: Iterable[str], qids: Iterable[str]) -> set[str]:
-    """The queries that were trained on and are about to be reranked or evaluated."""
+    """The queries of `qids`, to be reranked or evaluated, that were trained on."""
     return set(train_qids) & set(qids)

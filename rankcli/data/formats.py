@@ -1,4 +1,4 @@
-"""Which format a file of documents or queries has, and reading it."""
+"""The formats of files of documents and queries: their detection and their readers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "tr
 
 
 def detect(path: str | Path) -> Format:
-    """The format of a file, from the first line that is not blank."""
+    """The format of a file, from its first line that is not blank; ConfigError for a pipe, DataError if unknown."""
     if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
         raise ConfigError(
             "the format of a pipe cannot be seen before it is read", where=str(path), fix="say it with `format`"

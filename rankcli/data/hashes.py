@@ -1,8 +1,8 @@
 """SHA-256 of the user's input files, remembered so that a large file is not read through at every start.
 
-A file is taken to be unchanged while its path, size, time of change (in nanoseconds) and inode are those of the last
-time. As git does, nothing is remembered of a file changed within the last two seconds: another change in the same tick
-of the clock would not be seen. Inside `reading_inputs_anew` all files are read.
+A file counts as unchanged while its path, size, time of change (in nanoseconds) and inode are equal to the remembered
+ones. As in git, a file changed within the last two seconds is not remembered: another change in the same tick of the
+clock would not be seen. Inside `reading_inputs_anew` all files are read.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rankcli.storage.places import local_root
 from rankcli.storage.sealed import sealed, unsealed
 
 NAME, LOCK = "input-hashes", "input-hashes.lock"
-MOST = 4096  # files; those that were hashed longest ago go first
+MOST = 4096  # files; those that were hashed longest ago are dropped
 RACY_NS = 2_000_000_000
 
 _anew: ContextVar[bool] = ContextVar("anew", default=False)
 
 
 class _State(NamedTuple):
-    """The properties that a file is recognised by."""
+    """The properties by which a file is recognised."""
 
     size: int
     mtime_ns: int
@@ -53,7 +53,7 @@ class _Known(NamedTuple):
 
 @contextmanager
 def reading_inputs_anew() -> Iterator[None]:
-    """Let `input_sha256` read every file, whatever is remembered."""
+    """Let `input_sha256` read every file, even if its hash is remembered."""
     token = _anew.set(True)
     try:
         yield
@@ -62,7 +62,7 @@ def reading_inputs_anew() -> Iterator[None]:
 
 
 def input_sha256(path: str | Path) -> str:
-    """`sha256_file` of an input file, as remembered if the file has not changed since."""
+    """`sha256_file` of an input file; the remembered hash if the file has not changed since."""
     local = inputs.local_copy(path)
     if not local.is_file():
         return sha256_file(path)  # raises the error that fits
@@ -77,7 +77,7 @@ def input_sha256(path: str | Path) -> str:
 
 
 def _remember(name: str, file: _Known) -> None:
-    """Add one file. One that cannot be remembered is hashed again the next time: no reason to stop."""
+    """Add one file. A failure is only a warning: the file is hashed again the next time."""
     place = local_root()
     try:
         with exclusive(place / LOCK):
@@ -91,7 +91,7 @@ def _remember(name: str, file: _Known) -> None:
 
 
 def _read() -> dict[str, _Known]:
-    """The remembered files, those hashed longest ago first; none, with a warning, where the memory is damaged."""
+    """The remembered files, those hashed longest ago first; none, with a warning, if the list is damaged."""
     path = local_root() / NAME
     try:
         rows = unsealed(path.read_bytes())["files"]

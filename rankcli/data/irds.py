@@ -21,7 +21,7 @@ def package_version() -> str:
 
 
 def named(source: str) -> bool:
-    """Whether `source` is `ir_datasets:ID`."""
+    """True if `source` is `ir_datasets:ID`."""
     return source.startswith(PREFIX)
 
 
@@ -40,7 +40,7 @@ def read_queries(name: str) -> dict[str, str]:
 
 
 def read_qrels(name: str) -> Qrels:
-    """The judgments."""
+    """The judgments: grades by query and document id."""
     qrels: Qrels = {}
     for n, judgment in enumerate(_load(name, "qrels").qrels_iter(), 1):
         grades = qrels.setdefault(checked_id(judgment.query_id, name, n), {})

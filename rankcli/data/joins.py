@@ -1,6 +1,6 @@
-"""What is checked between collection, queries, judgments and runs; the table of outcomes is in docs/data.md.
+"""Checks between collection, queries, judgments and runs; the table of outcomes is in docs/data.md.
 
-Nothing that fails to join passes in silence: all of it is an error, some of it a warning with a count.
+Ids that do not join never pass in silence: all of them are an error, some of them a warning with a count.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rankcli.log import warn
 def join_queries(queries: Mapping[str, str], judged: Collection[str], where: str) -> tuple[str, ...]:
     """The judged queries whose text is known, sorted.
 
-    `judged` are the query ids of qrels or of a run, which is named `where`. DataError if none of them joins, or if
-    those that do seem to do so by accident.
+    `judged` are the query ids of qrels or of a run; `where` is its name. DataError if none of them joins, or if they
+    seem to be positions instead of ids.
     """
     joined = sorted(qid for qid in judged if qid in queries)
     if not joined:
@@ -40,7 +40,7 @@ def join_queries(queries: Mapping[str, str], judged: Collection[str], where: str
 
 
 def join_judged_documents(qrels: Qrels, docs: Documents, where: str) -> frozenset[str]:
-    """The judged documents that are not in the collection. DataError if none of them is there."""
+    """The judged documents that are not in the collection. DataError if all of them are missing."""
     judged = _documents(qrels)
     absent = docs.absent(judged)
     _check_documents(
@@ -50,7 +50,7 @@ def join_judged_documents(qrels: Qrels, docs: Documents, where: str) -> frozense
 
 
 def join_run(run: CompactRun, queries: Mapping[str, str], docs: Documents, where: str) -> CompactRun:
-    """The part of a run whose queries and documents are known. DataError if that is nothing."""
+    """The known queries and documents of a run. DataError if all of its queries or all of its documents are missing."""
     joined = join_queries(queries, run.keys(), where)
     retrieved = _documents(run)
     absent = docs.absent(retrieved)
@@ -63,7 +63,7 @@ def join_run(run: CompactRun, queries: Mapping[str, str], docs: Documents, where
 
 
 def check_relevant(qrels: Qrels, qids: Collection[str], relevance_level: int, where: str) -> int:
-    """How many of the judged queries have a document of at least `relevance_level`; DataError if none has."""
+    """Count the judged queries with a document of at least `relevance_level`; DataError if none has one."""
     relevant = sum(any(grade >= relevance_level for grade in qrels[qid].values()) for qid in qids)
     if not relevant:
         highest = max(grade for qid in qids for grade in qrels[qid].values())
@@ -76,12 +76,12 @@ def check_relevant(qrels: Qrels, qids: Collection[str], relevance_level: int, wh
 
 
 def warn_of_unjudged(queries: Collection[str], qrels: Qrels, where: str) -> None:
-    """Say how many queries have no judgments."""
+    """Warn of queries without judgments, with their number."""
     _warn_some(len(queries) - len(qrels), len(queries), "queries have no judgments and are not used", where)
 
 
 def warn_of_training(trained: Mapping[str, str], queries: Mapping[str, str], where: str) -> None:
-    """Say how many queries (texts by id) were trained on. Ids of two collections may be alike: the texts must be, too."""
+    """Warn of queries (texts by id) that were trained on: id and text are equal, since collections may share ids."""
     same = {qid for qid in leaked(trained, queries) if trained[qid] == queries[qid]}
     if same:
         what = f"{len(same)} of {len(queries)} queries were trained on, for example {min(same)!r}"
@@ -89,7 +89,7 @@ def warn_of_training(trained: Mapping[str, str], queries: Mapping[str, str], whe
 
 
 def check_judged(qids: Collection[str], joined: Collection[str], where: str) -> tuple[str, ...]:
-    """Those queries of a part of the split that are judged; DataError if none is."""
+    """The judged queries of a part of the split, sorted; DataError if there are none."""
     kept = tuple(sorted(set(qids) & set(joined)))
     if not kept:
         raise DataError(
@@ -138,7 +138,7 @@ def _first(ids: Iterable[str]) -> str:
 
 
 def _natural(value: str) -> tuple[int, int, str]:
-    """Sorts numbers by value and before other ids."""
+    """A sort key: numbers by value, before all other ids."""
     return (0, int(value), value) if _is_number(value) else (1, 0, value)
 
 
@@ -154,7 +154,7 @@ def _remedy(here: Iterable[str], there: Iterable[str]) -> str:
 
 
 def _are_ordinals(judged: Collection[str], queries: Mapping[str, str]) -> bool:
-    """Whether judged ids are numbers up to the number of queries, while the queries' own have gaps and go beyond."""
+    """True if judged ids are numbers up to the number of queries, but the queries' own ids go beyond it."""
     if not all(map(_is_number, judged)) or not all(map(_is_number, queries)):
         return False
     unknown = [qid for qid in judged if qid not in queries]

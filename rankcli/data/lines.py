@@ -1,7 +1,7 @@
 """Text files line by line: plain or gzip, strict UTF-8, every error with file:line.
 
-Whether a file is compressed is seen from its first bytes, never from its name. A byte order mark, CRLF and blank lines
-at the end are accepted; nothing is repaired. Of a `gs://` URI, a verified local copy is read; errors name the URI.
+A compressed file is recognised by its first bytes, never by its name. A byte order mark, CRLF and blank lines at the
+end are accepted; nothing is repaired. For a `gs://` URI a verified local copy is read; errors name the URI.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
 MAX_ID = 512  # bytes of UTF-8
 
 _GZIP = b"\x1f\x8b"
-# Unicode white space, control characters and surrogates: none of them may stand in an id.
+# Unicode white space, control characters and surrogates: an id must not contain them.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
-    """A document or query as a file has it: the line it starts in, its id, its text."""
+    """A document or query of a file: the line where it starts, its id, its text."""
 
     line: int
     id: str
@@ -42,7 +42,7 @@ def fail(path: str | Path, line: int, what: str, fix: str = "") -> NoReturn:
 
 
 class Notes:
-    """Counts what is odd in a file but does no harm, and warns once per kind."""
+    """Counts harmless oddities of a file, and warns once per kind."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class Notes:
         self._first.setdefault(kind, line)
 
     def warn(self) -> None:
-        """One warning per kind, with its count and the first line."""
+        """Print one warning per kind, with its count and the first line."""
         for kind, count in self.counts.items():
             warn(f"{self.path}: {count} {kind} (the first in line {self._first[kind]})")
 
@@ -90,7 +90,10 @@ def read_rows(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, st
 
 
 def checked_id(value: str, path: str | Path, line: int, kind: str = "id") -> str:
-    """`value` if it can be an id: not empty, no white space, control character or surrogate, at most 512 bytes."""
+    """Return `value` if it can be an id, else raise DataError.
+
+    An id is not empty, has no white space, control character or surrogate, and takes at most 512 bytes of UTF-8.
+    """
     if not value:
         fail(path, line, f"the {kind} is empty")
     if bad := _BAD_IN_ID.search(value):
@@ -106,14 +109,14 @@ def checked_id(value: str, path: str | Path, line: int, kind: str = "id") -> str
 
 
 def checked_text(value: str, path: str | Path, line: int) -> str:
-    """`value` if it can be encoded, that is, if it holds no lone surrogate."""
+    """Return `value` if it can be encoded, that is, has no lone surrogate; else raise DataError."""
     if _SURROGATE.search(value):
         fail(path, line, "the text contains a lone surrogate (half of a \\u escape pair)")
     return value
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
-    """The file's content, decompressed where it starts like gzip."""
+    """Open a file, decompressed if it starts like gzip; ConfigError if there is no such file."""
     try:
         stream = open(local_copy(path), "rb")  # noqa: SIM115 (read_lines closes it)
     except IsADirectoryError:
@@ -128,7 +131,7 @@ def open_bytes(path: str | Path) -> BinaryIO:
 
 
 class _Gunzip(gzip.GzipFile):
-    """A gzip reader that closes the file it was given, too."""
+    """A gzip reader that also closes the file under it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(fileobj=stream, mode="rb")

@@ -44,7 +44,7 @@ def read_trec_docs(path: str | Path) -> Iterator[Row]:
 
 
 def _blocks(path: str | Path, tag: str) -> Iterator[tuple[int, str]]:
-    """The line of each `<tag>` and what stands between it and `</tag>`."""
+    """Yield the line of each `<tag>` and the text between it and `</tag>`."""
     edge = re.compile(rf"(</?{tag}\b[^<>]*>)", re.IGNORECASE)
     start, size, count = 0, 0, 0
     parts: list[str] = []
@@ -73,7 +73,7 @@ def _blocks(path: str | Path, tag: str) -> Iterator[tuple[int, str]]:
 
 
 def _topic_fields(block: str) -> dict[str, str]:
-    """Text by tag name: each opening tag's text runs to the next tag, of whatever name."""
+    """Text by tag name; the text of a tag ends at the next tag of any name."""
     tags = list(_TOPIC_FIELD.finditer(block))
     ends = [*(tag.start() for tag in tags[1:]), len(block)]
     found: dict[str, str] = {}

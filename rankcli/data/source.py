@@ -50,7 +50,7 @@ class Documents(DocIds, Protocol):
 
 
 class FeatureStore(Protocol):
-    """Numbers for a query and a document, made by somebody else. Can be pickled."""
+    """Features of queries with documents, computed elsewhere. Can be pickled."""
 
     width: int
 
@@ -59,11 +59,11 @@ class FeatureStore(Protocol):
 
 
 class TrainingTriples(Protocol):
-    """Queries with a relevant document and one that is not; see `data.triples.Triples`."""
+    """Queries with a relevant document and a not relevant one; see `data.triples.Triples`."""
 
     @property
     def docs(self) -> DocIds:
-        """The collection that ordinals are of."""
+        """The collection that the ordinals refer to."""
 
     @property
     def source(self) -> str:
@@ -81,7 +81,7 @@ class TrainingTriples(Protocol):
         """The lines of one query in the order of the file: ordinals of relevant and not relevant document, [L, 2]."""
 
     def lines(self, qids: Iterable[str]) -> Ints:
-        """The numbers of the lines of some queries both of whose documents are in the collection, ascending."""
+        """The line numbers of some queries, ascending; only lines with both documents in the collection."""
 
     def line(self, number: int) -> tuple[str, str, str]:
         """The ids of one line: query, relevant and not relevant document."""
@@ -89,7 +89,7 @@ class TrainingTriples(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A collection with queries and judgments; None stands for parts that it does not have.
+    """A collection with queries and judgments; missing parts are None.
 
     `qrels` are by part of the split (train, dev, test), or all under an empty name: then `data.folds` makes the split.
     Without documents, the candidates of a query are the documents that are judged for it. `fingerprint` changes
@@ -117,7 +117,7 @@ class DatasetOptions:
     """The base of the options of every source."""
 
     version: ClassVar[int]  # raise it when the same options give other data
-    gives: ClassVar[tuple[str, ...]] = ()  # columns of its documents: `features` where it has them
+    gives: ClassVar[tuple[str, ...]] = ()  # columns of its documents, such as `features`
 
     def build(self, ctx: SourceContext) -> Source:
         """Read the source."""
@@ -125,7 +125,7 @@ class DatasetOptions:
 
 
 class NoDocuments:
-    """Documents of a source that has none: every id is known, and nothing has a text."""
+    """The documents of a source without texts: every id counts as known, and no document has a text."""
 
     fingerprint, order, empty = "", "", 0
 
@@ -136,33 +136,33 @@ class NoDocuments:
         return 0
 
     def id_at(self, ordinal: int) -> str:
-        """IndexError."""
+        """Raise IndexError."""
         raise IndexError(f"there is no document {ordinal} of 0")
 
     def ids_at(self, ordinals: Iterable[int]) -> list[str]:
-        """IndexError for any ordinal."""
+        """Raise IndexError for any ordinal."""
         return [self.id_at(n) for n in ordinals]
 
     def ordinals(self, docids: Iterable[str]) -> Ints:
-        """DataError: a document has no place in a collection that is not there."""
+        """Raise DataError: without a collection, documents have no ordinals."""
         raise self._missing()
 
     def texts(self, docids: Iterable[str]) -> list[str]:
-        """DataError for any id."""
+        """Raise DataError for any id."""
         if any(True for _ in docids):
             raise self._missing()
         return []
 
     def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """IndexError for any ordinal."""
+        """Raise IndexError for any ordinal."""
         return self.ids_at(ordinals)
 
     def absent(self, docids: Iterable[str]) -> set[str]:
-        """None of them."""
+        """An empty set: every id counts as known."""
         return set()
 
     def iterate(self) -> Iterator[tuple[str, str]]:
-        """DataError."""
+        """Raise DataError."""
         raise self._missing()
 
     def _missing(self) -> DataError:

@@ -1,9 +1,9 @@
 """The built-in collection `stdlib-docs`: known-item search over the docstrings of Python's standard library.
 
 A document is a docstring without its first sentence, a query is that first sentence, and the one relevant document is
-the docstring it was cut from. The files of the interpreter at hand are parsed, never imported, so the collection costs
-no download and a few seconds; another Python version has a somewhat different collection, so figures compare only
-within one version.
+the docstring from which it was cut. The files of the running interpreter are parsed, never imported, so the collection
+needs no download and a few seconds. Another Python version has a somewhat different collection, so figures compare
+only within one version.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 
 MIN_QUERY_WORDS, MAX_QUERY_WORDS, MIN_DOC_WORDS = 4, 40, 8
 SHINGLE, NEAR_DUPLICATE = 3, 0.6
-# Some 600 test queries are what a gain of .02 in MRR@10 needs to be told from chance; dev chooses as finely.
+# About 600 test queries are needed to tell a gain of .02 in MRR@10 from chance; dev has as many.
 TRAIN_PERCENT, DEV_PERCENT = 60, 20
 
-# Tests and what was installed later are no documentation; the others are demonstrations or data, slow to parse.
+# Tests and installed packages are no documentation; the other folders are demonstrations or data, slow to parse.
 _SKIPPED_FOLDERS = {
     *("test", "tests", "idle_test", "site-packages", "dist-packages"),
     *("__pycache__", "__phello__", "lib-dynload", "pydoc_data", "turtledemo"),
@@ -38,8 +38,8 @@ _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 class StdlibDocs:
     """A collection with its queries and judgments: `docs` and `queries` id -> text, `qrels` qid -> docid -> grade.
 
-    `split` tells of every query whether it is for `train`, `dev` or `test`. Ids are the dotted names of what the
-    docstring documents, the query's with `?` before it.
+    `split` is qid -> `train`, `dev` or `test`. A document's id is the dotted name of the documented object, its query's
+    id is the same with `?` before it.
     """
 
     docs: dict[str, str]
@@ -76,7 +76,7 @@ def docstrings(root: Path) -> Iterator[tuple[str, str]]:
         relative = path.relative_to(root).with_suffix("")
         if _SKIPPED_FOLDERS.intersection(relative.parts[:-1]):
             continue
-        # `config-3.11-x86_64-linux-gnu/python-config.py` and its like cannot be imported: no modules.
+        # Files such as `config-3.11-x86_64-linux-gnu/python-config.py` cannot be imported: they are no modules.
         if not all(part.isidentifier() for part in relative.parts):
             continue
         tree = _parse(path)
@@ -88,7 +88,7 @@ def docstrings(root: Path) -> Iterator[tuple[str, str]]:
 def _parse(path: Path) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
-            # Old files hold invalid escapes, which each Python version complains about in its own way.
+            # Old files contain invalid escapes, and each Python version warns of them in its own way.
             warnings.simplefilter("ignore")
             return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -96,7 +96,7 @@ def _parse(path: Path) -> ast.Module | None:
 
 
 def _docstrings_in(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    """Those of `node`, called `name`, and of what is defined in it, save inside functions, which has no public name."""
+    """The docstrings of `node`, called `name`, and of the definitions in it; those inside functions are not public."""
     if isinstance(node, (ast.Module, *_DEFINITIONS)):
         docstring = ast.get_docstring(node)
         if docstring and name:
@@ -116,7 +116,7 @@ def without_signature(docstring: str, name: str) -> str:
 
 
 def cut(docstring: str) -> tuple[str, str]:
-    """The first sentence, which at most reaches to the first blank line, and the rest, both with single spaces."""
+    """The first sentence, which ends at the first blank line at the latest, and the rest, both with single spaces."""
     paragraph, _, rest = docstring.strip().partition("\n\n")
     end = _SENTENCE_END.search(paragraph)
     if end:
@@ -125,7 +125,7 @@ def cut(docstring: str) -> tuple[str, str]:
 
 
 def without_name(document: str, name: str) -> str:
-    """`document` without the words that are its own `name`, in full or the last part: they would give the answer away.
+    """`document` without its own `name`, in full or the last part: these words would give the answer away.
 
     Last parts that are plain lower-case words (`copy`, `open`) stay: they are the language that the text is written in.
     """
@@ -136,7 +136,7 @@ def without_name(document: str, name: str) -> str:
 
 
 def is_useful(query: str, document: str) -> bool:
-    """Whether there is something to search with, something to find, and the query does not stand in the document."""
+    """True if query and document have enough words and the query is not part of the document."""
     asked, found = words(query), words(document)
     if not MIN_QUERY_WORDS <= len(asked) <= MAX_QUERY_WORDS or len(found) < MIN_DOC_WORDS:
         return False
@@ -144,7 +144,7 @@ def is_useful(query: str, document: str) -> bool:
 
 
 def without_near_duplicates(pairs: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """The pairs whose query and document are not another's before them: such a query would have two right answers."""
+    """Drop pairs with the query or nearly the document of an earlier pair: the query would have two right answers."""
     kept: dict[str, tuple[str, str]] = {}
     asked: set[str] = set()
     holders: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -169,7 +169,7 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
 def _is_near_duplicate(
     shingles: set[tuple[str, ...]], holders: dict[tuple[str, ...], list[str]], sizes: dict[str, int]
 ) -> bool:
-    """Whether the Jaccard similarity with a text seen before reaches `NEAR_DUPLICATE`."""
+    """True if the Jaccard similarity with a text seen before reaches `NEAR_DUPLICATE`."""
     common: dict[str, int] = defaultdict(int)
     for shingle in shingles:
         for name in holders.get(shingle, ()):
@@ -183,6 +183,6 @@ def words(text: str) -> list[str]:
 
 
 def split_of(name: str) -> str:
-    """`train`, `dev` or `test` by a hash of `name`: a query stays where it is whatever else the collection holds."""
+    """`train`, `dev` or `test` by a hash of `name`, so that it does not depend on the rest of the collection."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 100
     return "train" if place < TRAIN_PERCENT else "dev" if place < TRAIN_PERCENT + DEV_PERCENT else "test"

@@ -1,7 +1,7 @@
 """The collection on disk: parsed once into SQLite, then read by id from any number of processes, in flat memory.
 
-A store is named after a hash of what it was made from, built under a temporary name and renamed when it is complete,
-and never changed after that: it can be read without locks, and several processes may build the same one at once.
+A store is named after a hash of its input, built under a temporary name, renamed when it is complete, and never changed
+after that. So it can be read without locks, and several processes may build the same one at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rankcli.storage.scratch import scratch as building
 
 VERSION = 2
 _CHUNK = 500  # ids per statement; older SQLite allows 999
-_COMPRESS_FROM = 1024  # characters; to shrink a passage by a third would take longer than all else that is done with it
+_COMPRESS_FROM = 1024  # characters; on a passage, compression saves a third and takes longer than all other work on it
 _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
 _REPEATED = "id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1)"
 _REPORT_EVERY = 1_000_000
@@ -44,8 +44,8 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 class DocStore:
     """Document texts by id. Can be pickled and used across threads and forks: each opens the file for itself.
 
-    `source` is what messages call the collection, `fingerprint` a SHA-256 of ids and texts, whatever their order;
-    `order` is one of their order, too. The *ordinal* of a document, 0..len-1, is its place in that order.
+    `source` is the collection's name in messages. `fingerprint` is a hash of ids and texts in any order, `order` one
+    that depends on their order, too. The *ordinal* of a document, 0..len-1, is its place in that order.
     """
 
     def __init__(self, path: str | Path, source: str) -> None:
@@ -94,29 +94,29 @@ class DocStore:
     def ordinals(self, docids: Iterable[str]) -> Ints:
         """The ordinal of each id, int64; -1 for an id that is not in the collection."""
         wanted = list(docids)
-        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # neighbours lie on the same pages
+        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # sorted: neighbours are on the same pages
         return np.array([found.get(docid, -1) for docid in wanted], np.int64)
 
     def known(self, docids: Iterable[str]) -> set[str]:
-        """Those of the ids that are in the collection."""
+        """The ids among `docids` that are in the collection."""
         return {docid for (docid,) in self._select("id", "id", list(dict.fromkeys(docids)))}
 
     def absent(self, docids: Iterable[str]) -> set[str]:
-        """Those of the ids that are not in the collection; no set of those that are is held."""
+        """The ids among `docids` that are not in the collection; the others take no memory."""
         iterator, absent = iter(docids), set[str]()
         while part := set(islice(iterator, _CHUNK)):
             absent |= part - self.known(part)
         return absent
 
     def iterate(self) -> Iterator[tuple[str, str]]:
-        """Id and text of every document, in file order. Several threads may take turns in asking for the next one."""
+        """Id and text of every document, in file order. Several threads may take turns in calling `next`."""
         last = -1
         while page := self._page(last):
             yield from ((docid, text) for _, docid, text in page)
             last = page[-1][0]
 
     def _page(self, after: int) -> list[tuple[int, str, str]]:
-        """The next documents behind number `after`, read at once since a connection belongs to one thread."""
+        """The documents that follow number `after`, read at once since a connection belongs to one thread."""
         query = "SELECT n, id, text FROM docs WHERE n > ? ORDER BY n LIMIT ?"
         try:
             return [(n, docid, _unpacked(text)) for n, docid, text in self._db().execute(query, (after, _CHUNK))]
@@ -144,7 +144,7 @@ class DocStore:
         return rows
 
     def _db(self) -> sqlite3.Connection:
-        """This thread's connection; a forked child must not go on with its parent's."""
+        """This thread's connection; a forked child must not use its parent's."""
         if getattr(self._local, "pid", None) != os.getpid():
             uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
             self._local.db, self._local.pid = sqlite3.connect(uri, uri=True), os.getpid()
@@ -166,7 +166,7 @@ class DocStore:
 
 
 def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocStore:
-    """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built where it is missing."""
+    """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built if it is missing."""
     name = str(source)
     if name.startswith(irds.PREFIX):
         return store_from(f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name, scratch)
@@ -176,7 +176,7 @@ def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocS
 
 
 def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
-    """The store of documents that are at hand as texts by id; `source` is what messages call it."""
+    """The store of documents given as texts by id; `source` is its name in messages."""
     content = hashlib.sha256()
     for docid, text in docs.items():
         content.update(_digest(docid, text))
@@ -185,8 +185,9 @@ def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
 
 
 def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scratch: Path) -> DocStore:
-    """The store of the documents that `rows` reads, in the folder `scratch`; read only where no store is there that
-    was made of the same: `made_of` changes whenever they do.
+    """The store of the documents that `rows` reads, in the folder `scratch`; built if it is missing.
+
+    `made_of` must change whenever the documents do: the store is named after it.
     """
     key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
     path = scratch / f"docs-{key[:32]}.sqlite"
@@ -213,7 +214,7 @@ def _build(path: Path, rows: Iterator[Row], source: str) -> None:
     with building(path.parent, path.name) as place:
         temporary = place / "docs"
         with closing(sqlite3.connect(temporary)) as db:
-            db.execute("PRAGMA journal_mode = OFF")  # a half-made file is thrown away, never rolled back
+            db.execute("PRAGMA journal_mode = OFF")  # an incomplete file is thrown away, never rolled back
             db.execute("PRAGMA synchronous = OFF")  # publish() calls fsync once, at the end
             db.execute(_DOCS)
             db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -249,9 +250,7 @@ def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
 
 
 def _repeats(db: sqlite3.Connection, source: str) -> tuple[int, int]:
-    """How many documents say again what an earlier line said, and the sum of their digests; DataError where the texts
-    differ.
-    """
+    """Count the documents that repeat an earlier line, and sum their digests; DataError if the texts differ."""
     count = total = 0
     query = (
         f"SELECT b.id, a.line, b.line, a.text, b.text FROM (SELECT * FROM docs WHERE {_REPEATED}) b "
@@ -265,7 +264,7 @@ def _repeats(db: sqlite3.Connection, source: str) -> tuple[int, int]:
 
 
 def _remove_repeats(db: sqlite3.Connection) -> None:
-    """Remove all but the first document of each id, and number the others anew, without gaps."""
+    """Keep only the first document of each id, and number all documents anew, without gaps."""
     db.execute(f"DELETE FROM docs WHERE {_REPEATED} AND n > (SELECT min(n) FROM docs first WHERE first.id = docs.id)")
     db.execute("ALTER TABLE docs RENAME TO gaps")
     db.execute(_DOCS)
@@ -275,7 +274,7 @@ def _remove_repeats(db: sqlite3.Connection) -> None:
 
 
 def _digest(docid: str, text: str) -> bytes:
-    """SHA-256 of one document; ids hold no NUL, so the pair cannot be read in two ways."""
+    """SHA-256 of one document; ids contain no NUL, so the pair cannot be read in two ways."""
     return hashlib.sha256(f"{docid}\0{text}".encode()).digest()
 
 
@@ -290,7 +289,7 @@ def _unpacked(value: str | bytes) -> str:
 
 
 def _storable(values: Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:
-    """The values that SQLite takes: no lone surrogates, which no id in the file can have either."""
+    """The values without lone surrogates: SQLite refuses these, and no stored id has one."""
     if not _SURROGATE.search("".join(map(str, values))):
         return values
     return [value for value in values if isinstance(value, str) and not _SURROGATE.search(value)]

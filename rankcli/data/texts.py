@@ -11,7 +11,7 @@ from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, checked_text, fai
 
 
 def read_jsonl(path: str | Path) -> Iterator[Row]:
-    """Objects with the strings `_id`, `text` and, if there is one, `title`, which goes before the text with a space."""
+    """Read objects with the strings `_id`, `text` and, optionally, `title`, which goes before the text with a space."""
     for line, content in read_rows(path, MAX_TEXT_LINE):
         record = _object(content, path, line)
         docid = checked_id(_string(record, "_id", path, line), path, line)
@@ -21,7 +21,7 @@ def read_jsonl(path: str | Path) -> Iterator[Row]:
 
 
 def read_tsv(path: str | Path) -> Iterator[Row]:
-    """An id, a tab, the text."""
+    """Read lines of an id, a tab and a text."""
     for line, content in read_rows(path, MAX_TEXT_LINE):
         fields = content.split("\t")
         if len(fields) != 2:

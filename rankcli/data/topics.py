@@ -12,5 +12,5 @@ def read_topics(source: str, format: formats.Format | None = None) -> dict[str, 
 
 
 def read_judgments(source: str) -> Qrels:
-    """The judgments."""
+    """The judgments: grades by query and document id."""
     return irds.read_qrels(source) if irds.named(source) else read_qrels(source)

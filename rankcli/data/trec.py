@@ -33,9 +33,9 @@ _FLOAT32 = struct.Struct("<f")
 
 
 class CompactRun(Mapping[str, dict[str, float]]):
-    """A run that takes 12 bytes for each document of a query, and what the different ids take; documents best first.
+    """A run in 12 bytes per document of a query, plus every different id once; documents are best first.
 
-    `run[qid]` makes a new dict each time: to change it does not change the run.
+    `run[qid]` makes a new dict each time: changing it does not change the run.
     """
 
     def __init__(self, by_query: Mapping[str, Ranked]) -> None:
@@ -47,7 +47,7 @@ class CompactRun(Mapping[str, dict[str, float]]):
         return cls({qid: ranked(scores) for qid, scores in items})
 
     def part(self, qids: Iterable[str]) -> CompactRun:
-        """The run of those of `qids` that it has, in their order; the memory is shared."""
+        """The queries among `qids` that the run has, in that order; memory is shared."""
         return CompactRun({qid: self._by_query[qid] for qid in qids if qid in self._by_query})
 
     @property
@@ -56,7 +56,7 @@ class CompactRun(Mapping[str, dict[str, float]]):
         return self._by_query
 
     def __or__(self, other: CompactRun) -> CompactRun:
-        """The queries of both, those of both as in `other`; the memory is shared."""
+        """The queries of both runs; a query of both is taken from `other`. Memory is shared."""
         return CompactRun({**self._by_query, **other._by_query})
 
     def __getitem__(self, qid: str) -> dict[str, float]:
@@ -76,7 +76,7 @@ class CompactRun(Mapping[str, dict[str, float]]):
 def read_qrels(path: str | Path) -> Qrels:
     """Grades by query and document id.
 
-    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then those.
+    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then these.
     """
     qrels: Qrels = {}
     notes, beir = Notes(path), False
@@ -103,17 +103,17 @@ def read_qrels(path: str | Path) -> Qrels:
 def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> CompactRun:
     """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32.
 
-    Of a query in `depths` only so many of the best documents are kept.
+    A query in `depths` keeps only that many of its best documents.
     """
     try:
         return _read_run(path, depths or {})
-    except Scattered:  # what was left out of a query is needed to look at its other lines
+    except Scattered:  # the query's later lines must be compared with all before them, also those cut off
         return _read_run(path, {})
 
 
 def _read_run(path: str | Path, depths: Mapping[str, int]) -> CompactRun:
     notes, queries = Notes(path), _Queries(depths)
-    docids: dict[str, str] = {}  # an id is checked and kept once, however many queries have it
+    docids: dict[str, str] = {}  # an id is checked and kept once for all queries
     for number, qid, docid, score in _run_lines(path):
         if qid != queries.last:
             queries.turn_to(qid)
@@ -128,8 +128,8 @@ def _read_run(path: str | Path, depths: Mapping[str, int]) -> CompactRun:
 class RunFile:
     """A run in a file, read query by query each time it is iterated over: (query id, scores by document id).
 
-    One query is in memory at a time, so the lines of each must stand together; where they do not, `Scattered` is raised
-    at the first that does not. Otherwise the same as `read_run`. What is odd but does no harm is told in the first pass.
+    One query is in memory at a time, so the lines of each must be consecutive; `Scattered` is raised at the first that
+    is not. Otherwise the same as `read_run`. Warnings are printed in the first pass only.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -155,7 +155,7 @@ class RunFile:
 
 
 class Scattered(DataError):
-    """The lines of a query do not stand together, so that a run cannot be read query by query."""
+    """The lines of a query are not consecutive, so that a run cannot be read query by query."""
 
 
 def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
@@ -172,10 +172,10 @@ def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
 
 
 class _Queries:
-    """The queries of a run as its lines come: `scores` of the query that came last can be added to.
+    """The queries of a run while its lines are read: new lines go to `scores`, those of the query `last`.
 
-    The lines of a query mostly stand together, so it is ranked when the next one comes, to its depth. One that comes
-    again is ranked anew at the end, when all of its lines are there.
+    The lines of a query are mostly consecutive, so it is ranked, and cut off at its depth, when the next query begins.
+    A query that comes again is ranked anew at the end, when all of its lines are read.
     """
 
     def __init__(self, depths: Mapping[str, int]) -> None:
@@ -185,7 +185,7 @@ class _Queries:
         self._scattered: dict[str, dict[str, float]] = {}
 
     def turn_to(self, qid: str) -> None:
-        """Make `qid` the last query."""
+        """Make `qid` the last query; `Scattered` if it comes again and has a depth."""
         self._rank_last()
         if qid in self._ranked and qid not in self._scattered:
             if qid in self._depths:
@@ -195,7 +195,7 @@ class _Queries:
         self.last, self.scores = qid, self._scattered.get(qid, {})
 
     def ranked(self) -> dict[str, Ranked]:
-        """All queries in the order in which they first came."""
+        """All queries in the order of their first line."""
         self._rank_last()
         self._ranked.update((qid, ranked(scores)) for qid, scores in self._scattered.items())
         return self._ranked
@@ -245,7 +245,7 @@ def ranked(scores: Mapping[str, float], depth: int | None = None) -> Ranked:
 
 
 def columns(line: str) -> list[str]:
-    """What stands between spaces and tabs."""
+    """The fields of a line, separated by spaces and tabs."""
     return [field for field in line.replace("\t", " ").split(" ") if field]
 
 

@@ -15,19 +15,19 @@ from rankcli.data.lines import MAX_ID, checked_id, fail, open_bytes, read_rows
 from rankcli.data.source import Documents
 from rankcli.data.triples import Block, Triples, open_table
 
-_LINES = 1 << 18  # of a block
-_BYTES = 1 << 23  # of a block
+_LINES = 1 << 18  # lines of a block
+_BYTES = 1 << 23  # bytes of a block
 _TAB, _END = ord("\t"), ord("\n")
 
 
 def open_triples(path: str | Path, docs: Documents, scratch: Path) -> Triples:
-    """The triples of ids in a file `qid docid docid`, separated by tabs or spaces; read where `scratch` lacks them."""
+    """The triples of ids in a file `qid docid docid`, separated by tabs or spaces; cached in `scratch`."""
     return open_table(input_sha256(path), lambda: read_id_triples(path), docs, str(path), scratch)
 
 
 def read_id_triples(path: str | Path) -> Iterator[Block]:
-    """The triples of ids in a file: many lines at once while they are plain, one by one from the first other on, with
-    the errors of `read_rows`.
+    """The triples of ids in a file: many lines at once while they are plain (see `_block`), then one by one, with the
+    errors of `read_rows`.
     """
     done = 0
     for block in _plain(path):
@@ -43,14 +43,14 @@ def read_id_triples(path: str | Path) -> Iterator[Block]:
 
 
 def in_blocks(rows: Iterable[tuple[str, str, str]]) -> Iterator[Block]:
-    """Triples in blocks."""
+    """Join triples to blocks."""
     iterator = iter(rows)
     while part := list(islice(iterator, _LINES)):
         yield Block(*map(list, zip(*part, strict=True)))
 
 
 def _plain(path: str | Path) -> Iterator[Block | None]:
-    """The lines of a file in blocks as long as they are plain; then None, at the first that are not or not readable."""
+    """Yield the lines of a file in blocks while they are plain; None at the first block that is not, or unreadable."""
     rest = b""
     with open_bytes(path) as stream:
         while True:
@@ -69,7 +69,7 @@ def _plain(path: str | Path) -> Iterator[Block | None]:
 
 
 def _block(data: bytes) -> Block | None:
-    """Whole lines of three ids of printable ASCII characters with tabs between them; None if there is anything else."""
+    """Parse whole lines of three ids of printable ASCII characters with tabs between them; None for all other lines."""
     codes = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(codes <= ord(" "))
     lengths = np.diff(ends, prepend=-1) - 1

@@ -1,4 +1,4 @@
-"""Training triples as judgments and candidates, each query read when it is asked for."""
+"""Training triples as judgments and candidates; a query is read when it is accessed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankcli.shapes import Ranked
 
 
 class TripleJudgments(Mapping[str, Mapping[str, int]]):
-    """Grade 1 for the relevant documents of some queries, in the order in which they first come."""
+    """Grade 1 for the relevant documents of each query, in the order of their first line."""
 
     def __init__(self, triples: TrainingTriples, qids: Sequence[str]) -> None:
         self._triples, self._qids = triples, dict.fromkeys(qids)
@@ -29,7 +29,7 @@ class TripleJudgments(Mapping[str, Mapping[str, int]]):
 
 
 class TripleCandidates(Mapping[str, Ranked]):
-    """The documents of some queries that are nowhere relevant, in the order in which they first come; without scores."""
+    """The documents that no triple of a query has as relevant, in the order of their first line; without scores."""
 
     def __init__(self, triples: TrainingTriples, qids: Sequence[str]) -> None:
         self._triples, self._qids = triples, dict.fromkeys(qids)

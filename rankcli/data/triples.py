@@ -1,11 +1,11 @@
 """Training triples as a memory-mapped table of ordinals: query, relevant document, not relevant document.
 
 A file of triples is read once, in flat memory, into a folder of the local cache that is named after a hash of its
-content and of the collection. MS MARCO has 39,780,811 of them in one file: 780 MB on disk, and in
-memory only the pages in use. Files of the folder, integers little-endian: `table`, int32 [N, 3], in the order of the file (-1 is
-a document that is not in the collection); `pairs`, int32 [N, 2], its last two columns sorted by query, which keep their
-order; `starts`, int64 [Q + 1], where the pairs of each query begin; `qids`, the query ids by ordinal, one per line;
-`meta`, counts and checksums.
+content and of the collection. MS MARCO has 39,780,811 of them in one file: 780 MB on disk, and in memory only the pages
+in use. Files of the folder, integers little-endian: `table`, int32 [N, 3], in the order of the file (-1 is a document
+that is not in the collection); `pairs`, int32 [N, 2], its last two columns, sorted by query with a stable sort;
+`starts`, int64 [Q + 1], the first pair of each query; `qids`, the query ids by ordinal, one per line; `meta`, counts
+and checksums.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rankcli.storage.sealed import sealed, unsealed
 
 VERSION = 1
 FILES = ("table", "pairs", "starts", "qids")
-_ROWS = 1 << 22  # that are in memory at once
+_ROWS = 1 << 22  # lines in memory at once
 _REPORT_EVERY = 5_000_000
 _INT4, _INT8 = np.dtype("<i4"), np.dtype("<i8")
 
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 class Triples:
     """The table that `open_table` made. Can be pickled; every file of it is opened at its first use.
 
-    `fingerprint` is that of the content of the file, `source` its name in messages.
+    `source` is the name of the triples in messages.
     """
 
     def __init__(self, folder: Path, docs: Documents, source: str) -> None:
@@ -60,12 +60,12 @@ class Triples:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the file."""
+        """SHA-256 of the file of triples."""
         return str(self.meta["content"])
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """Counts and checksums; StorageError where they are damaged."""
+        """Counts and checksums; StorageError if they are damaged."""
         try:
             return unsealed((self.folder / "meta").read_bytes())
         except (OSError, ValueError, KeyError) as error:
@@ -73,7 +73,7 @@ class Triples:
 
     @cached_property
     def qids(self) -> tuple[str, ...]:
-        """The queries in the order in which they first come in the file."""
+        """The queries in the order of their first line."""
         with guard(self.folder / "qids"):
             return tuple((self.folder / "qids").read_text(encoding="utf-8").split("\n")[:-1])
 
@@ -83,7 +83,7 @@ class Triples:
         return self._pairs[self._starts[n] : self._starts[n + 1]]
 
     def lines(self, qids: Iterable[str]) -> Ints:
-        """The numbers of the lines of some queries both of whose documents are in the collection, ascending."""
+        """The line numbers of some queries, ascending; only lines with both documents in the collection."""
         asked = np.zeros(len(self.qids), bool)
         asked[[self._numbers[qid] for qid in qids if qid in self._numbers]] = True
         number = _INT4 if len(self) < 1 << 31 else _INT8
@@ -99,7 +99,7 @@ class Triples:
         return self.qids[query], positive, negative
 
     def check(self) -> None:
-        """StorageError if a file is not as it was written; warnings about what is odd in the triples."""
+        """Raise StorageError if a file has changed since it was written; warn of oddities in the triples."""
         for name in FILES:
             path = self.folder / name
             with guard(path), path.open("rb") as file:
@@ -140,9 +140,9 @@ class Triples:
 def open_table(
     content: str, blocks: Callable[[], Iterator[Block]], docs: Documents, source: str, scratch: Path
 ) -> Triples:
-    """The table of a file of triples whose hash is `content`, in `scratch`; made from its `blocks` where it is missing.
+    """The table of a file of triples whose hash is `content`, in `scratch`; made from its `blocks` if it is missing.
 
-    DataError where no document is in the collection.
+    DataError if no document of the first block is in the collection.
     """
     key = hashlib.sha256(f"{VERSION}:{content}:{docs.order}".encode()).hexdigest()
     folder = scratch / f"triples-{key[:32]}"
@@ -161,7 +161,7 @@ def open_table(
 
 
 def _write_table(built: Path, blocks: Iterator[Block], docs: Documents, source: str) -> dict[str, Any]:
-    """Write `table` and `qids`; the counts."""
+    """Write `table` and `qids`, and return the counts."""
     queries: dict[str, int] = {}
     lines = incomplete = known = 0
     absent = ""
@@ -221,6 +221,6 @@ def _chunks(table: Ints) -> Iterator[tuple[int, Ints]]:
 
 
 def _mapped(path: Path, columns: int) -> npt.NDArray[Any]:
-    """A file as a table, of the plain class, which is several times faster to index than np.memmap."""
+    """Map a file as a table, int32 [N, columns]: a plain array, several times faster to index than np.memmap."""
     with guard(path):
         return np.asarray(np.memmap(path, _INT4, "r")).reshape(-1, columns)

@@ -1,4 +1,4 @@
-"""Collections that are made on the spot."""
+"""Collections that are part of rankcli and need no files."""
 
 from __future__ import annotations
 

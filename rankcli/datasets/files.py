@@ -18,7 +18,7 @@ from rankcli.data.trec import Qrels
 class Files(DatasetOptions):
     """Files of documents, queries and judgments; `data: {docs, queries, qrels, format}` is short for it.
 
-    Where `docs` is `ir_datasets:ID`, queries and judgments that are left out are that data set's.
+    If `docs` is `ir_datasets:ID`, queries and judgments that are left out come from that data set.
     """
 
     version: ClassVar[int] = 1
@@ -30,7 +30,7 @@ class Files(DatasetOptions):
     format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
 
     def build(self, ctx: SourceContext) -> Source:
-        """Read the files; the documents are parsed into a store where it lacks them."""
+        """Read the files; documents are parsed into a store the first time."""
         docs = open_store(self.docs, self.format, ctx.scratch)
         queries = read_topics(self.queries or self.docs, self.format)
         qrels = self._qrels()

@@ -1,4 +1,4 @@
-"""Training triples of texts, which are a collection by themselves."""
+"""Training triples of texts, which are a collection of their own."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class TextTriples(DatasetOptions):
     """Lines `query<TAB>relevant text<TAB>other text`, as in MS MARCO's triples.train.small.tsv.
 
     Queries and documents are the different texts of the lines, by a hash of the text; the relevant documents of a query
-    are judged 1. The file is read three times, in flat memory, and never again.
+    are judged 1. The file is read three times, in flat memory, and then cached.
     """
 
     version: ClassVar[int] = 1
     path: str = option(help="the file, which may be gzip", path="file")
 
     def build(self, ctx: SourceContext) -> Source:
-        """Read the file, or what is kept of it."""
+        """Read the file, or its cached tables."""
         content = input_sha256(self.path)
         made_of = f"text-triples:{self.version}:{content}"
         docs = store_from(f"{made_of}:docs", lambda: _distinct(self._texts((1, 2))), self.path, ctx.scratch)
@@ -80,8 +80,10 @@ def _ids(texts: list[str]) -> tuple[str, str, str]:
 
 
 def _distinct(rows: Iterator[Row]) -> Iterator[Row]:
-    """The first row of each id; 8 bytes for each are held. Of two whose first 8 bytes are equal, one in 10^5 times in a
-    collection of 10^7, the second is missing, and lines that name it are told to be incomplete.
+    """The first row of each id, by the first 8 bytes of the id, which are kept in memory.
+
+    In a collection of 10^7 texts, two share these 8 bytes with probability 10^-5. Then the second is missing, and lines
+    that name it count as incomplete.
     """
     seen = np.array([(1 << 64) - 1], np.uint64)  # sorted; the end is never reached
     while batch := list(islice(rows, _BATCH)):

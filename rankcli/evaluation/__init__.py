@@ -1,1 +1,1 @@
-"""Numbers by trec_eval's own code, significance tests, interpolation with the first stage, and reports."""
+"""Metrics by trec_eval's own code, significance tests, interpolation with the first stage, and reports."""

@@ -1,4 +1,4 @@
-"""Mixing the scores of first stage and reranker: (1 - alpha) first + alpha reranked, each scaled to 0..1 per query."""
+"""Mix the scores of first stage and reranker: (1 - alpha) first + alpha reranked, each scaled to 0..1 per query."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 from rankcli.evaluation.trec import Qrels, Run, evaluate
 
 ALPHAS = tuple(step / 20 for step in range(21))
-_SAME = 1e-9  # means that differ by less differ by rounding only
+_SAME = 1e-9  # a smaller difference of means is only rounding
 
 Scores = dict[str, dict[str, float]]
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Min-max of one query's scores: the highest becomes 1, the lowest 0; all 0 where they do not differ."""
+    """Min-max of one query's scores: the highest becomes 1, the lowest 0; all 0 if they are equal."""
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     scale = high - low or 1.0
     return {docid: (score - low) / scale for docid, score in scores.items()}
 
 
 def interpolate(first: Run, reranked: Run, alpha: float) -> Scores:
-    """Both runs mixed, with `alpha` the weight of `reranked`, over the documents of either.
+    """Mix two runs, with `alpha` the weight of `reranked`, over the documents of either.
 
-    A document that one of them lacks has that one's lowest score, 0 after scaling.
+    A document that is missing in a run has the lowest score of that run, 0 after scaling.
     """
     return _mix(_scaled(first, reranked), alpha)
 
 
 def best_alpha(qrels: Qrels, first: Run, reranked: Run, metric: str, relevance_level: int = 1) -> float:
-    """The alpha of 0, .05, ... 1 with the highest mean of `metric`; the lowest of equals: it changes the least."""
+    """The alpha of 0, .05, ... 1 with the highest mean of `metric`; the lowest of equals, which changes the least."""
     scaled = _scaled(first, reranked)
     best, highest = 0.0, -np.inf
     for alpha in ALPHAS:
@@ -42,7 +42,7 @@ def best_alpha(qrels: Qrels, first: Run, reranked: Run, metric: str, relevance_l
 
 
 def _scaled(first: Run, reranked: Run) -> dict[str, dict[str, tuple[float, float]]]:
-    """By query and document, both scores after scaling."""
+    """Both scores after scaling, by query and document."""
     scaled = {}
     for qid in sorted({*first, *reranked}):
         ours, theirs = normalise(first.get(qid, {})), normalise(reranked.get(qid, {}))

@@ -1,4 +1,4 @@
-"""What is shown of an evaluation: aligned tables for a terminal, and objects for `--json` and `result.json`."""
+"""Evaluations for people and programs: aligned tables for a terminal, objects for `--json` and `result.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_STAGE, AFTER = "first_stage", ("reranked", "interpolated")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One run evaluated, and compared with a baseline where there is one; `comparisons` is by metric."""
+    """One run evaluated; `comparisons` with a baseline, if there is one, by metric."""
 
     coverage: Coverage
     values: PerQuery
@@ -33,7 +33,7 @@ class Evaluation:
         return {"schema_version": SCHEMA_VERSION, "queries": self.coverage.judged, "metrics": metrics}
 
     def table(self) -> str:
-        """The same for a terminal."""
+        """The same as an aligned table."""
         queries = f"{self.coverage.judged} queries"
         if self.comparisons is None:
             rows = [[metric, _value(mean)] for metric, mean in means(self.values).items()]
@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
-    """One split of `result.json` from the values of `first_stage`, `reranked` and, where there is one, `interpolated`.
+    """One split of `result.json` from the values of `first_stage`, `reranked` and, if given, `interpolated`.
 
     Means by stage and metric; `p`, and `p_holm` over all metrics, by metric and stage, against the first stage.
     """
@@ -59,7 +59,7 @@ def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
 
 
 def split_table(split: Mapping[str, Any]) -> str:
-    """What `split_json` made, for a terminal: one row per metric, with each stage's change and p against the first."""
+    """The result of `split_json` as a table: one row per metric, with each stage's change and p against the first."""
     after = [stage for stage in AFTER if stage in split]
     header = ["metric", "first stage"]
     for stage in after:
@@ -93,7 +93,7 @@ def _probability(p: float) -> str:
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines of columns: the first to the left, numbers to the right."""
+    """Lines of aligned columns: the first to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return "\n".join(
         "  ".join(

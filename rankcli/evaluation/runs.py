@@ -1,4 +1,4 @@
-"""A first-stage run and the scores of its top documents, put together as one run."""
+"""Join a first-stage run and new scores of its top documents to one run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def top(run: Mapping[str, Mapping[str, float]], depth: int) -> Scores:
 
 
 def rerank(first: Mapping[str, Mapping[str, float]], scores: Mapping[str, Mapping[str, float]]) -> Scores:
-    """`first` reordered by `scores`; documents without one follow in first-stage order under the lowest of them.
+    """Reorder `first` by `scores`; documents without a new score follow in first-stage order, below the lowest of them.
 
-    Nothing is dropped: a query of which no document was scored keeps its first-stage scores.
+    Nothing is dropped: a query without new scores keeps its first-stage scores.
     """
     run: Scores = {}
     for qid, known in first.items():

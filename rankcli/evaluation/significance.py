@@ -1,4 +1,4 @@
-"""Is the difference between two systems more than chance? Tests over the per-query values of one metric."""
+"""Significance tests of the difference between two systems, over the per-query values of one metric."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 FLIPS, SEED = 10_000, 0
-_BLOCK = 500  # rows of signs drawn at a time, so that memory stays small with thousands of queries
+_BLOCK = 500  # rows of signs drawn at a time, so that thousands of queries take little memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def delta(self) -> float:
-        """How much higher the system's mean is than the baseline's."""
+        """The system's mean minus the baseline's."""
         return self.mean - self.baseline
 
 
@@ -68,7 +68,7 @@ def _comparison(
 def t_test(system: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
     """Two-sided p of the paired t-test over values of the same queries, [n] each.
 
-    1 where there is nothing to test: a single query, or no difference at all. 0 where all differ by the same amount.
+    1 if there is nothing to test: a single query, or no difference at all. 0 if all differ by the same amount.
     """
     from scipy.special import stdtr
 
@@ -84,8 +84,8 @@ def t_test(system: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
 def sign_flip_test(system: npt.ArrayLike, baseline: npt.ArrayLike, *, flips: int = FLIPS, seed: int = SEED) -> float:
     """Two-sided p of Fisher's randomisation test over values of the same queries, [n] each.
 
-    It is how often the mean difference is as far from 0 when the sign of each difference is drawn at random. The signs
-    observed count as one of the draws, so p is never 0; it is 1 without any difference.
+    p is the share of draws whose mean difference is at least as far from 0 as the observed one, if the sign of each
+    difference is drawn at random. The observed signs count as one draw, so p is never 0. Without differences it is 1.
     """
     d = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
     d = d[d != 0]  # flipping the sign of 0 changes nothing

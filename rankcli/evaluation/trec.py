@@ -1,7 +1,8 @@
 """Per-query effectiveness, computed by trec_eval's own code, plus RR@k from the same judgments.
 
 trec_eval's code crashes on an id that is not valid Unicode, on a cutoff of 0 and on huge grades, scores NaN silently,
-and leaves out judged queries that the run lacks. Everything is checked here before it runs, and completed after.
+and leaves out judged queries that are missing in the run. So all inputs are checked before it runs, and missing queries
+are added after.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LEGAL = re.compile(
 
 
 def check_metrics(names: Iterable[str], *, where: str = "") -> None:
-    """Raise a ConfigError that names every metric of `names` that cannot be computed, with what may have been meant."""
+    """Raise a ConfigError that lists the metrics that cannot be computed, each with the nearest legal name."""
     unknown = [name for name in names if not _LEGAL.fullmatch(name)]
     if unknown:
         listed = ", ".join((*_PLAIN, *(f"{stem}K" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"))
@@ -42,7 +43,7 @@ def check_metrics(names: Iterable[str], *, where: str = "") -> None:
 
 
 def _unknown(name: str) -> str:
-    """The message for one unknown name: a cutoff makes the measures that have one likely, its absence the others."""
+    """The message for one unknown name; a name with a cutoff is compared only with measures that have one."""
     stem, cutoff = re.fullmatch(r"(.*?)(?:[@_.]?([1-9][0-9]{0,5}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
     meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
     if not cutoff:
@@ -53,7 +54,7 @@ def _unknown(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many queries are judged, are judged but have no retrieved document, have one but are not judged."""
+    """Numbers of queries: judged, judged without a retrieved document, not judged but with a retrieved document."""
 
     judged: int
     missing: int
@@ -61,7 +62,7 @@ class Coverage:
 
 
 def coverage(qrels: Qrels, run: Run, *, where: str = "") -> Coverage:
-    """Count how `qrels` and `run` join; a DataError when no query is in both, since every figure would be 0."""
+    """Count how `qrels` and `run` join; DataError if no query is in both, since every value would be 0."""
     retrieved = {qid for qid, scores in run.items() if scores}
     joined = len(retrieved & qrels.keys())
     if not joined:
@@ -83,9 +84,9 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str], relevance_level: in
     """The value of every metric for every query of `qrels`, in the order of `metrics` and of sorted query ids.
 
     A judged query without a retrieved document counts as 0, a query that is not judged is left out. Grades of at least
-    `relevance_level` are relevant to the binary measures; nDCG and its kin take grades as gains, whatever the level.
-    Documents are ranked as trec_eval does: by score in float32, ties by id descending. Only the values matter, not the
-    order in which they come.
+    `relevance_level` are relevant to the binary measures; nDCG and similar measures take grades as gains, for any
+    level. Documents are ranked as in trec_eval: by score in float32, ties by id descending; the order of the dicts does
+    not matter. ConfigError for unknown metrics or a level below 1, DataError for bad ids, scores or grades.
     """
     check_metrics(metrics)
     if relevance_level < 1:
@@ -106,7 +107,7 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str], relevance_level: in
 
 
 def reciprocal_rank(grades: Mapping[str, int], scores: Mapping[str, float], k: int, relevance_level: int = 1) -> float:
-    """1 / rank of the first document among the best `k` whose grade is at least `relevance_level`; 0 without one."""
+    """1 / rank of the first of the best `k` documents with a grade of at least `relevance_level`; 0 without one."""
     ranked = ranking(scores)[:k]
     return next((1 / rank for rank, docid in enumerate(ranked, 1) if grades.get(docid, 0) >= relevance_level), 0.0)
 
@@ -127,7 +128,7 @@ def _trec_eval(qrels: Qrels, run: Run, metrics: Sequence[str], level: int) -> di
 
 
 def _scores(qid: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """`scores` as plain floats, checked: ids that C strings can hold, scores finite in trec_eval's float32."""
+    """Return `scores` as plain floats; DataError for ids that are no C strings or scores not finite in float32."""
     where = f"run, query {qid!r}"
     _check_ids([qid, *scores], where)
     with np.errstate(over="ignore"):

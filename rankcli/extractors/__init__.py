@@ -1,1 +1,1 @@
-"""Extractors: texts to tokens to the sequences an encoder reads."""
+"""Extractors: from texts to tokens, and from tokens to the sequences that an encoder reads."""

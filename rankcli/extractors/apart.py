@@ -1,4 +1,4 @@
-"""Query and document in sequences of their own, for models that encode them apart."""
+"""Query and document in separate sequences, for models that encode them separately."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rankcli.text.tokenizer import Tokenizer
 @EXTRACTORS.register("apart")
 @dataclass(frozen=True, kw_only=True)
 class Apart(SubwordOptions):
-    """The query and each document as `[CLS] text [SEP]`, special tokens as the tokenizer has them."""
+    """The query and each document as `[CLS] text [SEP]`, with the tokenizer's own special tokens."""
 
     version: ClassVar[int] = 1
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
@@ -45,7 +45,7 @@ class ApartExtractor(SubwordExtractor):
         super().__init__(tokenizer, lengths, {"query": self.query_room, "doc": self.doc_room})
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """The places that the special tokens leave of `maxdoclen`, whatever the query."""
+        """`maxdoclen` without the special tokens, for any query."""
         return self.doc_room
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:

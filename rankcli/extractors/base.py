@@ -1,4 +1,4 @@
-"""What an extractor is, and what it is built from."""
+"""The contract of extractors: from texts to tokens, and from the tokens of a group to fields."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class ExtractorContext:
-    """What an extractor may be built from.
+    """The inputs of an extractor besides its options.
 
     `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `texts`
-    iterates over the documents' texts, to learn a vocabulary from. `saved` is a directory that `Extractor.save` wrote:
-    where it is given, nothing else is looked at. Extractors that are built from one context share what `once` made.
+    iterates over the documents' texts, to learn a vocabulary from. `saved` is a directory that `Extractor.save` wrote;
+    if it is given, nothing else is read. Extractors that are built from one context share the results of `once`.
     """
 
     pretrained: Path | None = None
@@ -37,7 +37,7 @@ class ExtractorContext:
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What `make` returned when it was first asked for under `key`: a tokenizer is large, and slow to train."""
+        """Return `make()`, called once per `key` and then cached: a tokenizer is large, and slow to train."""
         if key not in self.made:
             self.made[key] = make()
         found: Made = self.made[key]
@@ -45,33 +45,31 @@ class ExtractorContext:
 
 
 class Extractor(Protocol):
-    """Texts to tokens (once per text, in batches), and the tokens of a group to the fields that a reranker reads."""
+    """Turns texts into tokens (once per text, in batches), and the tokens of a group into the fields of a reranker."""
 
-    streams: Mapping[str, StreamSpec]  # by name; empty where no text is read
+    streams: Mapping[str, StreamSpec]  # by name; empty if it reads no text
     fields: Mapping[str, FieldSpec]
-    columns: tuple[str, ...]  # that it reads of an example; somebody must give them
+    columns: tuple[str, ...]  # the columns of an example that it reads; sampler or source must give them
     tables: Mapping[str, Floats]  # per token id of a stream: "idf" [vocab_size], "vectors" [vocab_size, D]
-    fingerprint: str  # sha256 of what decides the tokens: vocabulary and rules; part of cache ids
+    fingerprint: str  # SHA-256 of all that decides the tokens, vocabulary and rules; part of cache ids
 
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
-        """Token ids of each text, without special tokens, cut to the most ever kept in that stream."""
+        """Token ids of each text, without special tokens, cut off at the most that the stream ever uses."""
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """The tokens of a document that are read in a stream with a query of so many tokens in each query stream."""
+        """The most tokens of a document that are used in `stream`, given the query's tokens in each query stream."""
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
-        """The fields of one group: token sequences, documents in order, every document at least one; or float32
-        [K, width].
+        """The fields of one group by name: token sequences, in the order of the documents, at least one for each; or
+        numbers, float32 [K, width].
         """
 
     def save(self, directory: Path) -> None:
-        """Write what `ExtractorContext(saved=directory)` needs, as Hugging Face tokenizer files where there is a
-        tokenizer.
-        """
+        """Write the files that `ExtractorContext(saved=directory)` needs; a tokenizer as files of Hugging Face."""
 
 
 def sequence_spec(extractor: Extractor, field: str) -> SequenceSpec:
-    """A field of token sequences; ValueError where it holds numbers."""
+    """The spec of a field of token sequences; ValueError if the field is numbers."""
     spec = extractor.fields[field]
     if isinstance(spec, DenseSpec):
         raise ValueError(f"the field {field!r} holds numbers, not token sequences")

@@ -36,9 +36,9 @@ from rankcli.text.vocabulary import PAD_ID, Rules, Vocabulary
 class EmbedText(ExtractorOptions):
     """The words (runs of letters and digits) of query and documents, as ids of a vocabulary counted on the collection.
 
-    The vocabulary comes with inverse document frequencies log(1 + (N - df + 0.5) / (df + 0.5)) of its words, N being
-    the number of documents of the collection. All words outside share one id. A text without words is a sequence of no
-    tokens.
+    The vocabulary comes with inverse document frequencies log(1 + (N - df + 0.5) / (df + 0.5)) of its words; N is the
+    number of documents of the collection. All words outside the vocabulary share one id. A text without words is a
+    sequence of no tokens.
     """
 
     version: ClassVar[int] = 1
@@ -80,17 +80,17 @@ class EmbedTextExtractor:
         }
 
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
-        """The ids of each text's words, cut to `maxqlen` or `maxdoclen`."""
+        """The ids of each text's words, cut off at `maxqlen` or `maxdoclen`."""
         tokens = self.vocabulary.encode([record.text for record in records])
         kept = self._keep[self.streams[stream].level]
         return Encoded([ids[:kept].copy() for ids in tokens], [len(ids) for ids in tokens])
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """`maxdoclen`, whatever the query."""
+        """`maxdoclen`, for any query."""
         return self._keep["doc"]
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
-        """`query`: the query's words; `doc`: each document's."""
+        """`query`: the query's words; `doc`: each document's words."""
         docs = [self._sequence("doc", ids, doc) for doc, ids in enumerate(example.docs["doc"])]
         return {"query": [self._sequence("query", example.queries["query"], 0)], "doc": docs}
 

@@ -1,4 +1,4 @@
-"""Query and document in one sequence, the document cut to what fits."""
+"""Query and document in one sequence; the document is cut off where the sequence is full."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rankcli.text.tokenizer import Tokenizer
 @EXTRACTORS.register("passage")
 @dataclass(frozen=True, kw_only=True)
 class Passage(SubwordOptions):
-    """One sequence per document: `[CLS] query [SEP] document [SEP]`, special tokens as the tokenizer has them.
+    """One sequence per document: `[CLS] query [SEP] document [SEP]`, with the tokenizer's own special tokens.
 
-    The query is cut to `maxqlen` tokens, the document to what is left of `maxseqlen`.
+    The query is cut off at `maxqlen` tokens, the document where the sequence has `maxseqlen`.
     """
 
     version: ClassVar[int] = 1
@@ -48,7 +48,7 @@ class PassageExtractor(SubwordExtractor):
         super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, {"query": options.maxqlen, "doc": self.room})
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """The places that the query and the special tokens leave of `maxseqlen`."""
+        """`maxseqlen` without the query and the special tokens."""
         return self.room - min(query_tokens["query"], self.maxqlen)
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:

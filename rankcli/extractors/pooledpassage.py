@@ -19,8 +19,8 @@ from rankcli.text.tokenizer import Tokenizer
 class PooledPassage(SubwordOptions):
     """Up to `numpassages` sequences per document, one per window of `passagelen` tokens (Dai and Callan, 2019).
 
-    A window starts every `stride` tokens until one reaches the end of the document; the last may be short. What lies
-    beyond the first `numpassages` is left out. A document without tokens is one empty passage.
+    A window starts every `stride` tokens until one reaches the end of the document; the last may be short. Windows
+    after the first `numpassages` are left out. A document without tokens is one empty passage.
     """
 
     version: ClassVar[int] = 1
@@ -48,7 +48,7 @@ class PooledPassage(SubwordOptions):
 
 
 class PooledPassageExtractor(SubwordExtractor):
-    """The field `pair`, one sequence per passage; the document is kept once and cut into windows here."""
+    """The field `pair`, one sequence per passage; records have the document once, and it is cut into windows here."""
 
     def __init__(self, options: PooledPassage, tokenizer: Tokenizer) -> None:
         self.options, self.template = options, tokenizer.pair_template
@@ -59,7 +59,7 @@ class PooledPassageExtractor(SubwordExtractor):
         super().__init__(tokenizer, {"pair": ("doc", longest)}, keep, options.numpassages)
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """The tokens that all windows cover together, whatever the query."""
+        """The tokens that all windows cover together, for any query."""
         return self.kept
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:

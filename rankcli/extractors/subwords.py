@@ -1,4 +1,4 @@
-"""What the extractors over subword tokens share: where the tokenizer comes from, cutting, saving."""
+"""The common base of extractors over subword tokens: opening the tokenizer, cutting off, saving."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class SubwordOptions(ExtractorOptions):
 class SubwordExtractor:
     """The common part of the built extractors: a stream `query` and a stream `doc` over one vocabulary.
 
-    `lengths` gives the level and the longest sequence of each field, `keep` the most tokens of a text ever kept in each
-    stream.
+    `lengths` gives the level and the longest sequence of each field, `keep` the most tokens of a text that each stream
+    ever uses.
     """
 
     columns: tuple[str, ...] = ()
@@ -67,9 +67,9 @@ class SubwordExtractor:
         self.tables: Mapping[str, Floats] = {}
 
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
-        """Token ids of each text, without special tokens, cut to the most ever kept in that stream."""
+        """Token ids of each text, without special tokens, cut off at the most that the stream ever uses."""
         tokens = self.tokenizer.encode([record.text for record in records])
-        # a copy, so that the uncut tokens of a long text are let go
+        # a copy, so that the tokens that were cut off leave memory
         return Encoded([ids[: self._keep[stream]].copy() for ids in tokens], [len(ids) for ids in tokens])
 
     def save(self, directory: Path) -> None:
@@ -78,7 +78,7 @@ class SubwordExtractor:
 
 
 def room(template: Template, most: int, taken: int, what: str) -> int:
-    """Tokens left for a text in a sequence of `most` with `taken` for other texts; none left is a ConfigError."""
+    """Tokens left for a text in a sequence of `most` tokens, `taken` of them for other texts; ConfigError if none."""
     left = most - template.special - taken
     if left < 1:
         raise ConfigError(

@@ -25,7 +25,7 @@ _FIRST, _SECOND = 0x0A, 0x12  # protobuf's tags of the fields 1 and 2, their con
 
 
 class Stream(NamedTuple):
-    """The tokens of one stream as records hold them: of queries or of documents, in which dtype."""
+    """The tokens of one stream in records: their level, and their dtype."""
 
     level: Level
     dtype: str
@@ -42,12 +42,12 @@ class Stream(NamedTuple):
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """The smallest unsigned integer that holds every token id below `vocab_size`."""
+    """The smallest unsigned integer dtype for token ids below `vocab_size`."""
     return np.dtype(next(name for name in TOKEN_DTYPES if vocab_size - 1 <= np.iinfo(name).max))
 
 
 class Codec:
-    """Examples with the same streams and columns, to bytes and back; equal examples give equal bytes."""
+    """Turns examples with these streams and columns into bytes and back; equal examples give equal bytes."""
 
     def __init__(self, streams: Mapping[str, Stream], columns: Sequence[str] = ()) -> None:
         self.streams, self.columns = dict(sorted(streams.items())), tuple(sorted(columns))
@@ -88,9 +88,9 @@ class Codec:
         columns: Sequence[bytes] = (),
     ) -> bytes:
         """`encode` of an example whose parts are bytes already: `tokens` of each stream and `columns`, in the order of
-        their names; ids and tokens as `listed` made them.
+        their names; ids and tokens are results of `listed`.
 
-        These are the bytes of protobuf's deterministic serialisation: names in order.
+        The result equals protobuf's deterministic serialisation: names in order.
         """
         features = [
             *zip(self._columns, map(listed, columns), strict=True),
@@ -103,7 +103,7 @@ class Codec:
         return b"".join([_head(_FIRST, sum(map(len, parts))), *parts])
 
     def decode(self, data: bytes, where: str = "") -> Example:
-        """The example that `encode` made `data` from, its tokens int32; StorageError at `where` if `data` is none."""
+        """The example in `data`, its tokens int32; StorageError at `where` if `data` are not an encoded example."""
         try:
             return self._decode(_Example.FromString(data).features.feature)
         except (DecodeError, UnicodeDecodeError, ValueError, IndexError) as error:
@@ -126,14 +126,15 @@ class Codec:
 
 
 def listed(value: bytes) -> bytes:
-    """One value of a list of bytes, as it stands in a message."""
+    """Encode one value of a bytes list: tag, length, value."""
     return _head(_FIRST, len(value)) + value
 
 
-@functools.lru_cache(maxsize=1 << 14)  # the same few lengths come again and again
+@functools.lru_cache(maxsize=1 << 14)  # a few lengths come again and again
 def _before(name: str, length: int) -> bytes:
-    """The bytes before the values of a feature that take `length` bytes: an entry of the map of features has its
-    name, and a message that holds a message that holds the values.
+    """The bytes before the values of a feature, which take `length` bytes.
+
+    An entry of the map of features is its name and a `Feature`; that contains a `BytesList`, and that the values.
     """
     values = _head(_FIRST, length)
     feature = _head(_SECOND, len(values) + length) + values
@@ -158,12 +159,12 @@ def _bytes(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
 
 
 def _ints(data: bytes, dtype: np.dtype[Any]) -> Ints:
-    # Sums and comparisons of unsigned 8- and 16-bit numbers wrap around; readers of tokens should not have to know.
+    # Sums of unsigned 8- and 16-bit numbers wrap around; readers of tokens should not need to know.
     return np.frombuffer(data, dtype).astype(np.int32)
 
 
 def _column(data: bytes, documents: int) -> Floats:
-    """Float32 [K], or [K, W] where there are W numbers for each document."""
+    """Decode float32 [K], or [K, W] if there are W numbers for each document."""
     values = np.frombuffer(data, _FLOATS).astype(np.float32)
     if len(values) == documents:
         return values

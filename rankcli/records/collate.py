@@ -1,4 +1,4 @@
-"""Examples to batches: the extractor's sequences laid out per replica, in the same shapes for all replicas."""
+"""Turn examples into batches: the extractor's sequences laid out per replica, in equal shapes for all replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, 
 
 
 class Shape(NamedTuple):
-    """Groups per batch, documents per group; whether shapes are few and sequences packed, or flat in any number.
+    """Groups per batch and documents per group. `static`: sequences are packed, in few different shapes; else flat.
 
     `share` lets groups of one query share its sequence in fields at query level.
     """
@@ -79,14 +79,14 @@ def _lay_out(flats: list[_Flat], spec: SequenceSpec, shape: Shape) -> list[Field
 
 
 def _padded(owners: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int32]:
-    """Room for sequences that are not there has no owner."""
+    """Pad with -1: padding sequences have no owner."""
     return np.pad(owners, (0, rows - len(owners)), constant_values=-1)
 
 
 def _batch(
     part: Sequence[Example], fields: dict[str, Any], shape: Shape, widths: Mapping[str, tuple[int, ...]]
 ) -> Batch:
-    """A batch with a column for each of `widths`: also a part without examples has them, of zeros."""
+    """A batch with a column for each of `widths`; a part without examples has them too, filled with zeros."""
     labels = _padded_groups([example.labels for example in part], shape)
     doc_mask = np.zeros((shape.groups, shape.docs), np.bool_)
     for b, example in enumerate(part):

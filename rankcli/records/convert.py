@@ -1,8 +1,8 @@
-"""Conversion: samples are numbered, the texts that they need are tokenised once each, and the shards are written.
+"""Conversion: number the samples, tokenise each text that they need once, and write the shards.
 
-The result is the same to the byte for any number of processes and of interruptions: every file is a pure function of
-its name. Shards are put into storage as they are finished, and the manifest makes a cache of them at the end. What is
-in progress lies in a local work folder, which a conversion that starts again goes on with.
+The result is the same to the byte for any number of processes and interruptions: every file is a pure function of its
+name. Shards are put into storage as they are finished, and the manifest makes a cache of them at the end. Unfinished
+work is in a local work folder, and a restarted conversion continues it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rankcli.records.tokenised import Tokenised
 from rankcli.records.tokens import NUMBERS, TEXTS, Tools
 from rankcli.storage.locks import taken
 
-SHARD_BYTES = 8_000_000  # at most, where a sample is no larger: what object storage takes in one checked request
+SHARD_BYTES = 8_000_000  # at most, if a sample is no larger: object storage takes such a file in one checked request
 SOURCE = "source.yaml"
 
 
 class Part(NamedTuple):
-    """Every `of`-th of the shards that are missing, from the `number`-th on, counted from 1."""
+    """Every `of`-th missing shard, from the `number`-th on, counted from 1."""
 
     number: int
     of: int
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """Where a job's cache is to lie, what it extends, and the shards that it lacks."""
+    """The location of a job's cache, the cache that it extends, and the shards that are missing."""
 
     location: str
     base: Manifest | None
@@ -46,28 +46,28 @@ class _Target(NamedTuple):
 
 
 def convert(job: ConversionJob, processes: int = 1, progress: ProgressOf = log.Progress) -> Manifest:
-    """Make the cache of `job`, or find it, with up to `processes` processes; its manifest.
+    """Find or make the cache of `job`, with up to `processes` processes, and return its manifest.
 
-    Of several that convert the same at once one does the work; the others wait for it and take what it made.
+    If several processes convert the same at once, one does the work; the others wait and use its cache.
     """
     with job.storage.lock(job.cache_id):
         target = _target(job)
         if target.base is not None and not target.missing:
             if target.base.receipts:
-                remove_receipts(job.storage, target.base)  # of a conversion that was killed when it was done
+                remove_receipts(job.storage, target.base)  # of a conversion that was killed at its end
             return target.base
         done = _write(job, target, target.missing, processes, progress)
         return _publish(job, target, done)
 
 
 def convert_part(job: ConversionJob, part: Part, processes: int = 1, progress: ProgressOf = log.Progress) -> int:
-    """Write the shards of `part` and their receipts; how many shards it has. `finalize` makes a cache of all parts."""
+    """Write the shards of `part` and their receipts, and return their number. `finalize` makes a cache of all parts."""
     target = _target(job)
     return len(_write(job, target, target.missing[part.number - 1 :: part.of], processes, progress))
 
 
 def finalize(job: ConversionJob) -> Manifest:
-    """Check the shards of all parts and publish the cache; MissingError naming a shard that is not there."""
+    """Check the shards of all parts and publish the cache; MissingError, with the first one, if shards are missing."""
     with job.storage.lock(job.cache_id):
         target = _target(job)
         if target.base is not None and not target.missing:
@@ -92,7 +92,7 @@ def rebuild(
     processes: int = 1,
     progress: ProgressOf = log.Progress,
 ) -> None:
-    """Write damaged shards of a cache again; StorageError if what comes out is not what the manifest says."""
+    """Write damaged shards of a cache again; StorageError if the result differs from the manifest."""
     tools = _tools(job, manifest.location, "rebuild", *(shard.name for shard in shards))
     by_range = {shard.range: shard for shard in shards}
     with working(tools):
@@ -107,7 +107,7 @@ def rebuild(
 
 
 def _target(job: ConversionJob) -> _Target:
-    """Extend the newest cache, go on with one that was begun, or begin the next generation."""
+    """Extend the newest cache, continue an unfinished one, or begin the next generation."""
     known = generations(job.storage, job.cache_id)
     newest = known[0] if known else 1
     begun = job.storage.size(f"{location(job.cache_id, newest)}/{NAME}") is None
@@ -120,7 +120,7 @@ def _target(job: ConversionJob) -> _Target:
 
 
 def _samples_per_shard(job: ConversionJob) -> int:
-    """As many samples as surely fit into `SHARD_BYTES`: a function of the options alone."""
+    """The number of samples that are sure to fit into `SHARD_BYTES`: a function of the options alone."""
     nothing = dict.fromkeys(job.codec.of_level("query"), 0)
     tokens = sum(
         stream.bytes * job.extractor.budget(name, nothing) for name, stream in job.codec.of_level("doc").items()
@@ -132,7 +132,7 @@ def _samples_per_shard(job: ConversionJob) -> int:
 def _write(
     job: ConversionJob, target: _Target, wanted: Sequence[Range], processes: int, progress: ProgressOf
 ) -> dict[Range, Shard]:
-    """Write those of the shards that have not been written yet; what all of them are."""
+    """Write the wanted shards that are not finished yet, and return the entries of all wanted ones."""
     tools = _tools(job, target.location, *(shard.name for shard in wanted[:1]))
     with working(tools):
         done = _finished(job, target, wanted)
@@ -146,13 +146,13 @@ def _write(
 
 
 def _finished(job: ConversionJob, target: _Target, wanted: Sequence[Range]) -> dict[Range, Shard]:
-    """The shards that have a receipt and are what it says."""
+    """The shards that have a receipt and match it."""
     receipts = (read_receipt(job.storage, target.location, shard) for shard in wanted)
     return {r.range: r for r in receipts if r is not None and is_complete(job.storage, target.location, r)}
 
 
 def _tools(job: ConversionJob, location: str, *what: str) -> Tools:
-    """Tools with the work folder of a piece of work, the same when it is started again."""
+    """Tools with the work folder of this work; a restart of the same work has the same folder."""
     work = job.work / f"{job.cache_id}-{digest([job.storage.uri, location, job.samples, *what])}"
     tokenised = Tokenised(work / NUMBERS, work / TEXTS, job.codec)
     given = (job.extractor, job.codec, job.queries, job.docs, job.features)
@@ -186,7 +186,7 @@ def _publish(job: ConversionJob, target: _Target, done: Mapping[Range, Shard]) -
 
 
 def _remove_leftovers(job: ConversionJob) -> None:
-    """Remove the work folders of conversions of this cache that nobody goes on with."""
+    """Remove the work folders of this cache that no process has locked."""
     for work in job.work.glob(f"{job.cache_id}-*"):
         if not taken(work / LOCK):
             shutil.rmtree(work, ignore_errors=True)

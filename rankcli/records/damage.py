@@ -1,4 +1,4 @@
-"""What is said of a cache that is not what was written."""
+"""The error for a damaged cache."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _FIX = "`rankcli cache verify --repair` makes it again, as does a training"
 
 
 def damaged(what: str, where: str) -> StorageError:
-    """The error that names what was found, and what to do."""
+    """The StorageError for the damage `what` found at `where`, with advice."""
     return StorageError(what, where=where, fix=_FIX)

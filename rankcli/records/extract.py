@@ -1,4 +1,4 @@
-"""Examples straight from the texts, for what is read once: the same as records would hold, and none are written."""
+"""Examples made directly from texts, equal to those of records, for data that is read only once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def examples_of(
     features: Features | None = None,
     columns: Sequence[str] = (),
 ) -> list[Example]:
-    """The example of each sample; every text is tokenised once, and shared by all examples that it is in."""
+    """The example of each sample; every text is tokenised once, and all examples that contain it share its tokens."""
     qids = list(dict.fromkeys(sample.qid for sample in samples))
     docids = list(dict.fromkeys(docid for sample in samples for docid in sample.docids))
     tokens: Tokens = {}

@@ -1,7 +1,7 @@
 """Lists of arrays of differing lengths as files, read through a memory map.
 
-A file is the number of arrays, where each of them ends, their values, and the CRC32C of all that: a file that a crash
-or a disk has spoiled is told from a good one.
+A file is the number of arrays, the end of each of them, their values, and the CRC32C of all that, which shows damage by
+a crash or a disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_flat(path: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeL
 
 
 def keep_flat(file: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
-    """`write_flat`, so that a file of this name is whole. It is not synced: after a power cut its checksum tells."""
+    """`write_flat` under a temporary name, then renamed. It is not synced: `intact` finds damage by a power cut."""
     with _renamed(file) as path:
         write_flat(path, arrays, dtype)
 
@@ -55,7 +55,7 @@ def _renamed(file: Path) -> Iterator[Path]:
 
 
 def merge_flat(file: Path, parts: Sequence[Path], dtype: npt.DTypeLike) -> None:
-    """`keep_flat` of the arrays of several such files, one file's after another's; memory holds one file at a time."""
+    """`keep_flat` of the arrays of several such files in turn; one file is in memory at a time."""
     counts = [Flat(part, dtype).count for part in parts]
     crc = 0
     with _renamed(file) as path, guard(path), path.open("xb") as stream:
@@ -79,17 +79,17 @@ def _merged(parts: Sequence[Path], counts: Sequence[int], dtype: npt.DTypeLike) 
 class Flat:
     """The arrays of a file that `write_flat` wrote: `flat[n]` is array n, `values` all of them in one.
 
-    `ends` [count] says where each ends in `values`.
+    `ends` [count] are the ends of the arrays in `values`.
     """
 
     def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
         with guard(path):
-            # of the plain class, which is several times faster to index
+            # a plain array is several times faster to index than np.memmap
             content = np.asarray(np.memmap(path, np.uint8, "r"))
         self.count = int(content[:8].view(_INT)[0])
         self.ends: npt.NDArray[np.int64] = content[8 : 8 + 8 * self.count].view(_INT)
         size = int(self.ends[-1]) if self.count else 0
-        # values of 4 bytes may end up at an address that is no multiple of 4: np.ndarray takes that, view() would not
+        # values may start at an address that is no multiple of their size: np.ndarray allows that, view() does not
         self.values: npt.NDArray[Any] = np.ndarray(size, _little(dtype), content.data, 8 + 8 * self.count)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Flat:
 
 
 class Pieces:
-    """The arrays of such a file as bytes: `pieces[n]` are those of array n, whose values have `item_bytes` each."""
+    """The arrays of such a file as bytes: `pieces[n]` are those of array n; each value takes `item_bytes`."""
 
     def __init__(self, path: Path, item_bytes: int = 1) -> None:
         with guard(path), path.open("rb") as file:
@@ -115,15 +115,15 @@ class Pieces:
         self._item_bytes = item_bytes
 
     def __getitem__(self, n: int) -> bytes:
-        # ends are read where they lie: a list of them would take more memory than the tokens of short texts
+        # ends are read from the file: a list of them would take more memory than the tokens of short texts
         first, end = _BOUNDS.unpack_from(self._content, 8 * n)
         if n == 0:
-            first = 0  # the number of arrays stands there
+            first = 0  # the first 8 bytes are the number of arrays
         return self._content[self._start + first * self._item_bytes : self._start + end * self._item_bytes]
 
 
 def intact(path: Path) -> bool:
-    """Whether `path` is there and as it was written."""
+    """True if the file `path` exists and has its checksum."""
     if not path.is_file():
         return False
     with guard(path), path.open("rb") as file:

@@ -1,7 +1,7 @@
 """The examples of a cache in order, read from its stripes in turn.
 
-Shards are opened ahead of their use in threads: fetched where storage is remote, and compared with the manifest. What
-has changed is named, and made again where the reader knows how, before any of its samples is used.
+Shards are opened ahead of their use in threads: fetched from remote storage, and compared with the manifest. A damaged
+shard is made again, if the reader can do that, or is an error, before any of its samples is used.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rankcli.records.tfrecord import OpenShard, open_shard
 from rankcli.shapes import Example
 from rankcli.storage.base import Storage
 
-THREADS = 4  # that fetch and verify
-AHEAD = 2 * STRIPES  # shards: those being read, and the next of each stripe
+THREADS = 4  # to fetch and verify
+AHEAD = 2 * STRIPES  # shards: the open one and the next one of each stripe
 
 
 @dataclass(frozen=True)
 class Records:
-    """A TFRecord cache: its manifest, the storage that holds it, and what makes a damaged shard again, if anything."""
+    """A TFRecord cache: its manifest, its storage, and the function that makes a damaged shard again, if any."""
 
     manifest: Manifest
     storage: Storage
@@ -37,14 +37,14 @@ class Records:
 
 
 class Part(NamedTuple):
-    """Of every `of` samples those from `first` to `end` - 1; by default all."""
+    """The samples from `first` to `end` - 1 of every `of` samples; by default all."""
 
     first: int = 0
     end: int = 1
     of: int = 1
 
     def holds(self, sample: int) -> bool:
-        """Whether a sample is one of them."""
+        """True if a sample is in the part."""
         return self.first <= sample % self.of < self.end
 
 
@@ -54,8 +54,8 @@ ALL = Part()
 def read_examples(records: Records, start: int = 0, stop: int | None = None, part: Part = ALL) -> Iterator[Example]:
     """The examples of samples `start`..`stop` - 1 (None: to the end) that are in `part`.
 
-    The others are not decoded, and a shard that holds only others is not opened: with a part of every 2, 4 or 8 samples
-    that is the case of whole stripes. StorageError names a shard that has changed.
+    The others are not decoded, and a shard with only others is not opened: if `part.of` is 2, 4 or 8, whole stripes are
+    skipped. StorageError names a shard that has changed.
     """
     stop = records.manifest.samples if stop is None else stop
     if not 0 <= start <= stop <= records.manifest.samples:
@@ -71,7 +71,7 @@ def read_examples(records: Records, start: int = 0, stop: int | None = None, par
 
 
 def open_verified(records: Records, shard: Shard) -> OpenShard:
-    """A shard that is what the manifest says; made again if it is not and can be, else a StorageError."""
+    """Open a shard and compare it with the manifest; a damaged one is made again if possible, else StorageError."""
     name = f"{records.manifest.location}/{shard.name}"
     try:
         return _verified(records.storage, name, shard)
@@ -93,7 +93,7 @@ def _verified(storage: Storage, name: str, shard: Shard) -> OpenShard:
 
 
 def _opened(records: Records, start: int, stop: int, part: Part) -> Generator[Iterator[Example], None, None]:
-    """The wanted examples of each shard that has any, in the order of the first of them."""
+    """The wanted examples of each shard that has any; shards in the order of their first wanted sample."""
     wanted = []
     for shard in records.manifest.shards:
         begin = max(positions(start, shard.stripe), shard.first)
@@ -119,7 +119,7 @@ def _opened(records: Records, start: int, stop: int, part: Part) -> Generator[It
 
 
 def _examples(records: Records, shard: OpenShard, begin: int, wanted: Sequence[bool]) -> Iterator[Example]:
-    """Of the records from `begin` on those that are wanted."""
+    """Decode the wanted records from `begin` on; StorageError if the shard has fewer records."""
     number, end = begin, begin + len(wanted)
     with closing(shard):
         for data, decoded in zip(itertools.islice(shard.read(begin), len(wanted)), wanted, strict=False):

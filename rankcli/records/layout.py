@@ -1,4 +1,4 @@
-"""Sequences laid out in memory, in one of few shapes: kernels and compiled steps are made again for each new one."""
+"""Sequences laid out in memory, in few different shapes: each new shape makes kernels or a compiled step anew."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy.typing as npt
 
 from rankcli.shapes import SPECIAL, Chunks, Layout, TokenSequence
 
-SIZES = 32  # of each doubling: about 1.5 % is padding
-CHUNKS = 4  # more of them save little padding of attention, and small products are slow
-ROWS = (1, 2)  # how many times as long as the longest sequence may be packed rows are, whichever have fewer places
-_EIGHT = 8  # lengths of attention are multiples
+SIZES = 32  # sizes per doubling: about 1.5 % is padding
+CHUNKS = 4  # more chunks save little padding in attention, and small products are slow
+ROWS = (1, 2)  # lengths of packed rows to try, in greatest sequence lengths; the one with fewer places is used
+_EIGHT = 8  # lengths in attention are multiples of it
 
 Indices = npt.NDArray[np.int64]
 Part = Sequence[TokenSequence]
 
 
 def bucket(size: int, least: int = _EIGHT) -> int:
-    """The smallest of a fixed list that holds `size`: `SIZES` per doubling, but multiples of `least`."""
+    """The smallest size of a fixed list that is at least `size`: `SIZES` per doubling, all multiples of `least`."""
     step = max(least, (1 << max(size - 1, 0).bit_length()) // (2 * SIZES))
     return -(-size // step) * step
 
 
 def bucket_rows(rows: int, slots: int) -> int:
-    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, ... times `slots` that holds `rows` sequences."""
+    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, ... times `slots` that is at least `rows`."""
     factor, following = 1, 2
     while factor * slots < rows:
         factor, following = following, 3 if factor == 1 else 2 * factor
@@ -34,9 +34,9 @@ def bucket_rows(rows: int, slots: int) -> int:
 
 
 def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
-    """Each part's sequences one behind the other, all in the same shapes; room for `rows` sequences.
+    """Lay out each part's sequences one after the other, all parts in equal shapes, with room for `rows` sequences.
 
-    The last token is padding. Attention has `CHUNKS` chunks, cut where their padding is least.
+    The last token is padding. Attention has `CHUNKS` chunks, chosen for the least padding.
     """
     counts = [_counts(part, rows) for part in parts]
     size = bucket(max(int(count.sum()) for count in counts) + 1)
@@ -52,11 +52,11 @@ def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
 
 
 def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> list[Layout]:
-    """Each part's sequences side by side in rows of one of two lengths, all in the same shapes; room for `rows`
+    """Lay out each part's sequences in rows of one of two lengths, all parts in equal shapes, with room for `rows`
     sequences.
 
     The longest sequences are placed first, each in the first row that has room. Many sequences of nearly the greatest
-    length need long rows; short ones fill short rows as well, and leave less of the last one empty.
+    length need long rows; short ones fill short rows as well, and leave less of the last row empty.
     """
     counts = [_counts(part, rows) for part in parts]
     tried = [_packed(counts, times * max_length) for times in ROWS]
@@ -68,7 +68,7 @@ def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> li
 
 
 def _packed(counts: Sequence[Indices], length: int) -> tuple[list[Indices], tuple[int, int]]:
-    """The place of the first token of each part's sequences, and the shape that holds all parts in rows of `length`."""
+    """The place of the first token of each part's sequences, and the common shape of all parts in rows of `length`."""
     starts = [_first_fit(count, length) for count in counts]
     return starts, (bucket(1 + max(int(start.max(initial=0)) // length for start in starts), 1), length)
 
@@ -76,7 +76,7 @@ def _packed(counts: Sequence[Indices], length: int) -> tuple[list[Indices], tupl
 def chunk_shapes(tops: Indices) -> npt.NDArray[np.int32]:
     """Rows and length of each of `CHUNKS` chunks of sequences of lengths `tops`, the longest first.
 
-    The chunks are those with the fewest pairs of places, which is what attention computes on; by dynamic programming.
+    The chunks have the fewest pairs of places, to which the cost of attention is proportional; by dynamic programming.
     """
     heights = np.maximum(-(-tops // _EIGHT) * _EIGHT, _EIGHT)
     heights = np.pad(heights, (0, max(0, CHUNKS - len(heights))), constant_values=_EIGHT)
@@ -101,7 +101,7 @@ def _counts(part: Part, rows: int) -> Indices:
 
 
 def _laid_out(part: Part, starts: Indices, counts: Indices, width: int, shape: tuple[int, ...], pad_id: int) -> Layout:
-    """Sequence n from place `starts[n]` on; padding has position 0, segment 0 and sequence -1."""
+    """Lay out sequence n from place `starts[n]` on; padding has position 0, segment 0 and sequence -1."""
     within = np.arange(width)
     taken = within < counts[:, None]
     if taken.sum() != counts.sum():
@@ -118,7 +118,7 @@ def _laid_out(part: Part, starts: Indices, counts: Indices, width: int, shape: t
 
 
 def _chunks(places: Any, order: Indices, shapes: npt.NDArray[np.int32], size: int) -> Chunks:
-    """`order` are the sequences from the longest on."""
+    """The chunks of a flat layout of `size` tokens; `order` are the sequences, the longest first."""
     rows = np.concatenate([places, np.full((int(shapes[:, 0].sum()) - len(places), places.shape[1]), -1, np.int32)])
     order = np.concatenate([order, np.arange(len(order), len(rows))])
     cuts = np.cumsum(shapes[:-1, 0])
@@ -131,9 +131,9 @@ def _chunks(places: Any, order: Indices, shapes: npt.NDArray[np.int32], size: in
 
 
 def _first_fit(counts: Indices, length: int) -> Indices:
-    """The place of each sequence's first token, rows of `length` places counted through."""
+    """The place of each sequence's first token, counted through all rows of `length` places."""
     starts = np.zeros(len(counts), np.int64)
-    taken = np.zeros(len(counts), np.int64)  # of each row
+    taken = np.zeros(len(counts), np.int64)  # tokens in each row
     for n in np.argsort(-counts, kind="stable"):
         row = int(np.argmax(taken + counts[n] <= length))
         starts[n] = row * length + taken[row]

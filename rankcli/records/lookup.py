@@ -1,4 +1,4 @@
-"""Finds the cache that serves a run among those in storage, or says how the nearest one differs."""
+"""Find the cache that serves a run among those in storage, or describe how the nearest one differs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rankcli.records.manifest import NAME, PARTS, Manifest, location
 from rankcli.storage.base import Storage
 
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-_AT_ONCE = 8  # manifests that are read
+_AT_ONCE = 8  # manifests read at the same time
 _LONGEST = 24  # characters of a value in a message
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 _MANIFEST = re.compile(rf"[^/]+/({_GENERATION.pattern})/{re.escape(NAME)}")
@@ -27,28 +27,28 @@ def generations(storage: Storage, cache_id: str) -> list[int]:
 
 
 def load(storage: Storage, location: str) -> Manifest:
-    """The manifest of the cache at `location`; StorageError where there is none, or a damaged one."""
+    """The manifest of the cache at `location`; StorageError if it is missing or damaged."""
     name = f"{location}/{NAME}"
     return Manifest.parse(storage.read_bytes(name), f"{storage.uri}/{name}", location)
 
 
 def published(storage: Storage, cache_id: str) -> Iterator[Manifest]:
-    """The caches of an id, the newest first; a damaged manifest is passed over, and said."""
+    """The caches of an id, the newest first; a damaged manifest is skipped with a warning."""
     yield from _readable(storage, cache_id, [f"{cache_id}/{name}" for name in storage.below(cache_id)])
 
 
 def find(storage: Storage, cache_id: str, samples: int) -> Manifest | None:
     """The newest cache of `cache_id` with at least `samples` samples; None if there is none.
 
-    Since sample n is a pure function, the first m samples of a cache are what a cache of m samples holds.
+    Sample n is a pure function of n, so the first m samples of a cache are equal to a cache of m samples.
     """
     return next((found for found in published(storage, cache_id) if found.samples >= samples), None)
 
 
 def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Complete = dict) -> str:
-    """The cache most like `identity` and how it differs, as one line; empty when there is no cache at all.
+    """Describe in one line the cache most similar to `identity` and its differences; empty if there is no cache.
 
-    Identities leave out options that have their default; `complete` writes them out.
+    Identities leave out options that have their default; `complete` adds them.
     """
 
     def difference(cache: tuple[str, list[str]]) -> tuple[int, str] | None:
@@ -68,7 +68,7 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
 
 
 def _readable(storage: Storage, cache_id: str, names: Collection[str]) -> Iterator[Manifest]:
-    """The caches of an id, of which there are the files `names`, as `published` gives them."""
+    """The caches of an id, the newest first, among its files `names`; see `published`."""
     found = sorted((int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name))), reverse=True)
     for place in (location(cache_id, generation) for generation in found):
         try:
@@ -86,6 +86,6 @@ def _said(difference: Difference) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value for a message: the start of a hash tells as much as all of it."""
+    """A value for a message; of a long one, such as a hash, only the start."""
     text = "nothing" if value is None or value is ABSENT else str(value)
     return text if len(text) <= _LONGEST else f"{text[:8]}..."

@@ -1,8 +1,8 @@
-"""The manifest of a cache: what it was made of, and what each shard must be.
+"""The manifest of a cache: its identity, and size and checksum of each shard.
 
-A cache lies at `CACHE_ID/GENERATION` in storage: its shards and, written last, `manifest.json`. Without that it is not
-a cache. Shards never change; a cache that is extended gets more of them, and then a longer manifest. Converting anew
-makes the next generation.
+A cache is at `CACHE_ID/GENERATION` in storage: its shards and, written last, `manifest.json`. Without a manifest it is
+not a cache. Shards never change; extending a cache adds shards, and then replaces the manifest by a longer one.
+Converting anew makes the next generation.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from rankcli.versions import versions
 
 SCHEMA_VERSION = 3
 NAME = "manifest.json"
-PARTS = "parts"  # of a conversion that goes on: receipts, a file per shard that is written
+PARTS = "parts"  # of an unfinished conversion: receipts, one file per finished shard
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file of a cache: which samples it holds, its size in bytes and the CRC32C of all of it.
+    """One file of a cache: the range of its samples, its size in bytes and the CRC32C of all of it.
 
-    `documents` counts the documents of its samples, each as often as it occurs, `tokens_total` their tokens before they
-    were cut to what is read of them, `tokens_kept` those after.
+    `documents` counts the documents of its samples, each as often as it occurs; `tokens_total` counts their tokens
+    before the extractor cut them off, `tokens_kept` after that.
     """
 
     stripe: int
@@ -44,7 +44,7 @@ class Shard:
 
     @property
     def range(self) -> Range:
-        """Which samples it holds."""
+        """The range of its samples."""
         return Range(self.stripe, self.first, self.end)
 
     @property
@@ -55,11 +55,11 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a cache holds.
+    """The content of a cache.
 
-    `identity` is what it was made of, nested and readable, and `cache_id` the hash of that. `streams` and `columns` say
-    what a record holds. Not part of the file:
-    `location`, where it was found in storage, and whether `receipts` of a conversion lay beside it.
+    `identity` describes its inputs, nested and readable, and `cache_id` is the hash of it. `streams` and `columns` are
+    those of every record. Not part of the file: `location`, its place in storage, and `receipts`, true if receipts of a
+    conversion were found next to it.
     """
 
     cache_id: str
@@ -90,17 +90,17 @@ class Manifest:
 
     @property
     def tokens_total(self) -> int:
-        """The tokens of those documents."""
+        """The tokens of these documents before they were cut off."""
         return sum(shard.tokens_total for shard in self.shards)
 
     @property
     def tokens_kept(self) -> int:
-        """The tokens that are stored of them."""
+        """The tokens of these documents that are stored."""
         return sum(shard.tokens_kept for shard in self.shards)
 
     @property
     def share_cut(self) -> float:
-        """The share of document tokens that is not read."""
+        """The share of document tokens that were cut off."""
         return 1 - self.tokens_kept / self.tokens_total if self.tokens_total else 0.0
 
     def dump(self) -> bytes:
@@ -137,7 +137,7 @@ class Manifest:
         return manifest
 
     def _consistent(self) -> bool:
-        """Whether the shards of every stripe follow each other and hold all of its samples."""
+        """True if the shards of every stripe follow each other and have all of its samples, and values are legal."""
         ends = [0] * STRIPES
         for shard in self.shards:
             if not 0 <= shard.stripe < STRIPES or shard.first != ends[shard.stripe] or shard.end <= shard.first:

@@ -1,8 +1,8 @@
-"""The first step of a conversion: the samples of every shard in numbers of the collection, and the texts they need.
+"""The first step of a conversion: the samples of every shard as ordinals of the collection, and the texts they need.
 
 Files of the folder, per shard: `queries-SHARD` (the query of each sample), `groups-SHARD` (its documents),
-`labels-SHARD` and, where there are columns, `columns-SHARD` (one after the other, in the order of their names). When
-all shards are there, `wanted-query` and `wanted-doc` hold the numbers that occur, sorted.
+`labels-SHARD` and, if there are columns, `columns-SHARD` (one after the other, in the order of their names). After all
+shards, the ordinals that occur are written, sorted, to `wanted-query` and `wanted-doc`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Numbering(NamedTuple):
-    """The means to number samples with: the sampler, both levels' texts, and the columns to keep, sorted."""
+    """The means to number samples: the sampler, the texts of both levels, and the columns to keep, sorted."""
 
     folder: Path
     sampler: Callable[[int], Sample]
@@ -34,7 +34,7 @@ class Numbering(NamedTuple):
 
 
 def write_numbers(tools: Numbering, shard: Range) -> int:
-    """Draw the samples of a shard and write its files; returns their number. A task of a conversion process."""
+    """Draw the samples of a shard, write its files, and return their number; a task of a conversion process."""
     samples = [tools.sampler(n) for n in shard.samples]
     qids = [sample.qid for sample in samples]
     docids = [docid for sample in samples for docid in sample.docids]
@@ -58,13 +58,13 @@ def _columns(sample: Sample, names: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 def is_numbered(folder: Path, shard: Range, columns: bool) -> bool:
-    """Whether the files of a shard are there, undamaged."""
+    """True if all files of a shard exist and are undamaged."""
     kinds = ("queries", "groups", "labels", *(("columns",) if columns else ()))
     return all(intact(shard_file(folder, kind, shard)) for kind in kinds)
 
 
 def write_wanted(folder: Path, shards: Iterable[Range]) -> None:
-    """Write the numbers of the queries and documents that occur in `shards`."""
+    """Write the ordinals of the queries and documents that occur in `shards`."""
     kinds: dict[Level, str] = {"doc": "groups", "query": "queries"}
     for level, kind in kinds.items():
         files = (Flat(shard_file(folder, kind, shard), np.int64).values for shard in shards)
@@ -72,7 +72,7 @@ def write_wanted(folder: Path, shards: Iterable[Range]) -> None:
 
 
 def _distinct(arrays: Iterable[Numbers]) -> Numbers:
-    """The numbers that occur in any of the arrays, sorted; a byte of memory for each number up to the largest."""
+    """The ordinals that occur in any of the arrays, sorted; takes a byte of memory for each up to the largest."""
     seen = np.zeros(0, np.bool_)
     for numbers in arrays:
         most = int(numbers.max(initial=-1))
@@ -83,23 +83,23 @@ def _distinct(arrays: Iterable[Numbers]) -> Numbers:
 
 
 def has_wanted(folder: Path) -> bool:
-    """Whether all shards were numbered."""
+    """True if all shards are numbered."""
     return all(intact(wanted_file(folder, level)) for level in LEVELS)
 
 
 def remove_wanted(folder: Path) -> None:
-    """Remove what `write_wanted` wrote of other samples."""
+    """Remove the files that `write_wanted` wrote for other samples."""
     for level in LEVELS:
         wanted_file(folder, level).unlink(missing_ok=True)
 
 
 def wanted(folder: Path, level: Level) -> Numbers:
-    """The numbers that occur, sorted, as a memory map."""
+    """The ordinals that occur, sorted, as a memory map."""
     return Flat(wanted_file(folder, level), np.int64).values
 
 
 def wanted_file(folder: Path, level: Level) -> Path:
-    """The file of the numbers that occur."""
+    """The file of the ordinals that occur."""
     return folder / f"wanted-{level}"
 
 

@@ -12,9 +12,9 @@ _POLL_S = 0.1
 
 
 def prefetch(items: Iterable[Item], ahead: int = 3) -> Generator[Item, None, None]:
-    """`items`, of which up to `ahead` are made in advance in a thread; an error is raised where it would have come.
+    """Yield `items`; up to `ahead` of them are made in advance in a thread. An error comes after the items before it.
 
-    The thread starts with the first item asked for and ends when this iterator is closed, garbage collected or used up.
+    The thread starts at the first `next` and ends when this iterator is closed, garbage collected or used up.
     """
     made: queue.Queue[tuple[str, Any]] = queue.Queue(ahead)
     stopped = threading.Event()
@@ -43,9 +43,7 @@ def _produce(items: Iterator[Any], made: queue.Queue[tuple[str, Any]], stopped: 
     except BaseException as error:
         _put(made, ("error", error), stopped)
     finally:
-        close = getattr(
-            items, "close", None
-        )  # closes files that a generator holds open, here and not at some later time
+        close = getattr(items, "close", None)  # closes files that a generator has open, here and not at some later time
         if close is not None:
             close()
 

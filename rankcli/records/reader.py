@@ -1,4 +1,4 @@
-"""Batches: of training from any step on, and of prediction. They are made ahead in a thread."""
+"""Batches for training, from any step on, and for prediction; they are made ahead in a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankcli.records.interleave import Part, Records, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Batch, Example
 
-SORT_PAIRS = 20_000  # sorting more at once by length would save hardly any more padding
+SORT_PAIRS = 20_000  # sorting more of them at once by length saves hardly any more padding
 
 Rows = list[list[tuple[str, tuple[str, ...]]]]
 
@@ -28,12 +28,13 @@ def training_batches(
     here: range | None = None,
     at_once: Iterable[int] = itertools.repeat(1),
 ) -> Iterator[list[Batch]]:
-    """Per step from `start_step` to `steps` - 1 one batch of `batch` / `replicas` groups for each replica; `at_once`
-    says how many steps come together, one behind the other.
+    """The batches of the steps from `start_step` to `steps` - 1: `batch` / `replicas` groups for each replica.
 
-    Step s uses the samples s * `batch` up to (s + 1) * `batch`, whatever the number of replicas; these have them in
-    turn. Only what the replicas `here` need is decoded and laid out; by default all are here. What comes together has
-    equal shapes; with `static` the number of sequences is one of few too, as compilation for accelerators wants.
+    `at_once` gives the number of steps whose batches come together, in one list, step after step. Step s uses the
+    samples s * `batch` up to (s + 1) * `batch` for any number of replicas, which take them in turn. Only samples of the
+    replicas `here` (default: all) are decoded and laid out. Batches that come together have equal shapes; with `static`
+    their number of sequences is also one of few, for devices that compile for fixed shapes. ValueError if `batch` is no
+    multiple of `replicas`, or if the cache has too few samples.
     """
     if batch % replicas:
         raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
@@ -72,13 +73,13 @@ def prediction_batches(
     static: bool = False,
     whole_groups: bool = False,
 ) -> Generator[tuple[list[Batch], Rows], None, None]:
-    """Every query-document pair of `examples` once, as groups of one document or in its whole group, and which a batch
-    holds.
+    """Batches, one per replica, that have every query-document pair of `examples` once, and the `rows` of each.
 
-    `rows[r][b]` is the (qid, docids) of group b of replica r; groups behind those only pad. Pairs are sorted by length
-    within a large window, longest first, so that batches hold sequences of like lengths; whole groups by their number
-    of documents before that. `evalbatch` counts the pairs of all replicas and is rounded up to a multiple of them; a
-    batch has at least one whole group per replica. With `static` the last batch is as large as the others.
+    Groups have one document or, with `whole_groups`, all of the query's. `rows[r][b]` is the (qid, docids) of group b
+    of replica r; groups after these only pad. Pairs are sorted by length within a large window, longest first, so that
+    a batch has sequences of similar lengths; whole groups are sorted by their number of documents before that.
+    `evalbatch` counts the pairs of all replicas and is rounded up to a multiple of their number; a batch has at least
+    one whole group per replica. With `static` the last batch is as large as the others.
     """
     per_replica = -(-evalbatch // replicas)
     make = _whole_groups if whole_groups else _prediction
@@ -114,7 +115,7 @@ def _whole_groups(
 
 
 def _windows(examples: Iterator[Example]) -> Iterator[list[Example]]:
-    """Lists of groups that have about `SORT_PAIRS` documents together, those without any left out."""
+    """Lists of groups with about `SORT_PAIRS` documents together; groups without documents are left out."""
     window, pairs = list[Example](), 0
     for example in examples:
         if example.docids:
@@ -132,7 +133,7 @@ def _rows(parts: Sequence[Sequence[Example]]) -> Rows:
 
 
 def _split(chunk: Sequence[Example], replicas: int) -> list[Sequence[Example]]:
-    """What each replica has: in turn, so that several hosts need different stripes of the cache."""
+    """Deal groups to replicas in turn, so that several hosts need different stripes of the cache."""
     return [chunk[r::replicas] for r in range(replicas)]
 
 

@@ -1,7 +1,7 @@
 """The third step of a conversion: the shards, each written by one process from the files of the first two steps.
 
-A shard is put into storage as soon as it is complete, and then its receipt: what the manifest will say of it. A
-conversion that starts again skips what has a receipt; several machines find each other's shards by them.
+A shard is put into storage as soon as it is complete, and then its receipt, which is its future entry in the manifest.
+A restarted conversion skips shards with a receipt; several machines find each other's shards by their receipts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def write_shard(tools: Tools, shard: Range) -> Shard:
     """Write one shard, put it into storage and then its receipt; a task of a conversion process."""
     built = build_shard(tools, shard)
     path, name = tools.work / built.name, f"{tools.location}/{built.name}"
-    if not tools.storage.put(path, name):  # something else than what a killed conversion got as far as
+    if not tools.storage.put(path, name):  # another file of this name, without a receipt, is damaged
         tools.storage.put(path, name, replace=True)
     path.unlink(missing_ok=True)
     tools.storage.write_bytes(receipt_name(tools.location, shard), sealed(dataclasses.asdict(built)))
@@ -54,7 +54,7 @@ def build_shard(tools: Tools, shard: Range) -> Shard:
 
 
 def read_receipt(storage: Storage, location: str, shard: Range) -> Shard | None:
-    """What a finished shard must be, by its receipt; None where there is none, or a damaged one."""
+    """The receipt of a finished shard; None if it is missing, damaged or of other samples."""
     name = receipt_name(location, shard)
     if storage.size(name) is None:
         return None
@@ -67,18 +67,18 @@ def read_receipt(storage: Storage, location: str, shard: Range) -> Shard | None:
 
 
 def is_complete(storage: Storage, location: str, shard: Shard) -> bool:
-    """Whether a shard in storage has the size and the checksum that are said of it."""
+    """True if a shard in storage has the size and the checksum of its entry."""
     found = storage.stat(f"{location}/{shard.name}")
     return found is not None and (found.bytes, found.crc32c) == (shard.bytes, shard.crc32c)
 
 
 def receipt_name(location: str, shard: Range) -> str:
-    """Where the receipt of a shard lies."""
+    """The name in storage of the receipt of a shard."""
     return f"{location}/{PARTS}/{shard.name}.json"
 
 
 def remove_receipts(storage: Storage, manifest: Manifest) -> None:
-    """Remove the receipts of the shards of a cache; those of an extension that is being written stay."""
+    """Remove the receipts of the shards of a cache; those of an unfinished extension stay."""
     folder = f"{manifest.location}/{PARTS}"
     found = storage.list(folder)
     done = {f"{shard.name}.json" for shard in manifest.shards}
@@ -90,7 +90,7 @@ def remove_receipts(storage: Storage, manifest: Manifest) -> None:
 
 
 class _Records:
-    """Puts records together from the work folder, bytes as they lie there, and counts their documents' tokens."""
+    """Joins records from the files of the work folder, without decoding tokens, and counts the documents' tokens."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools, self._texts, self._codec = tools, tools.tokenised, tools.codec
@@ -132,7 +132,7 @@ class _Records:
         )
 
     def _columns(self, query: Text, documents: list[Text], drawn: npt.NDArray[np.float32]) -> list[bytes]:
-        """The columns in the order of their names: those drawn with the sample, and features of its documents."""
+        """The columns in the order of their names: those drawn with the sample, and the features of its documents."""
         if not self._codec.columns:
             return []
         given = zip(self._drawn, np.split(drawn, max(len(self._drawn), 1)), strict=False)

@@ -1,4 +1,4 @@
-"""A conversion's job, and its three steps: number the samples, tokenise the texts, write the shards."""
+"""The job of a conversion and its three steps: number the samples, tokenise the texts, write the shards."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ProgressOf = Callable[[int, str, str], log.Progress]
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionJob:
-    """What to convert (`samples` samples of `sampler`, each of at most `group_size` documents), from which texts, and
-    where to.
+    """A conversion of `samples` samples of `sampler`, each of at most `group_size` documents, to a cache in `storage`.
 
-    `identity` is what `cache_id` is the hash of, kept in the manifest for people to read; `source` is what the cache
-    can be made again from, kept beside it. `work` is the local folder for work in progress. Extractor and documents go
-    to the conversion processes, so they can be pickled. `columns` are those that the sampler gives and somebody reads;
-    `features`, where the source has them, become a column of their own. A `fresh` job takes no cache that is there.
+    `cache_id` is the hash of `identity`, which is stored in the manifest for people to read; `source` is stored next to
+    it, so that the cache can be made again from it. `work` is the local folder for unfinished work. Sampler, extractor
+    and texts are sent to the conversion processes, so they can be pickled. `columns` are those that the sampler gives
+    and some component reads; `features`, if the source has them, become a column of their own. A `fresh` job uses no
+    existing cache.
     """
 
     cache_id: str
@@ -67,7 +67,7 @@ class ConversionJob:
 
 @contextmanager
 def working(tools: Tools) -> Iterator[None]:
-    """Have the work folder alone. It stays when the work is interrupted, and goes when it is done, or cannot be."""
+    """Have the work folder alone. It is removed when the work is done or fails by a DataError; else it stays."""
     with exclusive(tools.work / LOCK):
         try:
             yield
@@ -78,7 +78,7 @@ def working(tools: Tools) -> Iterator[None]:
 
 
 def _remove(work: Path) -> None:
-    """Remove a work folder, unless somebody begins in it at the moment in which its lock is gone."""
+    """Remove a work folder, as far as no other process begins to use it at the same moment."""
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -90,7 +90,7 @@ def run_steps(
     processes: int,
     progress: ProgressOf,
 ) -> Iterator[Shard]:
-    """The result of `function` for every shard, once its samples are numbered and their texts tokenised."""
+    """Number the samples of all shards, tokenise their texts, and yield the result of `function` for each shard."""
     samples = sum(len(shard.samples) for shard in shards)
     _number(job, tools, shards, min(processes, max(samples // SAMPLES_PER_PROCESS, 1)), progress)
     texts = count_texts(tools)
@@ -105,7 +105,7 @@ def run_steps(
 
 
 def _number(job: ConversionJob, tools: Tools, shards: Sequence[Range], processes: int, progress: ProgressOf) -> None:
-    """Number the samples of all shards, unless that is done. Texts of another numbering are of no use."""
+    """Number the samples of all shards, unless that is done. Texts of another numbering are removed."""
     done = {shard for shard in shards if is_numbered(tools.numbers, shard, bool(job.columns))}
     if len(done) == len(shards) and has_wanted(tools.numbers):
         return

@@ -1,7 +1,7 @@
-"""Which samples lie in which shard: a pure function of numbers, so that any machine can tell without asking another.
+"""The division of samples into shards: a pure function of numbers, so that machines agree on it without messages.
 
-Sample n lies in stripe n % 8, at position n // 8. A shard holds some consecutive positions of one stripe. Reading takes
-the stripes in turn, which gives the samples in order, from as many files at once.
+Sample n is in stripe n % 8, at position n // 8. A shard has some consecutive positions of one stripe. Reading takes the
+stripes in turn, which gives the samples in order, from eight files at once.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Range(NamedTuple):
 
 
 def positions(samples: int, stripe: int) -> int:
-    """How many of the first `samples` samples lie in a stripe."""
+    """The number of the first `samples` samples that are in a stripe."""
     return max(0, -(-(samples - stripe) // STRIPES))
 
 
 def ranges(have: int, want: int, per_shard: int) -> list[Range]:
-    """The shards that lead from a cache of `have` samples to one of `want`, in the order in which they are read.
+    """The shards that extend a cache of `have` samples to `want`, in the order in which they are read.
 
-    Shards end at multiples of `per_shard` positions, but for the last of each stripe.
+    Shards end at multiples of `per_shard` positions, except the last of each stripe.
     """
     found = []
     for stripe in range(STRIPES):

@@ -1,4 +1,4 @@
-"""Queries and documents to convert: by id, and by a number that never changes while a conversion goes on."""
+"""Queries and documents to convert, by id and by ordinal; ordinals never change during a conversion."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from rankcli.errors import DataError
 from rankcli.shapes import Floats, Ints, Level
 
 LEVELS: tuple[Level, ...] = ("query", "doc")
-FEATURES = "features"  # the column of numbers that a source gives
+FEATURES = "features"  # the column of a source's features
 
 
 class Texts(Protocol):
     """A collection of queries or documents. Can be pickled: conversion processes read it themselves."""
 
     def texts(self, ids: Iterable[str]) -> list[str]:
-        """The text of each id; DataError for an id that is not there."""
+        """The text of each id; DataError for an unknown id."""
 
     def ordinals(self, ids: Iterable[str]) -> Ints:
-        """The number of each id, int64, the same in every process; -1 for an id that is not there."""
+        """The ordinal of each id, int64, the same in every process; -1 for an unknown id."""
 
     def ids_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The id of each number."""
+        """The id of each ordinal."""
 
     def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The text of each number."""
+        """The text of each ordinal."""
 
 
 class Features(Protocol):
-    """Numbers of queries with documents, from a source that has them."""
+    """Features of queries with documents, from a source that has them."""
 
     width: int
 
     def features(self, qid: str, docids: tuple[str, ...]) -> Floats:
-        """Float32 [K, width]; DataError for a pair that is not there."""
+        """The features of a query with documents, float32 [K, width]; DataError for an unknown pair."""
 
 
 class InMemory:
-    """Texts by id that lie in memory, numbered in their order; `noun` is their name in messages."""
+    """Texts by id in memory; their ordinals are their order. `noun` is their name in messages."""
 
     def __init__(self, texts: Mapping[str, str], noun: str = "query") -> None:
         self._texts, self._noun = texts, noun
@@ -48,26 +48,26 @@ class InMemory:
         self._numbers = {name: n for n, name in enumerate(self._ids)}
 
     def texts(self, ids: Iterable[str]) -> list[str]:
-        """The text of each id; DataError for one without."""
+        """The text of each id; DataError for an unknown id."""
         wanted = list(ids)
         known(self.ordinals(wanted), wanted, self._noun)
         return [self._texts[name] for name in wanted]
 
     def ordinals(self, ids: Iterable[str]) -> Ints:
-        """The place of each id; -1 for one without a text."""
+        """The ordinal of each id; -1 for an unknown id."""
         return np.array([self._numbers.get(name, -1) for name in ids], np.int64)
 
     def ids_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The id at each place."""
+        """The id of each ordinal."""
         return [self._ids[n] for n in ordinals]
 
     def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The text at each place."""
+        """The text of each ordinal."""
         return [self._texts[name] for name in self.ids_at(ordinals)]
 
 
 def known(ordinals: Ints, ids: Sequence[str], noun: str) -> Ints:
-    """`ordinals`; DataError naming the first id that has none."""
+    """Return `ordinals`; DataError with the first id whose ordinal is -1."""
     missing = np.flatnonzero(ordinals < 0)
     if len(missing):
         fix = "check that all files belong together and use the same ids"

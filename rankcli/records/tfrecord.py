@@ -1,8 +1,8 @@
-"""TFRecord files, written and read without TensorFlow: processes start fast, and nothing is allocated on trust.
+"""TFRecord files, written and read without TensorFlow, so that processes start fast and lengths are checked first.
 
-A record is its length (uint64), the masked CRC32C of those 8 bytes, the data, and the masked CRC32C of the data, all
-little-endian. A file cut at the end of a record, or a doubled one, is a valid TFRecord file; that is for a manifest to
-find.
+A record is its length (uint64), the masked CRC32C of these 8 bytes, the data, and the masked CRC32C of the data, all
+little-endian. A file that is cut off at the end of a record, or has a record twice, is a valid TFRecord file; only the
+manifest's checksum finds that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 
 
 class Written(NamedTuple):
-    """What a file holds: records, bytes, CRC32C of all bytes."""
+    """The content of a file in numbers: records, bytes, CRC32C of all bytes."""
 
     records: int
     bytes: int
@@ -33,13 +33,13 @@ class Written(NamedTuple):
 
 
 def masked_crc(data: bytes) -> int:
-    """The CRC32C of `data` in the form that TFRecord stores (a CRC of bytes that hold CRCs would be weak)."""
+    """The CRC32C of `data` in the form that TFRecord stores (a CRC of bytes that contain CRCs would be weak)."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def frame(data: bytes) -> bytes:
-    """`data` as one record."""
+    """Frame `data` as one record."""
     return b"".join((_header(len(data)), data, _FOOTER.pack(masked_crc(data))))
 
 
@@ -49,7 +49,7 @@ def _header(length: int) -> bytes:
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> Written:
-    """Write `records` to the new file `path` and sync it; StorageError when that fails."""
+    """Write `records` to the new file `path` and sync it; StorageError if that fails."""
     framed = [frame(data) for data in records]
     content = b"".join(framed)
     with guard(path, len(content)), path.open("xb") as file:
@@ -61,7 +61,7 @@ def write_records(path: Path, records: Iterable[bytes]) -> Written:
 
 @dataclass
 class OpenShard:
-    """An open TFRecord file, with its size and the CRC32C of all of it; `where` is what messages call it."""
+    """An open TFRecord file, with its size and the CRC32C of all of it; `where` is its name in messages."""
 
     file: BinaryIO
     where: str
@@ -69,7 +69,7 @@ class OpenShard:
     crc32c: int
 
     def read(self, start: int = 0) -> Iterator[bytes]:
-        """The records from number `start` on; StorageError naming record and byte where one is damaged."""
+        """The records from number `start` on; StorageError, with record and byte, at a damaged one."""
         self.file.seek(0)
         for number in range(self.size):
             offset = self.file.tell()
@@ -88,7 +88,7 @@ class OpenShard:
 
 
 def open_shard(path: Path, where: str = "") -> OpenShard:
-    """Open a file and read it once for its checksum; it stays what it was even if its name is given to another."""
+    """Open a file and read it once for its checksum; later changes of the path do not affect the open file."""
     with guard(path):
         file = path.open("rb")
         return OpenShard(file, where or str(path), *measured(file))

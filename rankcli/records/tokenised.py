@@ -1,4 +1,4 @@
-"""The texts of a conversion as its second step leaves them, read by their place among the wanted ones."""
+"""The texts that the second step of a conversion wrote, read by their place among the texts that it needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rankcli.records.flat import Flat, Pieces
 from rankcli.records.numbering import Numbers, wanted
 from rankcli.shapes import Level
 
-DOCUMENTS_KEPT = 1 << 13  # at most, in memory
+DOCUMENTS_KEPT = 1 << 13  # in memory at most
 
 
 class Text(NamedTuple):
-    """A query or document: its id, the same as records list it, the bytes of its tokens in every stream of its level,
-    and how many tokens there were before the cut.
+    """A query or document: its id, the id as an entry of a bytes list, the bytes of its tokens in every stream of its
+    level, and its number of tokens before they were cut off.
     """
 
     id: bytes
@@ -30,9 +30,9 @@ class Text(NamedTuple):
 
 
 class Tokenised:
-    """Both levels' texts, opened when they are first read. The same few maps are open however large the collection is.
+    """The texts of both levels, opened when they are first read; a few memory maps for a collection of any size.
 
-    To another process go the paths alone.
+    Is pickled as its paths.
     """
 
     def __init__(self, numbers: Path, texts: Path, codec: Codec) -> None:
@@ -50,7 +50,7 @@ class Tokenised:
 
     @functools.cached_property
     def document(self) -> Callable[[int], Text]:
-        """The document at a place. A partial cache of many documents would cost more than it saves."""
+        """The document at a place. Cached only if all fit: a partial cache costs more than it saves."""
         few = len(self.docs.wanted) <= DOCUMENTS_KEPT
         return functools.cache(self.docs.text) if few else self.docs.text
 
@@ -69,7 +69,7 @@ class TextsOfLevel:
         self._lengths = Flat(files["lengths"], np.int64).values
 
     def places(self, ordinals: Numbers) -> list[int]:
-        """The place of each number of the collection among the wanted ones."""
+        """The place of each ordinal of the collection among the needed ones."""
         places: list[int] = np.searchsorted(self.wanted, ordinals).tolist()
         return places
 

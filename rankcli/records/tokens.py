@@ -1,9 +1,9 @@
 """The second step of a conversion: every text that its samples need tokenised once, by several processes.
 
 Files of the folder `texts`, per level: `LEVEL-ids`, for every stream of it `LEVEL-N` (the tokens), and `LEVEL-lengths`
-(how many tokens all streams had before the extractor cut them). Each is written in parts of `TEXTS_PER_PART` texts in
-the folder `parts`, which a conversion that starts again goes on with, and put together when all parts are there: a
-reader opens the same few files however large the collection is.
+(the number of tokens of all streams before the extractor cut them off). Each is written in parts of `TEXTS_PER_PART`
+texts in the folder `parts`; a restarted conversion skips finished parts. When all parts are written, they are merged:
+a reader opens the same few files for a collection of any size.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Tools(NamedTuple):
 
     @property
     def parts(self) -> Path:
-        """The folder of texts that are not put together yet."""
+        """The folder of parts that are not merged yet."""
         return self.work / PARTS
 
     def of(self, level: Level) -> Texts:
@@ -66,7 +66,7 @@ class Tools(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Texts to tokenise: the `number`-th part of a level's."""
+    """Texts to tokenise: part `number` of a level."""
 
     level: Level
     number: int
@@ -87,7 +87,7 @@ def tokenise(tools: Tools, pool: Workers, bar: log.Progress) -> None:
 
 
 def count_texts(tools: Tools) -> int:
-    """The texts that a conversion needs, of queries and documents together."""
+    """The number of texts, queries and documents, that a conversion needs."""
     return sum(len(wanted(tools.numbers, level)) for level in LEVELS)
 
 
@@ -117,7 +117,7 @@ def _ordinals(tools: Tools, task: Task) -> npt.NDArray[np.int64]:
 
 
 def write_tokens(tools: Tools, task: Task) -> int:
-    """Tokenise the texts of one part and return how many there are; a task of a conversion process."""
+    """Tokenise the texts of one part and return their number; a task of a conversion process."""
     texts, ordinals = tools.of(task.level), _ordinals(tools, task).tolist()
     records = list(map(Record, texts.ids_at(ordinals), texts.texts_at(ordinals)))
     arrays: dict[str, list[npt.NDArray[Any]]] = {
@@ -135,7 +135,7 @@ def write_tokens(tools: Tools, task: Task) -> int:
 
 
 def _put_together(tools: Tools, level: Level) -> None:
-    """One file of each kind from all parts, which are removed when that is done."""
+    """Merge all parts to one file of each kind, and then remove them."""
     files = kinds(tools.codec, level)
     parts = {kind: [_part(tools, level, kind, number) for number in range(_parts(tools, level))] for kind in files}
     for kind, dtype in files.items():
@@ -145,7 +145,7 @@ def _put_together(tools: Tools, level: Level) -> None:
 
 
 def encoded_texts(extractor: Extractor, stream: str, records: Sequence[Record]) -> Encoded:
-    """The tokens that the extractor makes of texts; ValueError where they are not what it declares."""
+    """The tokens that the extractor makes of texts; ValueError if their number or their ids contradict its streams."""
     encoded = extractor.encode(stream, records)
     if not len(encoded.tokens) == len(encoded.lengths) == len(records):
         raise ValueError(f"the extractor made {len(encoded.tokens)} token lists of {len(records)} texts")

@@ -1,4 +1,4 @@
-"""Work spread over processes, results in order; inline when one process is enough."""
+"""Work spread over processes, with results in order; inline if one process is enough."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rankcli.errors import StorageError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_state: Any = None  # what the tasks of this process share: large, so it is sent once and not with every task
+_state: Any = None  # shared by all tasks of this process: it is large, so it is sent once and not with every task
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use, which can be fewer than the machine has."""
+    """The number of CPUs that this process may use; the machine may have more."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -33,7 +33,7 @@ class Workers:
         self._state, self._executor, self._window = state, executor, 2 * processes
 
     def map(self, function: Callable[[Any, Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """The results in the order of `tasks`, of which only as many are taken ahead as keep the processes busy."""
+        """The results in the order of `tasks`; only as many tasks are taken ahead as keep the processes busy."""
         if self._executor is None:
             yield from (function(self._state, task) for task in tasks)
             return
@@ -54,7 +54,7 @@ class Workers:
 
 @contextlib.contextmanager
 def workers(state: Any, processes: int) -> Iterator[Workers]:
-    """Workers in `processes` processes that share a copy of `state`; none is started for one."""
+    """Workers in `processes` processes that each have a copy of `state`; one process is this one."""
     if processes <= 1:
         yield Workers(state, None, 1)
         return
@@ -85,7 +85,7 @@ def _start(state: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Without this, workers of a killed parent would wait for tasks for ever."""
+    """End this process when its parent ends: workers of a killed parent would wait for tasks for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

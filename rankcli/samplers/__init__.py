@@ -1,1 +1,1 @@
-"""Samplers: which documents make a training group."""
+"""Samplers: the choice of the documents of a training group."""

@@ -1,7 +1,7 @@
 """Random choices that are pure functions of (seed, purpose, n).
 
-They are made from the raw output of the Philox generator, whose bits NumPy promises to keep; what
-`numpy.random.Generator` makes of those bits may change between its versions, and a cached sample must not.
+They use the raw output of the Philox generator, whose bits NumPy promises not to change. The methods of
+`numpy.random.Generator` may change between versions of NumPy, and a cached sample must not.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import numpy.typing as npt
 from rankcli.shapes import Ints
 
 ORDER, GROUP = 0, 1  # purposes: the order of the queries in pass n; the documents of sample n
-SORTED = 1 << 16  # numbers; sorting more takes time and memory at every new pass
-ROUNDS = 8  # of a shuffle, an even number; four are the fewest that look random (Luby and Rackoff, 1988)
+SORTED = 1 << 16  # numbers; sorting more takes too much time and memory at every new pass
+ROUNDS = 8  # of a shuffle, an even number; at least four look random (Luby and Rackoff, 1988)
 _WORD = (1 << 64) - 1
 
 
 class _Philox(threading.local):
-    """One generator for each thread, set to where it is needed: making one takes ten times as long."""
+    """One generator per thread, whose state is set for each call: making a new one takes ten times as long."""
 
     def __init__(self) -> None:
         self._generator = np.random.Philox(key=0)
         self._state = self._generator.state
 
     def raw(self, seed: int, purpose: int, n: int, count: int) -> npt.NDArray[np.uint64]:
-        """The first `count` numbers of the generator with the key (seed, n) that starts to count at `purpose`."""
+        """The first `count` numbers of the generator with key (seed, n) and a counter that starts at `purpose`."""
         key, counter = self._state["state"]["key"], self._state["state"]["counter"]
         key[0], key[1], counter[3] = seed & _WORD, n, purpose
         self._generator.state = self._state
@@ -64,9 +64,9 @@ class Draws:
 
 @functools.lru_cache(maxsize=2)
 def permutation(seed: int, purpose: int, n: int, count: int) -> Ints | Shuffle:
-    """The numbers 0..count-1 in random order; the last two are kept, since neighbouring samples share one.
+    """The numbers 0..count-1 in random order; the last two orders are cached, since neighbouring samples share one.
 
-    Up to `SORTED` numbers are sorted by random ones, as all were in the first version; more are shuffled one at a time.
+    Up to `SORTED` numbers are sorted by random keys, as all were in the first version; more are shuffled one at a time.
     """
     if count > SORTED:
         return Shuffle(count, tuple(_philox.raw(seed, purpose, n, ROUNDS).tolist()))
@@ -76,12 +76,13 @@ def permutation(seed: int, purpose: int, n: int, count: int) -> Ints | Shuffle:
 
 
 class Shuffle:
-    """A permutation of 0..count-1 given by `keys`, of which any place is computed by itself, in no memory.
+    """A permutation of 0..count-1 given by `keys`; each place is computed alone, without memory for the others.
 
-    A number is a column and a row of a table of at least `count` cells that is about square. In turn one of the two is
-    moved on by a keyed hash of the other, which can be undone: a Feistel network for any number of cells (Black and
-    Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002, section 5). A cell at or above `count` is put through
-    it again until it falls below ("cycle walking", section 3), which fewer than one in sqrt(count) needs.
+    A number is a column and a row of a table that is about square and has at least `count` cells. In turn one of the
+    two is shifted by a keyed hash of the other. Each such step can be undone, so the whole is a permutation: a Feistel
+    network for any number of cells (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002, section
+    5). A cell at or above `count` goes through it again until it falls below ("cycle walking", section 3); fewer than
+    one in sqrt(count) cells need that.
     """
 
     def __init__(self, count: int, keys: Sequence[int]) -> None:

@@ -16,11 +16,11 @@ from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
 from rankcli.samplers.base import FIRST_STAGE, FirstStage, GroupOptions, SamplerContext
 from rankcli.shapes import Ints, Judged
 
-KEPT = 1 << 22  # negatives, at most, in memory; of more, the pool of a query is made when it is drawn from
+KEPT = 1 << 22  # negatives in memory at most; if there are more, a pool is made anew each time it is drawn from
 
 
 class Pool(NamedTuple):
-    """A query with documents to draw from (or drawn): relevant ones, sorted by id, and negatives by rank."""
+    """A query with documents to draw from, or already drawn: relevant ones sorted by id, negatives by rank."""
 
     qid: str
     positives: tuple[str, ...]
@@ -28,7 +28,7 @@ class Pool(NamedTuple):
 
     @property
     def documents(self) -> tuple[str, ...]:
-        """All of them, relevant ones first."""
+        """All documents, relevant ones first."""
         return (*self.positives, *self.negatives)
 
 
@@ -79,8 +79,8 @@ class JudgedPools:
 
 @dataclass(frozen=True)
 class TriplePools:
-    """The pools of queries with training triples: the documents that are not relevant stand for candidates, in the
-    order in which they first come.
+    """The pools of queries with training triples. The documents that are not relevant are the candidates, in the order
+    of their first line.
     """
 
     triples: TrainingTriples
@@ -99,7 +99,7 @@ class TriplePools:
 
 @dataclass(frozen=True)
 class Draw:
-    """One positive and negatives of the query whose turn it is; the queries come in a new order each pass."""
+    """Draws one positive and negatives of the next query; the queries come in a new order in each pass."""
 
     qids: tuple[str, ...]
     pools: JudgedPools | TriplePools
@@ -108,7 +108,7 @@ class Draw:
     columns: FirstStage
 
     def __call__(self, n: int, negatives: int) -> Pool:
-        """Draw `n`: its query, a positive, `negatives` different negatives (or all in turn, if too few)."""
+        """Draw `n`: its query, a positive, `negatives` different negatives; if there are fewer, they repeat in turn."""
         turn, place = divmod(n, len(self.qids))
         query = int(permutation(self.seed, ORDER, turn, len(self.qids))[place])
         pool = self.pools(self.qids[query]) if self.kept is None else self.kept[query]
@@ -121,7 +121,7 @@ class Draw:
 
 @dataclass
 class _Counts:
-    """Counts of queries, by what keeps them from training."""
+    """Counts of queries by the reason why they cannot train."""
 
     queries: int = 0
     unjudged: int = 0
@@ -130,7 +130,7 @@ class _Counts:
     negatives: int = 0
 
     def add(self, pool: Pool, negatives: int) -> bool:
-        """Count a query; whether it can train."""
+        """Count a query; True if it can train."""
         usable = bool(pool.positives) and bool(pool.negatives)
         self.queries += 1
         self.unjudged += not pool.positives
@@ -143,10 +143,10 @@ class _Counts:
 def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
     """Make the function that draws groups with one positive and `negatives` negatives.
 
-    A relevant document need not be retrieved unless `positives` says so; a negative is a retrieved document of those
-    ranks that is unjudged or judged below the relevance level. Queries without both are left out, and said; none left
-    is a DataError. Queries are taken by id, so that the order of the lines of an input file does not change the
-    samples. Where there are triples, documents come from them alone.
+    A relevant document need not be retrieved, except with `positives: retrieved`. A negative is a candidate at ranks
+    `neg_from` to `neg_to` that is unjudged or judged below the relevance level. Queries without both are left out with
+    a warning; DataError if none is left. Queries are sorted by id, so that the order of lines in the input files does
+    not change the samples. With training triples, all documents come from them alone.
     """
     pools = _pools(ctx, options)
     counts, qids, kept = _Counts(), [], list[Pool]()
@@ -175,7 +175,7 @@ def _pools(ctx: SamplerContext, options: GroupOptions) -> JudgedPools | TriplePo
 
 
 def _tell(counts: _Counts, options: GroupOptions, negatives: int) -> None:
-    """Warn of queries that cannot train, or repeat documents; DataError where none can."""
+    """Warn of queries that cannot train or that repeat documents; DataError if none can train."""
     queries, usable = counts.queries, counts.queries - counts.unjudged - counts.unmatched
     if counts.unjudged:
         among = f" among their first {options.neg_to} candidates" if options.positives == "retrieved" else ""

@@ -25,8 +25,8 @@ class Sampler(Protocol):
 class SamplerContext:
     """The inputs of a sampler: the training split, the lowest grade that counts as relevant, the seed.
 
-    `docs` are the ids of the collection, for samplers that declare `draws_docs`; `triples` the training triples, where
-    there are any; `columns` the names of the columns that somebody reads: a sampler makes no others.
+    `docs` are the ids of the collection, for samplers that declare `draws_docs`; `triples` the training triples, if
+    any; `columns` the names of the columns that some component reads: a sampler makes no others.
     """
 
     judged: Judged
@@ -42,8 +42,8 @@ class SamplerOptions:
     """The base of the options of every sampler."""
 
     version: ClassVar[int]  # raise it when the same options give other samples
-    gives: ClassVar[tuple[str, ...]] = ()  # columns that its samples have if somebody reads them
-    draws_docs: ClassVar[bool] = False  # from the whole collection, by ordinal: its order is part of the cache id
+    gives: ClassVar[tuple[str, ...]] = ()  # columns that its samples have if a component reads them
+    draws_docs: ClassVar[bool] = False  # draws from the whole collection, by ordinal: its order is in the cache id
 
     @property
     def group_size(self) -> int:
@@ -52,7 +52,7 @@ class SamplerOptions:
 
     @property
     def depth(self) -> int | None:
-        """The deepest rank of the candidates that it reads; None for all."""
+        """The last rank of the candidates that it reads; None for all."""
         return None
 
     def build(self, ctx: SamplerContext) -> Sampler:
@@ -83,10 +83,9 @@ class GroupOptions(SamplerOptions):
 
 @dataclass(frozen=True)
 class FirstStage:
-    """The column `first_stage`: the scores of the candidates, if somebody reads them.
+    """The column `first_stage`: the scores of the candidates, if a component reads them.
 
-    A document that is not among the first `depth` candidates, as a relevant one need not be, has the score of the last
-    of them.
+    A document that is not among the first `depth` candidates (a relevant one need not be) has the score of the last.
     """
 
     run: Mapping[str, Ranked]

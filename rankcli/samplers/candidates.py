@@ -10,7 +10,7 @@ class Candidates:
     """Sample n is the n-th query, by id, that has candidates, with its top `depth` of them in run order.
 
     Labels are the grades of the judgments; unjudged documents and those with grades below 0 (spam in some collections)
-    have 0. `columns` are the names of the columns that somebody reads.
+    have 0. `columns` are the names of the columns that some component reads.
     """
 
     def __init__(self, judged: Judged, depth: int, columns: frozenset[str] = frozenset()) -> None:

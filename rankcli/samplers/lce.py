@@ -29,7 +29,7 @@ class LCE(GroupOptions):
     """A relevant document, then `nneg` different negatives of the candidates; every query once per pass.
 
     Gao, Dai and Callan, "Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline" (ECIR 2021). A query
-    that has fewer negatives gives all of them in random order and then starts over in that order.
+    with fewer negatives gives all of them in random order and then repeats them in that order.
     """
 
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Pairs: a query with one document, relevant and not in turn."""
+"""Pairs: a query with one document, in turn relevant and not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pairs of documents that a file of training triples says."""
+"""The pairs of documents of a file of training triples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rankcli.shapes import Sample
 
 
 class _TriplesSampler:
-    """To another process goes what the numbers of the lines are made from: there may be millions of them."""
+    """Is pickled without the line numbers, of which there may be millions; the other process finds them again."""
 
     def __init__(self, triples: TrainingTriples, qids: tuple[str, ...], seed: int) -> None:
         self._made_of = triples, qids, seed
@@ -34,11 +34,10 @@ class _TriplesSampler:
 @SAMPLERS.register("triples")
 @dataclass(frozen=True, kw_only=True)
 class TriplesSampler(SamplerOptions):
-    """A line of the training triples: its relevant document, then its other one; every line once per pass, in a new
-    order each.
+    """A line of the training triples: its relevant document, then the other; every line once per pass, in a new order.
 
-    Lines of other queries than those of the training, and lines with a document that is not in the collection, are left
-    out. Nogueira and Cho, "Passage Re-ranking with BERT" (2019), section 3, train so.
+    Lines of queries that are not in the training split, and lines with a document that is not in the collection, are
+    left out. Used by Nogueira and Cho, "Passage Re-ranking with BERT" (2019), section 3.
     """
 
     version: ClassVar[int] = 1
@@ -50,11 +49,11 @@ class TriplesSampler(SamplerOptions):
 
     @property
     def depth(self) -> int:
-        """It reads no candidates."""
+        """0: it reads no candidates."""
         return 0
 
     def build(self, ctx: SamplerContext) -> Sampler:
-        """The sampler over the training queries' triples; DataError where they have none."""
+        """The sampler over the training queries' lines; ConfigError without triples, DataError without usable lines."""
         if ctx.triples is None:
             raise ConfigError(
                 "there are no training triples", where="sampler", fix="name a file of them: data.triples, or use LCE"

@@ -1,4 +1,4 @@
-"""Triplets: a query with one relevant document and one that is not."""
+"""Triplets: a query with a relevant document and a not relevant one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a searcher is, and what it is built from."""
+"""The contract of searchers: functions from queries to a run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rankcli.data.trec import Run
 
 @dataclass(frozen=True)
 class SearcherContext:
-    """What a searcher may be built from: the collection."""
+    """The inputs of a searcher besides its options: the collection."""
 
     docs: Documents
 
 
 class Searcher(Protocol):
-    """Queries to scored documents. The same collection, in whatever order, and the same queries give the same run."""
+    """Finds documents for queries. The same collection, in any order, and the same queries give the same run."""
 
     def search(self, queries: Mapping[str, str]) -> Run:
         """The best documents of each query text; a query that matches nothing has an empty entry."""

@@ -26,10 +26,10 @@ _WORD = re.compile(r"\b\w\w+\b")
 class BM25:
     """BM25 as Lucene computes it (Kamphuis et al., "Which BM25 Do You Mean?", ECIR 2020).
 
-    score(q, d) = sum over the words t of q, each as often as it occurs there, of
+    score(q, d) = sum over the words t of q (a repeated word counts each time) of
     ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length(d) / mean length)).
-    Words are runs of two or more letters, digits or underscores, lower-cased; stopwords (the 33 of Lucene) are taken
-    out, then the rest is stemmed. Documents that share no word with the query are not returned.
+    Words are runs of two or more letters, digits or underscores, lower-cased; stopwords (the 33 of Lucene) are removed,
+    then the rest is stemmed. Documents that share no word with the query are not returned.
     """
 
     version: ClassVar[int] = 1
@@ -46,7 +46,7 @@ class BM25:
 
 
 class Words:
-    """The collection as word numbers, from which any k1 and b can be computed; in memory, four bytes per word."""
+    """The collection as word numbers, four bytes each in memory; enough to index it for any k1 and b."""
 
     def __init__(self, docs: Documents, stemmer: str, stopwords: str) -> None:
         self.split = splitter(stemmer, stopwords)
@@ -60,7 +60,7 @@ class Words:
             )
 
     def of(self, query: str) -> list[int]:
-        """The numbers of a query's words, in order; words that no document has are left out."""
+        """The numbers of a query's words, in order; words that are in no document are left out."""
         return [self.vocabulary[word] for word in self.split(query) if word in self.vocabulary]
 
 
@@ -86,7 +86,7 @@ class Index:
         scores: npt.NDArray[np.float32] = self._bm25.get_scores_from_ids(query)
         found = np.flatnonzero(scores > 0)
         if len(found) > self._k:
-            # All documents of the k-th score stay, so that which of them are returned depends on their ids alone.
+            # Keep all documents with the k-th score, so that ties are broken by ids alone.
             found = found[scores[found] >= np.partition(scores[found], -self._k)[-self._k]]
         by_id = {self._words.docids[n]: float(scores[n]) for n in found}
         return {docid: by_id[docid] for docid in ranking(by_id)[: self._k]}

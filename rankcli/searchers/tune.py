@@ -1,4 +1,4 @@
-"""Choosing k1 and b on judged queries."""
+"""Choose k1 and b on judged queries."""
 
 from __future__ import annotations
 

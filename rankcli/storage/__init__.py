@@ -1,1 +1,1 @@
-"""Files written so that a reader sees all of one or none of it."""
+"""Files that are written whole or not at all, on disk and in a bucket; locks."""

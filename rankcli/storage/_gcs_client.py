@@ -1,4 +1,4 @@
-"""The client of Google Cloud Storage: credentials, and what its errors mean."""
+"""The client of Google Cloud Storage: its credentials and its errors."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _AGAIN = {408, 429, 500, 502, 503, 504}
 _CONNECTIONS = 64
 _LOG_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 _ROLE = "Storage Object User (roles/storage.objectUser)"
-_LONGEST = 300  # characters of what the service says
+_LONGEST = 300  # characters quoted from a message of the service
 
 
 class Missing(Exception):
-    """There is no such object, bucket or upload."""
+    """An object, bucket or upload does not exist."""
 
 
 class Changed(Exception):
-    """An object is not of the generation that it had to be of."""
+    """An object has another generation than required."""
 
 
 class Refused(Failure):
-    """The service found the request to be wrong: where that is right, it was changed on its way."""
+    """The service calls the request wrong; since we send right ones, it was damaged on its way."""
 
 
 def bucket(name: str) -> Any:
-    """The bucket `name` of this process's client; nothing is asked of the service."""
+    """The bucket `name` of this process's client; no request is sent."""
     return _client(os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST")).bucket(name)
 
 
 @functools.cache
 def _client(process: int, emulator: str | None) -> Any:
     """One client for all threads of a process: connections do not survive a fork."""
-    # Else the client asks for the bucket's metadata, in a thread of its own, for traces that nobody wants.
+    # Else the client requests the bucket's metadata, in another thread, for traces that nobody uses.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    # What they warn of is in the errors, or is normal: no machine of Google's, a user without a project.
+    # These warnings repeat our errors, or are about normal cases: no machine of Google's, a user without a project.
     logging.getLogger("google.auth").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"google\.auth")
     from google.auth.exceptions import GoogleAuthError
@@ -53,7 +53,7 @@ def _client(process: int, emulator: str | None) -> Any:
 
     try:
         client = storage.Client(project=None)
-    except (GoogleAuthError, OSError, ValueError) as error:  # none, or a key file that is none
+    except (GoogleAuthError, OSError, ValueError) as error:  # no credentials, or a bad key file
         raise no_credentials() from error
     for scheme in ("http://", "https://"):  # the client warns of threads beyond the size of its pool
         client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
@@ -62,9 +62,9 @@ def _client(process: int, emulator: str | None) -> Any:
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what the client raises into Failure (try again), Missing, Changed or an error that the user can mend.
+    """Turn errors of the client into Failure (try again), Missing, Changed or an error that the user can mend.
 
-    Of what is raised only what the service says of permissions is quoted: nothing that could hold a token.
+    Of an answer's text only the service's own message is quoted, and nothing that could contain a token.
     """
     import requests
     import urllib3
@@ -90,7 +90,7 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def of_answer(answer: Any, uri: str) -> Exception:
-    """The error for an answer whose HTTP status is one."""
+    """The error for an answer with an HTTP status of an error."""
     status = int(answer.status_code)
     if status in (404, 410):
         return Missing(uri)
@@ -106,7 +106,7 @@ def of_answer(answer: Any, uri: str) -> Exception:
 
 
 def no_credentials() -> MissingError:
-    """The error for a service that does not know who asks."""
+    """The error for missing or refused credentials."""
     return MissingError("no usable Google Cloud credentials", fix=_LOG_IN)
 
 
@@ -122,7 +122,7 @@ def _account() -> str:
 
 
 def _said(answer: Any) -> str:
-    """The service's own explanation, on one line."""
+    """The service's own message, on one line."""
     try:
         said = str(answer.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):

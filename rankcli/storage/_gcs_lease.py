@@ -1,7 +1,7 @@
 """Locks between machines: small objects that their owners write again and again while they live.
 
-No machine's clock is trusted. A waiter takes a lock over when its object's generation has not changed for two
-heartbeats of the waiter's own monotonic clock, and only on condition that it is still the same then.
+No machine's clock is trusted. A waiter takes a lock over if its object's generation has not changed for two heartbeats
+of the waiter's own monotonic clock; the write is conditional on that generation.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from rankcli.storage import _retry
 from rankcli.storage._gcs_client import Changed, Missing
 from rankcli.storage._gcs_objects import ABSENT, Bucket, Content, Meta, content_of
 
-HEARTBEAT_S = 10.0  # an owner that was silent for two of these is taken for dead
-HOLD_S = 60.0  # whoever uses a directory says so at this interval
-HELD_S = 300.0  # ... and is taken for dead after this one, by the service's clock
-_REFRESHES = 2  # in a heartbeat, so that one may fail
-_LOOKS = 5  # in a heartbeat
+HEARTBEAT_S = 10.0  # an owner that was silent for two of these counts as dead
+HOLD_S = 60.0  # a user of a directory renews its object at this interval
+HELD_S = 300.0  # ... and counts as dead after this one, by the service's clock
+_REFRESHES = 2  # per heartbeat, so that one may fail
+_LOOKS = 5  # per heartbeat
 
 
 @contextmanager
 def lease(bucket: Bucket, name: str) -> Iterator[None]:
-    """Be the only one that has the object `name`; waits, and says for whom, while a living process has it."""
+    """Have the lock `name` alone; waits while a living process has it, and prints its name."""
     note = _Note()
     meta = _taken(bucket, name, note)
     with _refreshed(bucket, name, note, meta, HEARTBEAT_S / _REFRESHES):
@@ -39,16 +39,16 @@ def lease(bucket: Bucket, name: str) -> Iterator[None]:
 
 @contextmanager
 def hold(bucket: Bucket, name: str) -> Iterator[None]:
-    """Keep the object `name`, which nobody else writes, young."""
+    """Renew the object `name`, which no other process writes, until the block ends."""
     note = _Note()
     with _refreshed(bucket, name, note, _created(bucket, name, note), HOLD_S):
         yield
 
 
 def held(bucket: Bucket, holds: list[Meta], probe: str) -> bool:
-    """Whether one of these objects is younger than HELD_S.
+    """True if one of these objects is younger than HELD_S.
 
-    By the service's clock, which is read from a new object: `probe` is written and deleted for it.
+    Ages are by the service's clock, which is read from a new object: `probe` is written and deleted for it.
     """
     if not holds:
         return False
@@ -58,13 +58,13 @@ def held(bucket: Bucket, holds: list[Meta], probe: str) -> bool:
 
 
 class _Note:
-    """What an owner writes: who it is, and what differs from all that was written before."""
+    """The content that an owner writes: its name, and a token and a count, so that no two notes are equal."""
 
     def __init__(self) -> None:
         self.token, self.count = uuid.uuid4().hex, 0
 
     def next(self) -> Content:
-        """The next thing to write."""
+        """The next content to write."""
         self.count += 1
         text = f"process {os.getpid()} of {socket.gethostname()}\n{self.token} {self.count}\n"
         return content_of(io.BytesIO(text.encode()))
@@ -104,7 +104,7 @@ def _owner(bucket: Bucket, name: str, meta: Meta) -> str:
 
 @contextmanager
 def _refreshed(bucket: Bucket, name: str, note: _Note, meta: Meta, every_s: float) -> Iterator[None]:
-    """Write the object every so often, and delete it at the end."""
+    """Write the object every `every_s` seconds, and delete it at the end."""
     heart = _Heart(bucket, name, note, meta, every_s)
     heart.start()
     try:
@@ -114,17 +114,17 @@ def _refreshed(bucket: Bucket, name: str, note: _Note, meta: Meta, every_s: floa
 
 
 class _Heart(threading.Thread):
-    """Writes the object until it is told to stop, or somebody else has written it."""
+    """Writes the object until `stop` is called or another process has written it."""
 
     def __init__(self, bucket: Bucket, name: str, note: _Note, meta: Meta, every_s: float) -> None:
         super().__init__(name=f"heart of {name}", daemon=True)
         self.bucket, self.object, self.note, self.every_s = bucket, name, note, every_s
         self.generation: int | None = meta.generation
-        self.unsure: Content | None = None  # what may have been written
+        self.unsure: Content | None = None  # a note of an attempt without an answer: it may have been written
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """The thread."""
+        """Write at the interval; of several failures in a row only the first is a warning."""
         while self.generation is not None and not self.stopped.wait(self.every_s):
             again = self.unsure is not None
             try:
@@ -155,7 +155,7 @@ class _Heart(threading.Thread):
             warn(f"a lock is not given back, and lost in a while: {error.what}, {error.where}")
 
     def _once(self) -> Bucket:
-        """For one attempt: the next is due soon anyway."""
+        """The bucket with a single attempt per request: the next write is due soon anyway."""
         return self.bucket._replace(
             policy=_retry.Policy(attempts=1, answer_s=min(_retry.POLICY.answer_s, self.every_s))
         )

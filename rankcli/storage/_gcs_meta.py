@@ -1,4 +1,4 @@
-"""What tells an object's content from another."""
+"""Generation, size and checksum of objects, by which their contents are told apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from rankcli.storage.disk import measured
 
-ABSENT = 0  # the generation of what does not exist
+ABSENT = 0  # the generation of an object that does not exist
 
 
 class Meta(NamedTuple):
@@ -19,12 +19,12 @@ class Meta(NamedTuple):
     modified: float
 
     def holds(self, content: Content) -> bool:
-        """Whether this is the object's content."""
+        """True if the object has this content, by size and checksum."""
         return (self.bytes, self.crc32c) == (content.bytes, content.crc32c)
 
 
 class Content(NamedTuple):
-    """What an object holds or is to hold. `file` is read from its beginning, more than once if need be."""
+    """The content of an object, stored or to be stored. `file` is read from its beginning, perhaps more than once."""
 
     file: BinaryIO
     bytes: int
@@ -38,6 +38,6 @@ def content_of(file: BinaryIO) -> Content:
 
 
 def meta_of(blob: Any) -> Meta:
-    """What the service said of an object."""
+    """The properties of an object, from the service's answer."""
     crc = int.from_bytes(base64.b64decode(blob.crc32c), "big")
     return Meta(int(blob.generation), int(blob.size), crc, blob.updated.timestamp())

@@ -1,4 +1,4 @@
-"""The objects of a bucket: found, read, written and deleted by their generation, and verified when read or written.
+"""The objects of a bucket: listed, read, written and deleted by generation, and verified when read or written.
 
 Every request is tried a bounded number of times (`_retry`). The client's own retries are off: they would multiply
 these.
@@ -24,7 +24,7 @@ PAGE = 1000  # names in one answer
 
 
 class Page(NamedTuple):
-    """A part of a listing: objects by name, the prefixes that hold more, and what asks for the next part."""
+    """A part of a listing: objects by name, the prefixes of further objects, and the token of the next part."""
 
     objects: dict[str, Meta]
     prefixes: set[str]
@@ -32,17 +32,17 @@ class Page(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """The objects of the bucket `name`; `policy` says how often requests are tried, if not as usual."""
+    """The objects of the bucket `name`; `policy` of retries, None for the usual one."""
 
     name: str
     policy: Policy | None = None
 
     def uri(self, name: str) -> str:
-        """An object's name as the user would write it."""
+        """The URI of an object."""
         return f"gs://{self.name}/{name}"
 
     def meta(self, name: str) -> Meta | None:
-        """What the object is now; None where there is none."""
+        """The object's present generation; None if it is missing."""
 
         def look(answer_s: float) -> Meta:
             blob = self.blob(name)
@@ -55,10 +55,10 @@ class Bucket(NamedTuple):
             return None
 
     def download(self, name: str, meta: Meta, file: BinaryIO) -> None:
-        """Write this generation's content to an empty file; Changed or Missing where the object is another now."""
+        """Write this generation's content to an empty file; Changed or Missing if it is no longer the present one."""
 
         def get(answer_s: float) -> None:
-            start = file.seek(0, io.SEEK_END)  # where an attempt that broke off is gone on with
+            start = file.seek(0, io.SEEK_END)  # continue where a broken attempt ended
             if start < meta.bytes:
                 self.blob(name).download_to_file(
                     file,
@@ -84,7 +84,7 @@ class Bucket(NamedTuple):
     def upload(self, name: str, content: Content, expected: int) -> Meta | None:
         """Write the object if its generation is `expected`; None if it is another one, with other content.
 
-        It is there whole or not at all: the service compares what arrives with its checksum first.
+        It is written whole or not at all: the service first compares the data with their checksum.
         """
         try:
             return self.attempted(Upload(self, name, content, expected).attempt, "an upload", name)
@@ -95,7 +95,7 @@ class Bucket(NamedTuple):
             return now if now and now.holds(content) else None
 
     def remove(self, name: str, generation: int) -> bool:
-        """Delete the object if it is of this generation; False if it is of another one. What is gone is deleted."""
+        """Delete the object if it has this generation; False if it has another one, True if it is already gone."""
 
         def delete(answer_s: float) -> None:
             self.blob(name).delete(if_generation_match=generation, timeout=answer_s, retry=None)
@@ -116,7 +116,7 @@ class Bucket(NamedTuple):
     def pages(self, prefix: str, delimiter: str | None = None) -> Iterator[Page]:
         """The objects whose names start with `prefix`, in parts.
 
-        With a delimiter, those alone that do not have it in the rest of their names, and the prefixes of the others.
+        With a delimiter, only objects without it in the rest of their names, and the prefixes of the others.
         """
         page = self._page(prefix, delimiter, None)
         yield page
@@ -149,7 +149,7 @@ class Bucket(NamedTuple):
         return client.bucket(self.name).blob(name)
 
     def attempted(self, call: Callable[[float], Result], task: str, name: str) -> Result:
-        """What `call` returns, tried again after a Failure; its errors are those of `explained`."""
+        """The result of `call`, tried again after each Failure; other errors are those of `explained`."""
 
         def explained_call(answer_s: float) -> Result:
             with explained(self.uri(name)):

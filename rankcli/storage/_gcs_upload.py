@@ -1,4 +1,4 @@
-"""How an object is written: small ones in one request, large ones in pieces that can be gone on with."""
+"""Write an object: a small one in one request, a large one in pieces, so that a broken upload can be continued."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rankcli.storage._gcs_client import Missing, Refused
 from rankcli.storage._gcs_meta import Content, Meta, meta_of
 from rankcli.storage._retry import Failure
 
-ONE_REQUEST = 8 << 20  # bytes; what is larger is uploaded in pieces
-PIECE = 8 << 20  # bytes, a multiple of 256 KiB; one has to be sent in the time for an answer
+ONE_REQUEST = 8 << 20  # bytes; a larger object is uploaded in pieces
+PIECE = 8 << 20  # bytes, a multiple of 256 KiB; one must be sent in the time for an answer
 _STORED, _UNFINISHED = (200, 201), 308
 
 
@@ -29,15 +29,15 @@ class Target(Protocol):
         """The client's handle of an object."""
 
     def uri(self, name: str) -> str:
-        """The object as the user would write it."""
+        """The URI of an object."""
 
     def attempted(self, call: Callable[[float], Any], task: str, name: str) -> Any:
-        """The result of `call`, tried again while it fails for a moment."""
+        """The result of `call`, tried again after each Failure."""
 
 
 @dataclass
 class Upload:
-    """The object `name`, to be written where the generation that is there is `expected`."""
+    """The object `name`, to be written if its present generation is `expected`."""
 
     bucket: Target
     name: str
@@ -45,7 +45,7 @@ class Upload:
     expected: int
 
     def attempt(self, answer_s: float) -> Meta:
-        """Write it; a Failure where what is there then is something else. Errors as those of `explained`."""
+        """Write it; Failure if the stored checksum is another. Other errors as those of `explained`."""
         meta = self._at_once(answer_s) if self.content.bytes <= ONE_REQUEST else self._in_pieces(answer_s)
         if not meta.holds(self.content):
             self.expected = meta.generation  # written by this attempt
@@ -59,7 +59,7 @@ class Upload:
             self.content.file,
             size=self.content.bytes,
             if_generation_match=self.expected,
-            checksum=None,  # the client's way with a wrong one is to delete the object, whoever wrote it
+            checksum=None,  # at a wrong one the client would delete the object, even if another process wrote it
             timeout=answer_s,
             retry=None,
         )
@@ -80,7 +80,7 @@ class Upload:
 
     def _blob(self) -> Any:
         blob = self.bucket.blob(self.name)
-        # Part of the object's metadata: the service refuses content that has another checksum.
+        # Part of the object's metadata: the service refuses content with another checksum.
         blob.crc32c = base64.b64encode(self.content.crc32c.to_bytes(4, "big")).decode()
         return blob
 
@@ -90,15 +90,15 @@ class _Spoiled(Exception):
 
 
 class _Pieces:
-    """A resumable upload at `url`: how many bytes have `arrived`, and the object when all have."""
+    """A resumable upload at `url`: `arrived` bytes so far, and the `stored` object when all have arrived."""
 
     def __init__(self, whole: Upload, url: str) -> None:
         self.whole, self.url = whole, url
-        self.arrived: int | None = 0  # None: to be asked for
+        self.arrived: int | None = 0  # None: unknown, request it
         self.stored: Any = None
 
     def send(self, answer_s: float) -> None:
-        """Send the next piece; after one whose answer was lost, ask first how much has arrived."""
+        """Send the next piece; after a piece without an answer, first request the number of bytes that arrived."""
         total = self.whole.content.bytes
         if self.arrived is None:
             self._put(b"", f"bytes */{total}", answer_s)

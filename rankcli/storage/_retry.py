@@ -1,4 +1,4 @@
-"""What fails for a moment is done again: a bounded number of times, with random pauses, for a bounded time."""
+"""Retries after failures that may pass: a bounded number of times, with random pauses, for a bounded time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Policy:
-    """How often and how long an operation is tried; times in seconds.
+    """The limits of retries; times in seconds.
 
-    The pause after attempt k is random, up to `pause_s` * 2^(k - 1). An attempt fails when the other side is silent for
-    `answer_s`; what goes on arriving may take longer. `deadline_s` after the first failure no attempt begins.
+    The pause after attempt k is random, up to `pause_s` * 2^(k - 1). An attempt fails if the other side is silent for
+    `answer_s`; data that go on arriving may take longer. No attempt begins later than `deadline_s` after the first
+    failure.
     """
 
     attempts: int = 6
@@ -31,13 +32,13 @@ POLICY = Policy()
 
 
 class Failure(Exception):
-    """An attempt failed in a way that may be over the next time; the message says how."""
+    """An attempt failed for a reason that may pass; the message says which."""
 
 
 def attempted(call: Callable[[float], Result], task: str, uri: str, policy: Policy | None = None) -> Result:
-    """What `call` returns, given the seconds of silence to bear, as soon as it does not raise a Failure.
+    """Call `call(answer_s)` until it does not raise a Failure, and return its result.
 
-    StorageError, with the number of attempts, when it goes on raising one.
+    StorageError, with the number of attempts, if the policy allows no further one.
     """
     policy, attempt, end = policy or POLICY, 1, float("inf")
     while True:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from rankcli.storage.disk import guard
 
-TEMPORARY = "tmp."  # what is still being built is called NAME.tmp.PID.UUID
+TEMPORARY = "tmp."  # an unfinished file is called NAME.tmp.PID.UUID
 
 
 @contextmanager
 def replacing_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A name beside `path` to write a file under; when the block ends without an error, that file becomes `path`.
+    """A temporary name next to `path` for a file to write; when the block ends without an error, it becomes `path`.
 
-    OSErrors are the caller's to explain: FileExistsError where `path` exists and `replace` is not set.
+    OSErrors are passed on, for the caller to explain; FileExistsError if `path` exists and `replace` is not set.
     """
     temporary = path.with_name(f"{path.name}.{TEMPORARY}{unique()}")
     try:
@@ -29,7 +29,7 @@ def replacing_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
-    """Give a finished file, of the same file system, its name."""
+    """Sync a finished file, of the same file system, and give it its name; FileExistsError without `replace`."""
     sync(temporary)
     if replace:
         temporary.replace(path)
@@ -39,7 +39,7 @@ def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:
 
 
 def write_file(path: Path, data: bytes, *, replace: bool = True) -> bool:
-    """Write `path` so that it holds all of `data` or is as it was; False if it exists and `replace` is not set."""
+    """Write all of `data` to `path`, or leave it as it was; False if it exists and `replace` is not set."""
     with guard(path, len(data)):
         make_directory(path.parent)
         try:
@@ -51,7 +51,7 @@ def write_file(path: Path, data: bytes, *, replace: bool = True) -> bool:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, so that their names survive a power cut."""
+    """Make a directory and its missing parents, so that their names survive a power cut."""
     missing = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for place in missing:
@@ -59,7 +59,7 @@ def make_directory(path: Path) -> None:
 
 
 def unique() -> str:
-    """The end of a temporary name, which no other process chooses: process id and random digits."""
+    """A unique end of a temporary name: process id and random digits."""
     return f"{os.getpid()}.{uuid.uuid4().hex}"
 
 

@@ -1,4 +1,4 @@
-"""What the local disk may answer: errors that say what to do, sizes, checksums."""
+"""The local disk: errors with advice, sizes, checksums."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 def measured(file: BinaryIO) -> tuple[int, int]:
-    """Size and CRC32C of what there is to read of a file."""
+    """Size and CRC32C of a file from its present position on."""
     size = crc = 0
     while block := file.read(_BLOCK):
         size, crc = size + len(block), google_crc32c.extend(crc, block)
@@ -33,9 +33,9 @@ def measured(file: BinaryIO) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def guard(path: Path | str, needed: int | None = None) -> Iterator[None]:
-    """Turn an OSError of what is done to `path` into a StorageError that says where and what to do.
+    """Turn an OSError of the block, which works on `path`, into a StorageError with place and advice.
 
-    `needed` is how many bytes are written, if that is known, for the message of a full disk.
+    `needed` is the number of bytes to be written, if known, for the message of a full disk.
     """
     try:
         yield

@@ -27,12 +27,12 @@ LOCK = "lock"
 _OURS = re.compile(r"lock|(hold|probe)-[0-9a-f]{32}")
 _URI = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _AT_ONCE = 16  # deletions
-_ROUNDS = 6  # objects that others change while they are read
+_ROUNDS = 6  # attempts with objects that others change meanwhile
 
 
 @dataclass(frozen=True)
 class GcsStorage:
-    """The storage at `gs://BUCKET/PREFIX`. The client is made when it is first used, once per process."""
+    """The storage at `gs://BUCKET/PREFIX`. The client is made at its first use, once per process."""
 
     uri: str
 
@@ -43,7 +43,7 @@ class GcsStorage:
         object.__setattr__(self, "uri", self.uri.rstrip("/"))
 
     def read_bytes(self, name: str) -> bytes:
-        """All of the small object `name`, of one generation and verified."""
+        """All of the small object `name`, from one generation and verified."""
         bucket, full = self._object(name)
 
         def read(meta: Meta) -> bytes:
@@ -52,12 +52,12 @@ class GcsStorage:
         return _read(bucket, full, read)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Make `name` hold `data`, whatever it held."""
+        """Make `data` the content of `name`, new or not."""
         bucket, full = self._object(name)
         _replace(bucket, full, io.BytesIO(data))
 
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
-        """Make `name` hold `new` if it holds `old`: written on condition of the generation that was compared."""
+        """Replace the content of `name` by `new` if it is `old`; the write requires the generation just compared."""
         bucket, full = self._object(name)
         for _ in range(_ROUNDS):
             meta = bucket.meta(full)
@@ -85,13 +85,13 @@ class GcsStorage:
         return _staged(*self._object(name))
 
     def stat(self, name: str) -> Stat | None:
-        """Size, checksum and time of the object, as the service has them."""
+        """Size, checksum and time of the object, from the service; None if it is missing."""
         bucket, full = self._object(name)
         meta = bucket.meta(full)
         return Stat(meta.bytes, meta.crc32c, meta.modified) if meta else None
 
     def size(self, name: str) -> int | None:
-        """Bytes of the object `name`, None when there is none."""
+        """Bytes of the object `name`; None if it is missing."""
         found = self.stat(name)
         return found.bytes if found else None
 
@@ -113,17 +113,17 @@ class GcsStorage:
         _delete(*self._object(name))
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Be the only one that has the lock `name`."""
+        """Have the lock `name` alone."""
         bucket, prefix = self._directory(name)
         return leases.lease(bucket, prefix + LOCK)
 
     def hold(self, name: str) -> AbstractContextManager[None]:
-        """Be one of any number that use the directory `name`."""
+        """Mark the directory `name` as in use."""
         bucket, prefix = self._directory(name)
         return leases.hold(bucket, f"{prefix}hold-{uuid.uuid4().hex}")
 
     def held(self, name: str) -> bool:
-        """Whether anybody has the lock `name` or holds that directory: whoever does has said so in the last minutes."""
+        """True if a process has the lock `name` or uses that directory: it wrote its object in the last few minutes."""
         bucket, prefix = self._directory(name)
         holds = [meta for _, meta in bucket.below(f"{prefix}hold-")]
         lock = bucket.meta(prefix + LOCK)
@@ -142,7 +142,7 @@ class GcsStorage:
 def fetch_uri(uri: str) -> Path:
     """A verified local copy of an object that the user named; it stays until the process ends.
 
-    ConfigError where there is no such object or bucket.
+    ConfigError if there is no such object or bucket.
     """
     bucket, name = _named(uri)
     if bucket.meta(name) is None:
@@ -151,21 +151,21 @@ def fetch_uri(uri: str) -> Path:
 
 
 def upload_uri(path: Path, uri: str) -> None:
-    """Make an object hold what the local file holds: all of it, or what it held before."""
+    """Upload a local file as an object; a failure leaves the object as it was."""
     bucket, name = _named(uri)
     with guard(path), path.open("rb") as file:
         _replace(bucket, name, file)
 
 
 def list_uri(uri: str) -> list[str]:
-    """The names of all objects below `uri`, relative to it, as they are: not checked to be names of files."""
+    """The names of all objects below `uri`, relative to it; not checked to be names of files."""
     bucket, prefix = _parsed(uri)
     prefix = prefix.rstrip("/") + "/" if prefix else ""
     return [name[len(prefix) :] for name, _ in Bucket(bucket).below(prefix) if name != prefix]
 
 
 def delete_uri(uri: str) -> None:
-    """Delete an object and all below it; nothing is done where there is none."""
+    """Delete an object and all below it, if there are any."""
     _delete(*_named(uri))
 
 
@@ -186,7 +186,7 @@ def _named(uri: str) -> tuple[Bucket, str]:
 
 
 def _read(bucket: Bucket, name: str, read: Callable[[Meta], Result]) -> Result:
-    """What `read` makes of the object's present generation; another is read if it is overwritten meanwhile."""
+    """The result of `read` for the object's present generation; tried again if it is overwritten meanwhile."""
     for _ in range(_ROUNDS):
         meta = bucket.meta(name)
         if meta is None:
@@ -208,7 +208,7 @@ def _staged(bucket: Bucket, name: str, *, fixed: bool = False) -> Path:
 
 
 def _replace(bucket: Bucket, name: str, file: BinaryIO) -> None:
-    """Overwrite the generation that is there: a request that was lost and comes late overwrites nothing newer."""
+    """Overwrite the present generation only, so that a delayed request overwrites nothing newer."""
     content = content_of(file)
     for _ in range(_ROUNDS):
         now = bucket.meta(name)

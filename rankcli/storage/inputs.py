@@ -1,4 +1,4 @@
-"""Files and directories that the user named: local ones as they are, those of a bucket as verified local copies."""
+"""Files and directories that the user named: local ones directly, those of a bucket as verified local copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from rankcli.storage.places import local_root
 from rankcli.storage.scratch import replacing_directory
 
 ATTEMPTS = 5  # to find a directory that does not change while it is copied
-FOLDER, LOCK, HOLD = "trees", "lock", ".hold"  # copies of directories: changed by one at a time, each held by readers
+FOLDER, LOCK, HOLD = (
+    "trees",
+    "lock",
+    ".hold",
+)  # of copies of directories: one changes, many read
 _HEX = 16
 
 Tree = dict[str, Meta]
@@ -32,35 +36,35 @@ _in_use = ExitStack()  # the copies of directories that this process reads, unti
 
 
 def local_copy(uri: str | Path) -> Path:
-    """A local path as it is; of an object in a bucket, a local copy with the content that it has now.
+    """Return a local path unchanged; for an object in a bucket, a local copy of its present content.
 
-    ConfigError where there is no such object, MissingError without credentials.
+    ConfigError if there is no such object, MissingError without credentials.
     """
     return fetch_uri(str(uri)) if is_remote(uri) else Path(uri)
 
 
 def exists(uri: str) -> bool:
-    """Whether there is an object of this name."""
+    """True if there is an object of this name."""
     bucket, name = located(uri)
     return bucket.meta(name) is not None
 
 
 def tree(uri: str) -> Tree:
-    """The objects below `uri`, by their names relative to it; MissingError where there is no such bucket."""
+    """The objects below `uri`, by their names relative to it; MissingError if there is no such bucket."""
     bucket, name = located(uri)
     prefix = below(name, "")
     found = {full[len(prefix) :]: meta for full, meta in bucket.below(prefix)}
     for each in found:
         if not each.endswith("/") and not _is_path(each):
             raise StorageError(f"the object {each!r} cannot be a file", where=uri, fix="delete or rename it")
-    return {each: meta for each, meta in found.items() if not each.endswith("/")}  # what consoles make for a "folder"
+    return {each: meta for each, meta in found.items() if not each.endswith("/")}  # consoles make these for "folders"
 
 
 def local_tree(uri: str, patterns: Sequence[str] = ("*",)) -> Path:
     """A local directory with the objects below `uri` that match a pattern, all as they were at one time.
 
-    Only what has changed since the last time is downloaded. ConfigError where nothing matches; StorageError where
-    objects are replaced again and again meanwhile. The directory stays until this process ends; it is only read.
+    Only objects that have changed since the last time are downloaded. ConfigError if nothing matches; StorageError if
+    objects are replaced again and again meanwhile. The directory stays until this process ends; do not write into it.
     """
     for _ in range(ATTEMPTS):
         found = {name: meta for name, meta in tree(uri).items() if any(fnmatchcase(name, each) for each in patterns)}
@@ -69,23 +73,23 @@ def local_tree(uri: str, patterns: Sequence[str] = ("*",)) -> Path:
         try:
             return _copied(uri, found)
         except (Changed, Missing):
-            continue  # somebody is writing: look again
+            continue  # another process is writing: list again
     raise StorageError("objects there change while they are read", where=uri, fix="run again when they are complete")
 
 
 def located(uri: str) -> tuple[Bucket, str]:
-    """The bucket of a gs:// URI, and the name in it, empty for the bucket itself; ConfigError where it is none."""
+    """The bucket of a gs:// URI, and the name in it, empty for the bucket itself; ConfigError for any other URI."""
     bucket, _, name = GcsStorage(uri).uri.removeprefix("gs://").partition("/")
     return Bucket(bucket), name
 
 
 def below(root: str, name: str) -> str:
-    """The name of the object `name` in the directory `root`; an empty one is the bucket itself."""
+    """The full name of the object `name` in the directory `root`; an empty `root` is the bucket itself."""
     return f"{root}/{name}" if root else name
 
 
 def download(bucket: Bucket, name: str, meta: Meta, path: Path) -> None:
-    """Write the object `name`, of that generation, to the new file `path`."""
+    """Write the object `name`, of the generation in `meta`, to the new file `path`."""
     with guard(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w+b") as file:
@@ -93,7 +97,7 @@ def download(bucket: Bucket, name: str, meta: Meta, path: Path) -> None:
 
 
 def is_copy(path: Path, meta: Meta) -> bool:
-    """Whether a local file has the content of an object."""
+    """True if a local file has the content of an object."""
     if not path.is_file() or path.is_symlink() or path.stat().st_size != meta.bytes:
         return False
     with guard(path), open(path, "rb") as file:
@@ -101,12 +105,12 @@ def is_copy(path: Path, meta: Meta) -> bool:
 
 
 def _is_path(name: str) -> bool:
-    """Whether an object's name can be that of a file below a directory."""
+    """True if an object's name can be the path of a file below a directory."""
     return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _copied(uri: str, found: Tree) -> Path:
-    """The copy of this state of a directory, made where it is missing; older ones that nobody reads are removed."""
+    """The copy of this state of a directory, made if it is missing; older copies without readers are removed."""
     home = local_root() / FOLDER / _digest(uri)
     state = _digest(json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items())))
     directory = home / state

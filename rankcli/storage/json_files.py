@@ -1,4 +1,4 @@
-"""JSON objects in files that somebody else made or a disk damaged: read in bounded memory, with one kind of error."""
+"""JSON objects in foreign or damaged files: read in bounded memory, with one kind of error."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 
 from rankcli.errors import StorageError
 
-SMALL = 4 * 2**20  # bytes; parsed, JSON takes some 25 times that
+SMALL = 4 * 2**20  # bytes; parsed JSON takes about 25 times as many
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open the file for reading; StorageError for a pipe or a device, which could be waited for or read without end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is opened without waiting for its writer
+    """Open the file for reading; StorageError for a pipe or a device, whose reading might never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a pipe
     file = os.fdopen(descriptor, "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -24,7 +24,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def small_file(path: Path) -> bytes:
-    """The content of a file of settings; StorageError if it is too large to be one."""
+    """The content of a small file, of 4 MiB at most; StorageError if it is larger."""
     with open_regular(path) as file:
         content = file.read(SMALL + 1)
     if len(content) > SMALL:
@@ -33,14 +33,14 @@ def small_file(path: Path) -> bytes:
 
 
 def read_object(path: Path, *, unique: bool = False, fix: str = "") -> dict[str, Any]:
-    """The JSON object in a file of settings, as `parse_object` reads it."""
+    """The JSON object in a small file, as `parse_object` reads it."""
     return parse_object(small_file(path), str(path), unique=unique, fix=fix)
 
 
 def parse_object(text: bytes, where: str, *, unique: bool = False, fix: str = "") -> dict[str, Any]:
-    """The JSON object that `text` holds; StorageError at `where`, with `fix`, for anything else.
+    """Parse `text` as a JSON object; StorageError at `where`, with `fix`, for anything else.
 
-    With `unique` a name may be there only once: readers disagree about which of two counts.
+    With `unique` a name may occur only once: readers of JSON disagree about which of two counts.
     """
     try:
         content = json.loads(text, object_pairs_hook=_once_each if unique else None)

@@ -29,17 +29,17 @@ class LocalStorage:
 
     @property
     def uri(self) -> str:
-        """The root as the user would write it."""
+        """The root as a path."""
         return str(self.root)
 
     def read_bytes(self, name: str) -> bytes:
-        """All of `name`; StorageError where it is missing or something else than a plain file."""
+        """All of `name`; StorageError if it is missing or no plain file."""
         path = self.fetch(name)
         with guard(path):
             return path.read_bytes()
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Make `name` hold `data`, whatever it held."""
+        """Make `data` the content of `name`, new or not."""
         target = self._path(name)
         with guard(target, len(data)):
             make_directory(target.parent)
@@ -48,7 +48,7 @@ class LocalStorage:
                 publish(temporary, target)
 
     def swap(self, name: str, old: bytes | None, new: bytes) -> bool:
-        """Make `name` hold `new` if it holds `old`, under a lock that all swaps of this storage take in turn."""
+        """Replace the content of `name` by `new` if it is `old`, under a lock that all swaps of this storage take."""
         check_name(name)
         with locks.exclusive(self.root / LOCK):
             held = self.read_bytes(name) if self.size(name) is not None else None
@@ -57,7 +57,7 @@ class LocalStorage:
             return held in (old, new)
 
     def put(self, path: Path, name: str, *, replace: bool = False) -> bool:
-        """Move `path` to `name`, or copy it where it is on another file system; it stays if nothing is done."""
+        """Move `path` to `name`, or copy it if it is on another file system; it stays if nothing is done."""
         target = self._path(name)
         with guard(target):
             make_directory(target.parent)
@@ -68,7 +68,7 @@ class LocalStorage:
         return True
 
     def _holds(self, name: str, path: Path) -> bool:
-        """Whether `name` is a file with the content of the file `path`; StorageError where it is a link to one."""
+        """True if `name` is a file with the content of the file `path`; StorageError if it is a link to one."""
         if self.size(name) is None:
             return False
         there = self.fetch(name)
@@ -78,7 +78,7 @@ class LocalStorage:
             return measured(file) == measured(held)
 
     def _move(self, path: Path, target: Path, *, replace: bool) -> None:
-        """Give a file another name; what is on another file system is copied."""
+        """Give a file another name; a file of another file system is copied."""
         try:
             publish(path, target, replace=replace)
             path.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ class LocalStorage:
                 publish(temporary, target, replace=replace)
 
     def fetch(self, name: str) -> Path:
-        """The file `name` itself; StorageError where it is missing or something else than a plain file."""
+        """The file `name` itself; StorageError if it is missing or no plain file."""
         path = self._path(name)
         with guard(path):
             mode = path.lstat().st_mode
@@ -99,7 +99,7 @@ class LocalStorage:
         return path
 
     def stat(self, name: str) -> Stat | None:
-        """Size, checksum and time of the file `name`, which is read for it; None when there is none."""
+        """Size, checksum and time of the file `name`, which is read for it; None if it is missing."""
         if self.size(name) is None:
             return None
         path = self.fetch(name)
@@ -107,7 +107,7 @@ class LocalStorage:
             return Stat(*measured(file), os.fstat(file.fileno()).st_mtime)
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file `name`, None when there is none."""
+        """Bytes of the file `name`; None if it is missing."""
         path = self.root / check_name(name)
         return path.lstat().st_size if path.is_file() and not self._linked(path) else None
 
@@ -142,35 +142,35 @@ class LocalStorage:
                 path.unlink(missing_ok=True)
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Be the only one that has the lock `name`."""
+        """Have the lock `name` alone."""
         return locks.exclusive(self._path(f"{name}/{LOCK}"))
 
     def hold(self, name: str) -> AbstractContextManager[None]:
-        """Be one of any number that use the directory `name`."""
+        """Mark the directory `name` as in use."""
         return locks.shared(self._path(f"{name}/{HOLD}"))
 
     def held(self, name: str) -> bool:
-        """Whether anybody has the lock `name` or holds the directory `name` now."""
+        """True if a process has the lock `name` or uses the directory `name` now."""
         return any(locks.taken(self._path(f"{name}/{file}")) for file in (LOCK, HOLD))
 
     def _directory(self, name: str) -> Path | None:
-        """The directory `name`, if it is one and no link leads to it."""
+        """The directory `name`; None if it is no directory or a link leads to it."""
         path = self.root / check_name(name) if name else self.root
         return None if not path.is_dir() or (name and self._linked(path / LOCK)) else path
 
     def _path(self, name: str) -> Path:
-        """Where `name` lies; StorageError where a link on the way could lead out of the storage."""
+        """The path of `name`; StorageError if a directory on the way is a link, which could lead out of the storage."""
         path = self.root / check_name(name)
         if link := self._linked(path):
             raise StorageError("a link to a directory, which is not followed", where=str(link), fix="remove it")
         return path
 
     def _linked(self, path: Path) -> Path | None:
-        """The first directory between the root and `path` that is a link, if one is."""
+        """The first directory between the root and `path` that is a link; None if none is."""
         between = reversed(path.relative_to(self.root).parents[:-1])
         return next((self.root / parent for parent in between if (self.root / parent).is_symlink()), None)
 
 
 def _ours(entry: str) -> bool:
-    """Locks, and what is still being built."""
+    """True for locks and temporary files."""
     return entry in (LOCK, HOLD) or entry.startswith(TEMPORARY) or f".{TEMPORARY}" in entry

@@ -1,7 +1,7 @@
 """Locks between processes of one machine (and of one network file system that has `flock`).
 
-The system releases a lock however its owner ends, so there is no process id to mistake for another's and no clock to
-trust: the next one has it at once, and a living owner is never robbed.
+The system releases a lock in any case when its owner ends, so no process ids or clocks are needed: the next process has
+it at once, and a living owner never loses it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ Busy = Callable[[str], None]
 
 @contextmanager
 def exclusive(path: Path, busy: Busy | None = None) -> Iterator[None]:
-    """Have the lock file `path` alone. While another process has it, `busy` is told who, and may raise an error; then
-    it waits, and by default says for whom.
+    """Have the lock file `path` alone.
+
+    If another process has it, `busy` is called with its name, and may raise an error (default: print the name). Then
+    wait.
     """
     with guard(path):
         descriptor = _claimed(path, fcntl.LOCK_EX, busy)
@@ -38,7 +40,7 @@ def exclusive(path: Path, busy: Busy | None = None) -> Iterator[None]:
 
 @contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Have the lock file `path` together with others of this kind."""
+    """Have the lock file `path` together with any number of other `shared` owners."""
     with guard(path):
         descriptor = _claimed(path, fcntl.LOCK_SH)
     try:
@@ -48,7 +50,7 @@ def shared(path: Path) -> Iterator[None]:
 
 
 def taken(path: Path) -> bool:
-    """Whether any process has the lock file `path`, alone or with others."""
+    """True if a process has the lock file `path`, alone or shared."""
     if not path.is_file():
         return False
     with guard(path):
@@ -60,7 +62,7 @@ def taken(path: Path) -> bool:
 
 
 def _claimed(path: Path, kind: int, busy: Busy | None = None) -> int:
-    """A descriptor that has the lock; of a new file where the old one went, with its folder, while it waited."""
+    """A descriptor that has the lock; of a new file if the old one was removed, with its folder, while it waited."""
     while True:
         with suppress(FileNotFoundError):
             make_directory(path.parent)
@@ -86,7 +88,7 @@ def _say_waiting(path: Path, owner: str) -> None:
 
 
 def _sign(descriptor: int, name: str) -> None:
-    """Say in the lock file who has it, for messages only: on a full disk it stays unsaid."""
+    """Write the owner into the lock file, for messages only; on a full disk nothing is written."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, name.encode(), 0)

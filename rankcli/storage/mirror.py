@@ -1,8 +1,8 @@
-"""A run directory in a bucket and the local folder that stands for it while it is worked in.
+"""A run directory in a bucket, and the local folder that is used in its place.
 
-Whoever reads the bucket finds a directory complete or without its marker: `state.json` of a checkpoint, `rankcli.json`
-of weights, `result.json` of the whole run. Markers are uploaded after what they vouch for, and deleted before it is
-replaced.
+A reader of the bucket finds a directory complete or without its marker: `state.json` of a checkpoint, `rankcli.json` of
+weights, `result.json` of the whole run. A marker is uploaded after the files of its directory, and deleted before any
+of them is replaced.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rankcli.storage.disk import guard
 from rankcli.storage.inputs import below, download, is_copy, located, tree
 
 FOLDER = "runs"
-RUN = "run.json"  # says whose directory it is: there from the first to the last
+RUN = "run.json"  # names the run: uploaded first, deleted last
 RESULT = "result.json"
 MARKERS = ("state.json", "rankcli.json", RESULT)
 _MARKED = re.compile(r"(?P<directory>(?:.*/)?(?:(?P<checkpoint>checkpoints)|best)/[^/]+)/.*")
 
 
 class Look(NamedTuple):
-    """What tells, without reading it, that a file has changed."""
+    """The properties of a file that change with its content, so that it need not be read."""
 
     bytes: int
     mtime_ns: int
@@ -40,7 +40,7 @@ class Look(NamedTuple):
 
 
 class Mirror:
-    """The directory `uri`: `path` is where it is worked in, itself or, for one in a bucket, a folder in `root`/runs.
+    """The directory `uri`. `path` is the local directory to use: the same or, for a bucket, a folder in `root`/runs.
 
     For a local directory `pull` and `push` do nothing.
     """
@@ -48,8 +48,8 @@ class Mirror:
     def __init__(self, uri: str | Path, root: Path) -> None:
         self.root, self.remote = root, is_remote(uri)
         self.uri = str(uri).rstrip("/") if self.remote else str(Path(uri))
-        self._objects: dict[str, Meta] = {}  # what the bucket holds
-        self._looks: dict[str, Look] = {}  # the local files as they were when they equalled the objects
+        self._objects: dict[str, Meta] = {}  # in the bucket
+        self._looks: dict[str, Look] = {}  # of the local files when they last equalled the objects
         if not self.remote:
             self.path = Path(uri)
             return
@@ -58,10 +58,10 @@ class Mirror:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder and have the directory alone; of one in a bucket, the content is pulled.
+        """Make the folder and lock the directory; a directory in a bucket is pulled.
 
-        ConfigError where it cannot be made, or another process of this machine has it; one of another machine is waited
-        for.
+        ConfigError if it cannot be made, or if another process of this machine has it. Waits for a process of another
+        machine.
         """
         self._make()
         with claimed(self.path, self.uri):
@@ -73,7 +73,7 @@ class Mirror:
                 yield
 
     def pull(self) -> None:
-        """Make the local folder equal to what is complete in the bucket."""
+        """Make the local folder equal to the bucket, without incomplete checkpoints and weights."""
         if not self.remote:
             return
         self._objects = {name: meta for name, meta in tree(self.uri).items() if not _is_temporary(name)}
@@ -86,7 +86,7 @@ class Mirror:
         self._looks = {name: files[name] for name in wanted}
 
     def push(self) -> None:
-        """Upload what has changed since the last time, and delete what is not there any more."""
+        """Upload files that have changed since the last time, and delete the objects of files that are gone."""
         if not self.remote:
             return
         files = self._files()
@@ -107,7 +107,7 @@ class Mirror:
             number += 1
         old = self._sibling(number)
         with self.claimed():
-            if old.path.exists():  # what a former life of this name has left here
+            if old.path.exists():  # left by an older directory of this name
                 shutil.rmtree(old.path)
             self.path.rename(old.path)
             (old.path / LOCK).unlink()
@@ -118,21 +118,21 @@ class Mirror:
         return old.uri
 
     def check(self) -> None:
-        """MissingError, before any work is done, where a bucket is not there or not open to us."""
+        """Raise MissingError, before any work is done, if the bucket is missing or we have no permission."""
         if self.remote:
             self.exists()
 
     def exists(self) -> bool:
-        """Whether there is anything of this name."""
+        """True if there is anything of this name."""
         return not all(map(_is_temporary, tree(self.uri))) if self.remote else self.path.exists()
 
     def _sibling(self, number: int) -> Mirror:
         return Mirror(f"{self.uri}.old-{number}", self.root)
 
     def _outdated(self, changed: set[str], gone: set[str]) -> set[str]:
-        """The markers in the bucket of directories in which something else is about to be replaced.
+        """The markers in the bucket that must be deleted first: another file of their directory is about to change.
 
-        One that goes together with all of its directory is deleted when that is: what replaces it is uploaded first.
+        A marker that is gone, too, because its whole directory is, is deleted with it, after uploads.
         """
         markers = [name for name in self._objects if Path(name).name in MARKERS]
         return {
@@ -143,7 +143,7 @@ class Mirror:
         }
 
     def _files(self) -> dict[str, Look]:
-        """The files of the local folder; not what is still being built."""
+        """The files of the local folder, without temporary ones."""
         found = {}
         with guard(self.path):
             for path in self.path.rglob("*") if self.path.is_dir() else ():
@@ -192,7 +192,7 @@ class Mirror:
             raise ConfigError(what, where=self.uri, fix="give another --out") from error
 
     def _tidy(self, wanted: Iterable[str]) -> None:
-        """Remove all but the wanted files from the local folder, and what is empty then."""
+        """Remove all but the wanted files from the local folder, and directories that are then empty."""
         for path in sorted(self.path.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
@@ -206,13 +206,13 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_complete(name: str, names: Iterable[str]) -> bool:
-    """Whether the checkpoint or the weights that an object belongs to, if it does, are all there."""
+    """True if the checkpoint or the weights that contain the object have their marker, or if it is in neither."""
     match = _MARKED.fullmatch(name)
     return match is None or f"{match['directory']}/{'state.json' if match['checkpoint'] else 'rankcli.json'}" in names
 
 
 def _vouches(marker: str, name: str) -> bool:
-    """Whether `marker` says that the file `name` is complete."""
+    """True if `marker` says that the file `name` is complete."""
     folder = marker.rpartition("/")[0]
     return marker != name and (not folder or name.startswith(f"{folder}/"))
 

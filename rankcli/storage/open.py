@@ -1,4 +1,4 @@
-"""Which storage a URI names."""
+"""Open the storage that a URI names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankcli.storage.local import LocalStorage
 
 
 def open_storage(uri: str) -> Storage:
-    """The storage at `uri`: a local path or `gs://BUCKET/PREFIX`. Nothing is created before something is written."""
+    """The storage at `uri`: a local path or `gs://BUCKET/PREFIX`. Nothing is created before the first write."""
     scheme, separator, _ = uri.partition("://")
     if not separator:
         return LocalStorage(Path(uri).expanduser())

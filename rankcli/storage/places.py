@@ -1,4 +1,4 @@
-"""Where caches lie, and where this machine keeps what it needs of them while it works."""
+"""The places of caches, and of the local files that work on them needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _DEFAULT = "~/.cache/rankcli"
 
 
 def cache_uri(storage: str | None) -> str:
-    """Where caches lie: the option, else $RANKCLI_CACHE, else ~/.cache/rankcli; a local path or a gs:// URI."""
+    """The place of caches: the option, else $RANKCLI_CACHE, else ~/.cache/rankcli; a local path or a gs:// URI."""
     uri = storage or os.environ.get("RANKCLI_CACHE") or _DEFAULT
     return uri.rstrip("/") if is_remote(uri) else str(Path(uri).expanduser())
 
 
 def local_root(storage: str | None = None) -> Path:
-    """The local folder for document stores, work in progress and copies: that of the caches, unless it is remote."""
+    """The local folder for document stores, unfinished work and copies: that of the caches, unless it is remote."""
     places = (cache_uri(storage), cache_uri(None), str(Path(_DEFAULT).expanduser()))
     return Path(next(place for place in places if not is_remote(place)))

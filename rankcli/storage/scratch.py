@@ -1,7 +1,7 @@
-"""Directories to build in and files to write before they get their name, and the removal of those whose builder died.
+"""Temporary directories and files to build in, and the removal of those whose builder died.
 
-A builder holds a lock on its file, or on the file `lock` of its directory; the system releases it however the builder
-ends, so there is no process id to mistake for another's and no clock to trust.
+A builder has a lock on its file, or on the file `lock` of its directory. The system releases it in any case when the
+builder ends, so no process ids or clocks are needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OURS = re.compile(rf".*{TEMPORARY}[0-9]+\.[0-9a-f]{{32}}")
 
 @contextmanager
 def scratch(root: Path, name: str = "") -> Iterator[Path]:
-    """A new directory in `root`, removed at the end; first those that nobody builds in any more are removed.
+    """A new directory in `root`, removed at the end; first those of dead builders are removed.
 
     With `name` it is one to build `root/name` in, and only those of the same name are removed.
     """
@@ -41,7 +41,7 @@ def scratch(root: Path, name: str = "") -> Iterator[Path]:
 
 @contextmanager
 def scratch_file(root: Path) -> Iterator[Path]:
-    """A file in `root` to write and then to give its name; first what nobody builds any more is removed."""
+    """A file in `root` to write and then to rename; first those of dead builders are removed."""
     with guard(root):
         root.mkdir(parents=True, exist_ok=True)
         sweep(root)
@@ -57,7 +57,7 @@ def scratch_file(root: Path) -> Iterator[Path]:
 def replacing_directory(directory: Path) -> Iterator[Path]:
     """An empty directory to fill; when the block ends without an error, it is synced and becomes `directory`.
 
-    A directory cannot be renamed over another: the old one steps aside first, and back if the new one cannot come.
+    A directory cannot be renamed over another: the old one is renamed first, and renamed back if the new one fails.
     """
     with scratch(directory.parent, directory.name) as place:
         built, old = place / "built", place / "old"
@@ -76,7 +76,7 @@ def replacing_directory(directory: Path) -> Iterator[Path]:
 
 
 def sweep(root: Path, prefix: str = TEMPORARY) -> None:
-    """Remove what dead builders have left, and say how many bytes that freed.
+    """Remove the remains of dead builders, and print how many bytes that freed.
 
     A directory without a lock is not ours, unless it is empty and named like ours.
     """
@@ -86,10 +86,10 @@ def sweep(root: Path, prefix: str = TEMPORARY) -> None:
 
 
 def sweep_tree(directory: Path, spared: str) -> None:
-    """Remove what was being written anywhere in a directory that nobody else writes into, and say how many bytes that
-    freed; but for what lies in directories that hold a file called `spared`.
+    """Remove temporary files anywhere in a directory into which no other process writes, and print the bytes freed.
 
-    Directories that are being built go by their own locks, as with `sweep`.
+    Directories that contain a file called `spared` are skipped. Temporary directories are removed as by `sweep`, unless
+    they are locked.
     """
     sweep_files(directory)
     for path in sorted(directory.iterdir()):
@@ -101,7 +101,7 @@ def sweep_tree(directory: Path, spared: str) -> None:
 
 
 def sweep_files(directory: Path) -> None:
-    """Remove the files that were being written in a directory that nobody else writes into, and say so."""
+    """Remove the temporary files of a directory into which no other process writes, and print that."""
     for path in sorted(directory.iterdir()):
         if _OURS.fullmatch(path.name) and (path.is_symlink() or not path.is_dir()):
             freed = path.lstat().st_size
@@ -118,7 +118,7 @@ def _sweep(path: Path) -> None:
         os.close(lock)
         _say_removed(path, freed)
     elif path.is_dir() and _OURS.fullmatch(path.name):
-        with suppress(OSError):  # it is not empty, or gone; a builder that has just made it makes another
+        with suppress(OSError):  # not empty, or gone; a builder that has just made it makes another
             path.rmdir()
 
 
@@ -127,7 +127,7 @@ def _say_removed(path: Path, freed: int) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a directory, its lock last: whoever is killed here leaves something to be swept."""
+    """Remove a file or a directory, its lock last: so a process killed here leaves remains that `sweep` finds."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -140,7 +140,7 @@ def _remove(path: Path) -> None:
 
 
 def _claim(root: Path, prefix: str, *, directory: bool) -> tuple[Path, int]:
-    """A new directory or file and the lock on it; another one if a sweep takes it before it is locked."""
+    """Make a directory or file and lock it; make another one if a sweep removes it before it is locked."""
     while True:
         path = root / f"{prefix}{unique()}"
         if directory:
@@ -151,7 +151,7 @@ def _claim(root: Path, prefix: str, *, directory: bool) -> tuple[Path, int]:
 
 
 def _try_lock(name: Path, how: int) -> int | None:
-    """A descriptor that holds the lock file; None while another process does, or when it is gone."""
+    """A descriptor with the lock on the file; None if another process has it, or if the file is gone."""
     try:
         lock = os.open(name, how | os.O_NOFOLLOW, 0o666)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""JSON with a checksum of itself, for files whose damage must be noticed before anything in them is believed."""
+"""JSON with a checksum of itself, for files whose damage must be noticed before their content is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
-    """The content of what `sealed` made; ValueError or KeyError if it is not that any more."""
+    """The content of bytes that `sealed` made; ValueError or KeyError if they are damaged."""
     content: dict[str, Any] = json.loads(data)
     if content.pop("checksum") != _checksum(content):
         raise ValueError("its checksum does not match")

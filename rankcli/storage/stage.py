@@ -1,8 +1,8 @@
 """Local copies of objects: verified, shared by the processes of this machine, and bounded in size.
 
-A copy is used under a shared lock on its file (`flock`), which the process keeps for what it fetched last. Copies that
-were used longest ago make room for new ones, never those that a living process has locked: these may exceed the limit,
-and so may one object that is larger than it.
+A copy is used under a shared lock on its file (`flock`), which the process keeps for the copies it fetched last. Copies
+that were used longest ago are removed for new ones, but never those that a living process has locked: together they may
+exceed the limit, and so may one object that is larger than it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rankcli.storage.atomic import TEMPORARY, sync, unique
 from rankcli.storage.disk import guard, measured
 
 LIMIT_BYTES = 20 * 10**9
-LIMIT_OF_FREE = 4  # at most 1 / LIMIT_OF_FREE of the disk that is free or taken by copies
+LIMIT_OF_FREE = 4  # copies take at most 1 / LIMIT_OF_FREE of the disk space that is free or theirs
 LAST = 16  # copies that a process keeps locked
 _LOCK = "lock"
 _ENTRY = re.compile(rf"[0-9a-f]{{32}}(?:\.{re.escape(TEMPORARY)}([0-9]+)\..*)?")
@@ -32,7 +32,7 @@ _DOWNLOADS = "downloads"
 
 
 class _Kept:
-    """The descriptors by which this process keeps copies: `fixed` for good, `last` until others follow."""
+    """The descriptors with which this process locks copies: `fixed` for its whole life, `last` until others follow."""
 
     def __init__(self) -> None:
         self.mutex = threading.Lock()
@@ -40,7 +40,7 @@ class _Kept:
         self.last: OrderedDict[Path, int] = OrderedDict()
 
     def add(self, path: Path, descriptor: int, *, fixed: bool) -> None:
-        """Keep a locked copy; one that is kept already is kept by the new descriptor."""
+        """Keep the descriptor of a locked copy, in place of an older one of the same copy."""
         with self.mutex:
             fixed = fixed or path in self.fixed
             for kept in (self.fixed, self.last):
@@ -55,7 +55,7 @@ _kept = _Kept()
 
 
 class _Entry(NamedTuple):
-    """A file in the stage, in the order of removal; `bytes` it has or, of an unfinished one, is to have."""
+    """A file in the stage, in the order of removal; `bytes` is its size, or the final size of an unfinished one."""
 
     whole: bool
     used_ns: int
@@ -65,7 +65,7 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """The copies in the folder `root`; `limit` bytes, or by default what LIMIT_BYTES and LIMIT_OF_FREE say."""
+    """The copies in the folder `root`; `limit` bytes, by default from LIMIT_BYTES and LIMIT_OF_FREE."""
 
     root: Path
     limit: int | None = None
@@ -73,15 +73,15 @@ class Stage:
     def get(
         self, key: str, size: int, crc32c: int, download: Callable[[BinaryIO], None], *, fixed: bool = False
     ) -> Path:
-        """A local file of this size and checksum: the copy called `key`, else what `download` writes.
+        """A local file of this size and checksum: the copy called `key`, written by `download` if it is missing.
 
-        It is there until this process has fetched LAST others, or until it ends if the copy is `fixed`. What
-        `download` raises is passed on.
+        It stays until this process has fetched LAST others or, with `fixed`, until the process ends. Errors of
+        `download` are passed on.
         """
         path = self.root / hashlib.sha256(key.encode()).hexdigest()[:32]
         with guard(self.root):
             (self.root / _DOWNLOADS).mkdir(parents=True, exist_ok=True)
-            with _alone(self.root / _DOWNLOADS / path.name[:3]):  # one of several that want the same copy downloads it
+            with _alone(self.root / _DOWNLOADS / path.name[:3]):  # only one process downloads the same copy
                 descriptor = self._open(path, size, crc32c)
                 if descriptor is None:
                     descriptor = self._download(path, size, download)
@@ -104,7 +104,7 @@ class Stage:
         return None
 
     def _download(self, path: Path, size: int, download: Callable[[BinaryIO], None]) -> int:
-        """Download the copy; a locked descriptor of it."""
+        """Download the copy, and return a locked descriptor of it."""
         temporary = path.with_name(f"{path.name}.{TEMPORARY}{size}.{unique()}")
         with _alone(self.root / _LOCK):
             self._make_room(size)
@@ -126,7 +126,7 @@ class Stage:
         return descriptor
 
     def _make_room(self, bytes_: int) -> None:
-        """Remove what dead processes left, and copies that nobody keeps, oldest use first."""
+        """Remove the remains of dead processes, and copies without a lock, oldest use first, as far as needed."""
         entries = sorted(self._entries())
         taken = sum(entry.bytes for entry in entries)
         limit = self._limit(taken)
@@ -148,7 +148,7 @@ class Stage:
 
 
 def _removed(path: Path) -> bool:
-    """Remove a copy, unless a process keeps it."""
+    """Remove a copy unless a process has it locked; True if it was removed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,7 +163,7 @@ def _removed(path: Path) -> bool:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Have the lock file `path`; another thread or process that has it has it for a short time."""
+    """Have the lock file `path` alone; every thread or process has it only for a short time."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

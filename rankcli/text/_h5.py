@@ -1,4 +1,4 @@
-"""`tf_model.h5`: the weights of Hugging Face's TensorFlow models, by the names its PyTorch models have for them."""
+"""`tf_model.h5`: the weights of Hugging Face's TensorFlow models, by the names of the PyTorch models."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _datasets(root: Any, path: Path) -> list[tuple[str, Any]]:
-    """Each dataset with its full name, found without following any link but the file's own entries."""
-    budget = path.stat().st_size  # these files are not compressed, so anything above is made up
+    """Each dataset with its full name; only the file's own entries are followed, no links."""
+    budget = path.stat().st_size  # these files are not compressed, so a larger size is forged
     found: list[tuple[str, Any]] = []
     pending, seen = [("", root)], {root}
     while pending:
@@ -66,7 +66,7 @@ def _datasets(root: Any, path: Path) -> list[tuple[str, Any]]:
         for name in group:
             full = f"{at}/{name}"
             child = _own(group, name, full, path)
-            if child in seen:  # groups within themselves would have no end
+            if child in seen:  # a group within itself would never end
                 raise StorageError(f"{full} is in the file under two names", where=str(path))
             seen.add(child)
             if hasattr(child, "keys"):
@@ -80,7 +80,7 @@ def _datasets(root: Any, path: Path) -> list[tuple[str, Any]]:
 
 
 def _own(group: Any, name: str, full: str, path: Path) -> Any:
-    """The group or dataset of that name, if its numbers are in this file."""
+    """The group or dataset of that name; StorageError if its numbers are not in this file."""
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -92,10 +92,10 @@ def _own(group: Any, name: str, full: str, path: Path) -> Any:
 
 
 def _named(full: str, dataset: Any) -> tuple[str, tuple[Any, bool]]:
-    """The PyTorch name of a Keras weight, the dataset, and whether that is turned.
+    """The PyTorch name of a Keras weight, its dataset, and True if that must be transposed.
 
     `/bert/tf_bert_model/bert/encoder/layer_._0/output/dense/kernel:0` is `bert.encoder.layer.0.output.dense.weight`:
-    first the group, then the model's class, then the path, in which `_._` stands before the number of a layer.
+    first the group, then the model's class, then the path, where `_._` comes before the number of a layer.
     """
     group, *parts = full.strip("/").removesuffix(":0").split("/")
     start = parts.index(group) if group in parts else 1

@@ -1,6 +1,6 @@
 """The safetensors format: eight bytes of header length, a JSON header, the numbers.
 
-It is read here rather than by its library so that every offset is checked before memory is taken, that bfloat16, which
+Our own code reads it, not the library, so that every offset is checked before memory is taken, that bfloat16, which
 NumPy lacks, becomes float32, and that equal tensors are written as equal bytes.
 """
 
@@ -27,9 +27,9 @@ _NAMES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BF16
 
 
 def opened(path: Path) -> Tensors:
-    """Every tensor of the file, floating ones as float32; StorageError when anything in it does not add up.
+    """Every tensor of the file, floating ones as float32; StorageError if header, shapes and offsets are inconsistent.
 
-    The file stays open as long as its tensors are held: what is put in its place meanwhile does not mix with them.
+    The file stays open as long as its tensors live, so that a file that replaces it meanwhile does not mix with them.
     """
     file = open_regular(path)
     try:
@@ -46,7 +46,7 @@ def opened(path: Path) -> Tensors:
 
 
 def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """The tensors, wide types first so that all stay aligned, then by name."""
+    """Write the tensors, wide types first so that all are aligned, then by name."""
     names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
@@ -62,7 +62,7 @@ def write(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[s
 
 
 def _read_header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]:
-    """The entries of the header, without the metadata, and where the numbers start."""
+    """The entries of the header, without the metadata, and the offset of the first number."""
     if size < 8:
         raise StorageError("too short to be a safetensors file", where=str(path))
     (length,) = struct.unpack("<Q", file.read(8))
@@ -74,7 +74,7 @@ def _read_header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any],
 
 
 def _check_offsets(header: Mapping[str, Any], size: int, path: Path) -> None:
-    """StorageError unless the tensors fill the `size` bytes exactly, in any order but without gap or overlap."""
+    """Raise StorageError unless the tensors fill the `size` bytes exactly, in any order, without gap or overlap."""
     end = 0
     for begin, stop, name in sorted(_extent(name, entry, path) for name, entry in header.items()):
         if begin != end:
@@ -85,7 +85,7 @@ def _check_offsets(header: Mapping[str, Any], size: int, path: Path) -> None:
 
 
 def _extent(name: str, entry: Any, path: Path) -> tuple[int, int, str]:
-    """The first byte of a tensor and the one after its last, which must be as far apart as its shape says."""
+    """The first byte of a tensor and the byte after its last; StorageError if their distance does not fit its shape."""
     try:
         kind, shape, (begin, stop) = entry["dtype"], list(entry["shape"]), entry["data_offsets"]
         width = np.dtype(_TYPES[kind]).itemsize

@@ -1,4 +1,4 @@
-"""Tensors by name, read when they are asked for."""
+"""Tensors by name, read when they are accessed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Tensors of which the `shapes` are known, each read once, when it is first asked for, and then kept.
+    """Tensors with known `shapes`, each read once, when it is first accessed, and then kept in memory.
 
-    So that shapes are compared before memory is taken, and that what is not wanted is not read.
+    So shapes can be compared before memory is taken, and tensors that nobody accesses are never read.
     """
 
     def __init__(self, shapes: Shapes, read: Callable[[str], np.ndarray]) -> None:
@@ -37,7 +37,7 @@ class Tensors(Mapping[str, np.ndarray]):
         return len(self.shapes)
 
     def renamed(self, names: Mapping[str, str]) -> Tensors:
-        """Those among the values of `names`, by the keys of `names`; read through these."""
+        """The tensors that are values of `names`, under the keys of `names`; a tensor is still read and kept once."""
         return Tensors({new: self.shapes[old] for new, old in names.items()}, lambda new: self[names[new]])
 
 

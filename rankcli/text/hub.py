@@ -1,4 +1,4 @@
-"""Names of pretrained models to directories, also from buckets: the only place that talks to the Hugging Face hub."""
+"""Resolve names of pretrained models to directories, also from buckets; the only module that uses the hub."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ SAFETENSORS = ("model.safetensors", "model-*.safetensors")
 
 
 def resolve(name: str) -> Path:
-    """The directory of a model: `name` where that is a directory, else a copy of what is at `gs://...` or of the hub's
-    model of that id, downloaded once.
+    """The directory of a model: `name` itself, or a copy of a `gs://` directory or of a model of the hub.
 
-    Weights come as safetensors where there are any, else as `tf_model.h5`; nothing else is downloaded. ConfigError
-    for a path that does not exist, MissingError when the hub cannot give the model.
+    A copy is downloaded once. Weights come as safetensors if there are any, else as `tf_model.h5`; nothing else is
+    downloaded. ConfigError for a path that does not exist, MissingError if the hub cannot give the model.
     """
     if is_remote(name):
         return _with_weights(local_tree, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-# Those that every PyStemmer since 2.0 has.
+# The stemmers of every PyStemmer since 2.0.
 # fmt: off
 Stemmer = Literal[
     "none", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
@@ -16,7 +16,7 @@ Stemmer = Literal[
 
 
 def stemmer(name: str) -> Callable[[list[str]], list[str]]:
-    """The function from words to their stems; `none` leaves them as they are."""
+    """The function from words to their stems; `none` changes nothing."""
     if name == "none":
         return lambda words: words
     import Stemmer as snowball

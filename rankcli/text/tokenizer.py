@@ -1,8 +1,8 @@
-"""Subword tokenizers as pretrained models come with them.
+"""Subword tokenizers of pretrained models.
 
 All are fast tokenizers of the `tokenizers` library. Texts become plain token ids, without special tokens and never
-truncated; where special tokens go is read off the tokenizer's own post-processor, so that BERT, ELECTRA and RoBERTa
-come out right alike.
+truncated. The places of special tokens are read from the tokenizer's own post-processor, so that one code is right for
+BERT, ELECTRA and RoBERTa.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rankcli.errors import MissingError
 from rankcli.shapes import DOC, QUERY, Ints
 from rankcli.storage.json_files import parse_object
 
-# What a pretrained model's folder may hold about its tokenizer; kept as it is, so that other tools read what they know.
+# The tokenizer files of a pretrained model's folder; saved unchanged, so that other tools can read the ones they know.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -33,11 +33,11 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
-BATCH_CHARS = 1 << 20  # of a call of the library, whose answer takes some 70 bytes for every token
+BATCH_CHARS = 1 << 20  # characters per call of the library, whose result takes about 70 bytes per token
 
 
 class Template(NamedTuple):
-    """Where a tokenizer puts special tokens: `pieces` surround the parts, which have the segment ids `segments`.
+    """The special tokens of a sequence: `pieces` surround the parts, which have the segment ids `segments`.
 
     A template of n parts has n + 1 pieces; each piece is its token ids and their segment ids.
     """
@@ -47,13 +47,13 @@ class Template(NamedTuple):
 
     @property
     def special(self) -> int:
-        """How many special tokens it adds."""
+        """The number of special tokens that it adds."""
         return sum(len(ids) for ids, _ in self.pieces)
 
     def fill(self, *texts: Ints, kinds: Sequence[int] = (QUERY, DOC)) -> tuple[Ints, Ints, Ints]:
         """Token ids, segment ids and parts, int32 [T] each, of texts with the special tokens around them.
 
-        `kinds` says of which part the tokens of each text are.
+        `kinds` gives the part, `QUERY` or `DOC`, of each text's tokens.
         """
         length = self.special + sum(len(text) for text in texts)
         ids, segments, parts = np.empty(length, np.int32), np.empty(length, np.int32), np.zeros(length, np.int32)
@@ -72,7 +72,8 @@ class Template(NamedTuple):
 class Tokenizer:
     """A fast tokenizer with the files it came from; `backend` is a `tokenizers.Tokenizer`.
 
-    `fingerprint` is the sha256 of what decides the tokens: vocabulary, normalisation, splitting and special tokens.
+    `fingerprint` is the SHA-256 of all that decides the tokens: vocabulary, normalisation, splitting and special
+    tokens.
     """
 
     def __init__(self, backend: Any, files: dict[str, bytes]) -> None:
@@ -87,9 +88,9 @@ class Tokenizer:
 
     @classmethod
     def open(cls, directory: Path) -> Tokenizer:
-        """The tokenizer of a model folder: `tokenizer.json`, else what transformers makes of `vocab.txt` and the like.
+        """The tokenizer of a model folder: `tokenizer.json`, else converted by transformers from `vocab.txt` etc.
 
-        A folder without any raises MissingError.
+        MissingError if there are no such files or they cannot be read.
         """
         from tokenizers import Tokenizer as Backend
 
@@ -100,7 +101,7 @@ class Tokenizer:
         return cls(backend, {**files, "tokenizer.json": backend.to_str().encode()})
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
-        """Token ids of each text, int32 [T], without special tokens, whole; lone surrogates are replaced by U+FFFD."""
+        """Token ids of each text, int32 [T], without special tokens, not cut off; lone surrogates become U+FFFD."""
         tokens: list[Ints] = []
         for batch in _batches_of_size(texts):
             encodings = self._backend.encode_batch_fast(batch, add_special_tokens=False)
@@ -108,13 +109,13 @@ class Tokenizer:
         return tokens
 
     def save(self, directory: Path) -> None:
-        """Write the tokenizer's files as they were; `AutoTokenizer` of transformers opens the folder."""
+        """Write the tokenizer's files unchanged; `AutoTokenizer` of transformers opens the folder."""
         for name, content in self._files.items():
             (directory / name).write_bytes(content)
 
 
 def well_formed(text: str) -> str:
-    """`text` with surrogate pairs joined and lone surrogates, which are no text, replaced by U+FFFD."""
+    """Return `text` with surrogate pairs joined and lone surrogates, which are no text, replaced by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -148,12 +149,12 @@ def _parse(backend: Any, content: bytes, directory: Path) -> Any:
 
 
 def _converted(directory: Path, files: dict[str, bytes]) -> Any:
-    """The fast tokenizer that transformers makes of the files of a slow one."""
+    """Let transformers convert the files of a slow tokenizer to a fast one."""
     if not files:
         raise MissingError(
             "no tokenizer files", where=str(directory), fix="name a folder with a tokenizer.json or a vocab.txt in it"
         )
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # its word on stderr that PyTorch is not here
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # else it says on stderr that PyTorch is missing
     from transformers import AutoTokenizer
 
     try:
@@ -167,7 +168,7 @@ def _converted(directory: Path, files: dict[str, bytes]) -> Any:
 
 
 def _template(backend: Any, parts: int) -> Template:
-    """Read a template off the post-processor: what it puts around `parts` probes of at least one token each."""
+    """Read the template from the post-processor: encode `parts` probes, and take the tokens added around them."""
     made = backend.encode(*("a", "b")[:parts])
     pieces: list[tuple[list[int], list[int]]] = [([], [])]
     segments: list[int] = []
@@ -191,7 +192,7 @@ def _fingerprint(backend: Any) -> str:
 
 
 def _pad_id(backend: Any, files: dict[str, bytes]) -> int:
-    """The id of the padding token by the files, else by its usual names, else 0 (masks hide it anyway)."""
+    """The id of the padding token in the files, else of its usual names, else 0 (masks hide it anyway)."""
     named = [_json(files, name).get("pad_token") for name in ("tokenizer_config.json", "special_tokens_map.json")]
     names = [name["content"] if isinstance(name, dict) else name for name in named]
     ids = [backend.token_to_id(name) for name in (*names, "[PAD]", "<pad>") if name]

@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Rules:
-    """How a text is cut into words: runs of letters and digits, in lower case or as they stand, stemmed or not."""
+    """The rules that cut a text into words: runs of letters and digits, lower-cased or not, stemmed or not."""
 
     lowercase: bool = True
     stemmer: str = "none"
@@ -49,7 +49,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, texts: Iterable[str], *, min_df: int, limit: int, rules: Rules) -> Vocabulary:
-        """The words of at least `min_df` texts, the `limit` most frequent of them, ties in code point order."""
+        """The `limit` most frequent words that are in at least `min_df` texts; ties are ordered by code points."""
         total, counts = 0, Counter[str]()
         for text in texts:
             total += 1
@@ -59,7 +59,7 @@ class Vocabulary:
 
     @classmethod
     def open(cls, directory: Path) -> Vocabulary:
-        """The vocabulary that `save` wrote."""
+        """The vocabulary that `save` wrote; MissingError if it is missing, StorageError if it is damaged."""
         file = directory / FILE
         if not file.is_file():
             raise MissingError("no word vocabulary", where=str(file), fix="name a directory that rankcli saved")
@@ -95,7 +95,7 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 of words, frequencies and rules."""
+        """SHA-256 of words, frequencies and rules."""
         return hashlib.sha256(self._serialised).hexdigest()
 
     @cached_property

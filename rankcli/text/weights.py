@@ -26,10 +26,10 @@ Arrays = dict[str, np.ndarray]
 
 
 def open_tensors(directory: Path) -> Tensors:
-    """The tensors of a model directory by Hugging Face name, floating ones as float32, each read when it is asked for.
+    """The tensors of a model directory by Hugging Face name, floating ones as float32, each read when it is accessed.
 
-    Looks for `model.safetensors`, its sharded form, then `tf_model.h5`. MissingError when there is none, with the
-    command that converts a pickle where there is one; StorageError on a file that is damaged or not what it says.
+    Looks for `model.safetensors`, its sharded form, then `tf_model.h5`. MissingError if none is found, with the command
+    that converts a pickle if one is there; StorageError for a damaged or inconsistent file.
     """
     if (directory / WEIGHTS_FILE).exists():
         return _safetensors.opened(directory / WEIGHTS_FILE)
@@ -68,7 +68,9 @@ def _open_shards(directory: Path) -> Tensors:
 
 
 def _shard(directory: Path, shard: str) -> Path:
-    """The file that an index names: beside it, and no link to elsewhere but those that the hub's cache is made of."""
+    """The shard file that an index names, from the same directory. Links out of it are refused, except those of the
+    hub's cache.
+    """
     index, path = str(directory / INDEX_FILE), directory / shard
     if not re.fullmatch(r"\w[\w.-]*", shard):
         raise StorageError(f"shard {shard!r} is not the plain name of a file beside the index", where=index)

@@ -1,4 +1,4 @@
-"""Trains a WordPiece vocabulary on a collection, where there is no pretrained tokenizer."""
+"""Train a WordPiece vocabulary on a collection, if there is no pretrained tokenizer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 MAX_ALPHABET = 1000  # characters of a trained vocabulary; rarer ones become [UNK]
-MIN_FREQUENCY = 2  # a word piece seen once is worth no place in a trained vocabulary
+MIN_FREQUENCY = 2  # a word piece seen once gets no place in a trained vocabulary
 
 
 def train_wordpiece(texts: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool) -> Tokenizer:
-    """A BERT tokenizer (normalisation, splitting, `[CLS] a [SEP] b [SEP]`) whose vocabulary is learnt from `texts`.
+    """Train the vocabulary of a BERT tokenizer (normalisation, splitting, `[CLS] a [SEP] b [SEP]`) on `texts`.
 
-    `texts` is called twice. Deterministic: the trainer of `tokenizers` numbers the continuation pieces (`##x`) of
-    single characters in the order of a randomly seeded hash map and breaks ties between merges by these numbers, so
-    they are handed to it numbered already. All characters but the rarest are in the vocabulary, which is therefore
-    never below their number.
+    `texts` is called twice. The result is deterministic: the trainer of `tokenizers` would number the continuation
+    pieces (`##x`) of single characters in the order of a randomly seeded hash map, and break ties between merges by
+    these numbers. So it is given these pieces already numbered. All characters but the rarest are in the vocabulary,
+    which may make it larger than `vocab_size`.
     """
     from tokenizers.models import WordPiece
     from tokenizers.trainers import WordPieceTrainer
@@ -49,7 +49,7 @@ def train_wordpiece(texts: Callable[[], Iterable[str]], vocab_size: int, lowerca
 
 
 def _bert_backend(vocabulary: dict[str, int], lowercase: bool) -> Any:
-    """BERT's rules around a WordPiece vocabulary."""
+    """A WordPiece vocabulary with BERT's rules of normalisation, splitting and special tokens."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
@@ -65,7 +65,7 @@ def _bert_backend(vocabulary: dict[str, int], lowercase: bool) -> Any:
 
 
 def _bert_files(backend: Any, lowercase: bool) -> dict[str, bytes]:
-    """What transformers reads a trained tokenizer from."""
+    """The files from which transformers reads a trained tokenizer."""
     settings = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": lowercase,
