@@ -12,8 +12,8 @@ from typing import TextIO
 from rankcli.errors import ConfigError, StorageError
 from rankcli.storage import inputs
 from rankcli.storage.atomic import replacing_file
-from rankcli.storage.disk import guard
 from rankcli.storage.base import is_remote
+from rankcli.storage.disk import guard
 from rankcli.storage.gcs import upload_uri
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import scratch

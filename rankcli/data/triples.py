@@ -112,7 +112,9 @@ class Triples:
                 f"which is left out (e.g. {example!r})"
             )
         if both := self.meta["both"]:
-            warn(f"{self.source}: {both} documents are both relevant and not for the same query; they count as relevant")
+            warn(
+                f"{self.source}: {both} documents are both relevant and not for the same query; they count as relevant"
+            )
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -133,7 +135,9 @@ class Triples:
 
     def _damaged(self, what: str) -> StorageError:
         return StorageError(
-            f"the table of triples is damaged ({what})", where=str(self.folder), fix="delete this folder: it is made anew"
+            f"the table of triples is damaged ({what})",
+            where=str(self.folder),
+            fix="delete this folder: it is made anew",
         )
 
 
@@ -187,7 +191,9 @@ def _write_table(built: Path, blocks: Iterator[Block], docs: Documents, source: 
 def _sort_by_query(built: Path, queries: int) -> None:
     """Write `pairs` and `starts`: a counting sort, a part of the table at a time."""
     table = _mapped(built / "table", 3)
-    counts = sum((np.bincount(rows[:, 0], minlength=queries) for _, rows in _chunks(table)), np.zeros(queries, np.int64))
+    counts = sum(
+        (np.bincount(rows[:, 0], minlength=queries) for _, rows in _chunks(table)), np.zeros(queries, np.int64)
+    )
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(_INT8)
     starts.tofile(built / "starts")
     pairs = np.memmap(built / "pairs", _INT4, "w+", shape=(len(table), 2))

@@ -1,5 +1,4 @@
-"""A run directory, on disk or in a bucket: checks before it is used, and its files other than checkpoints and weights.
-"""
+"""A run directory, on disk or in a bucket: checks before use, and its files other than checkpoints and weights."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ from rankcli.config.identity import differences
 from rankcli.errors import ConfigError
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
-from rankcli.storage.disk import guard
 from rankcli.storage.claim import LOCK, claimed
+from rankcli.storage.disk import guard
 from rankcli.storage.json_files import parse_object
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import sweep_tree

@@ -1,5 +1,4 @@
-"""Weights to start from (`init:` in a config): find them, match them with the variables of a reranker, and load them.
-"""
+"""Weights to start from (`init:` in a config): find them, match them with a reranker's variables, and load them."""
 
 from __future__ import annotations
 
@@ -15,16 +14,16 @@ import numpy as np
 from rankcli.config.identity import digest
 from rankcli.config.schema import Init
 from rankcli.data.dataset import Dataset
-from rankcli.data.hashes import input_sha256
 from rankcli.data.folds import leaked
-from rankcli.encoders.weights import Weight, is_buffer, listed
+from rankcli.data.hashes import input_sha256
 from rankcli.encoders.build import Pretrained
 from rankcli.encoders.family import family_of
+from rankcli.encoders.weights import Weight, is_buffer, listed
 from rankcli.errors import ConfigError, StorageError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.log import warn
-from rankcli.runs.model import Model, find_model, places, trained_queries
 from rankcli.rerankers.base import Reranker
+from rankcli.runs.model import Model, find_model, places, trained_queries
 from rankcli.text.weights import Tensors, open_tensors
 from rankcli.training.variables import open_variables
 
@@ -51,8 +50,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights to start from: those in `directory`, or those in `checkpoint`. `directory` describes the model of both.
-    """
+    """Weights to start from: of `directory`, or of `checkpoint`. `directory` describes the model of both."""
 
     options: Init
     model: Model

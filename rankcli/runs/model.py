@@ -89,8 +89,7 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
 
 
 def _needed(uri: str, weights: re.Match[str]) -> list[str]:
-    """List the files of a run directory that `weights` needs: the best ones by a metric and, if asked for, checkpoints.
-    """
+    """List the files of a run directory that `weights` needs: the best by a metric and, if asked for, checkpoints."""
     metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
     patterns = [f"best/{glob.escape(metric)}/*"]
     if weights["iteration"]:
@@ -106,7 +105,7 @@ def _holds_folds(model: Model) -> bool:
 
 
 class Opened(NamedTuple):
-    """A reranker, its extractor, the columns that both read, and whether it scores the documents of a query together."""
+    """A reranker, its extractor, the columns that both read, and whether it scores a query's documents together."""
 
     reranker: Reranker
     extractor: Extractor

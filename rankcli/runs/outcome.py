@@ -14,7 +14,6 @@ from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run, evaluate
 from rankcli.runs.about import Measures
 
-
 RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
 
 
@@ -52,8 +51,5 @@ def stages(first: Run, scores: Scores, alpha: float, depth: int) -> dict[str, Ru
 def summary(judged: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
     """Return one split of `result.json`: queries, the mean of every metric per stage, and p against the first stage."""
     return split_json(
-        {
-            stage: evaluate(judged.qrels, run, judged.metrics, judged.relevance_level)
-            for stage, run in runs.items()
-        }
+        {stage: evaluate(judged.qrels, run, judged.metrics, judged.relevance_level) for stage, run in runs.items()}
     )

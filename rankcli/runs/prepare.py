@@ -18,13 +18,13 @@ from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.hashes import input_sha256
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
-from rankcli.shapes import SequenceSpec
 from rankcli.runs.about import About, Measures, about
 from rankcli.runs.candidates import first_stages
 from rankcli.runs.initial import WEIGHT_FILES, hash_of_files
 from rankcli.runs.records import Caching, RecordSets, records_storage
 from rankcli.runs.sets import DEV, TRAIN, record_sets
 from rankcli.runs.start import Start
+from rankcli.shapes import SequenceSpec
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import cache_uri, local_root
 from rankcli.text.hub import resolve

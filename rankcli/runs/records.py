@@ -12,12 +12,12 @@ from typing import Any
 from rankcli.config.registry import EXTRACTORS, SAMPLERS, describe
 from rankcli.log import say
 from rankcli.records.convert import convert, rebuild
-from rankcli.records.steps import ConversionJob
-from rankcli.records.texts import InMemory
 from rankcli.records.interleave import Records
 from rankcli.records.lookup import explain_miss, find
 from rankcli.records.manifest import Manifest, Shard
 from rankcli.records.shards import remove_receipts
+from rankcli.records.steps import ConversionJob
+from rankcli.records.texts import InMemory
 from rankcli.records.workers import available_cpus
 from rankcli.runs.sets import TRAIN, RecordSet
 from rankcli.runs.uses import CachePruned, using

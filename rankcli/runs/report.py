@@ -11,12 +11,12 @@ from typing import Any
 from rankcli.config.schema import SPLITS
 from rankcli.evaluation.trec import Qrels, Run, evaluate
 from rankcli.log import say
-from rankcli.runs.about import About, Measures
-from rankcli.runs.directory import RunDirectory
 from rankcli.report.facts import Facts, Fold
 from rankcli.report.history import History
 from rankcli.report.page import write_report
 from rankcli.report.timing import slowest
+from rankcli.runs.about import About, Measures
+from rankcli.runs.directory import RunDirectory
 
 NAME = "report.html"
 OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]

@@ -76,8 +76,7 @@ class RecordSet(ABC):
 
     @cached_property
     def texts(self) -> Texts:
-        """The documents. For a source without texts: the ids of all judged documents and candidates, with empty texts.
-        """
+        """The documents. For a source without texts: the ids of judged documents and candidates, with empty texts."""
         if not isinstance(self.dataset.docs, NoDocuments):
             return self.dataset.docs
         judged = {docid for grades in self.judgments.values() for docid in grades}

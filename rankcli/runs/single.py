@@ -29,8 +29,7 @@ Use = Callable[[str], Records]
 
 
 def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, Any]:
-    """Train and test in a run directory, and return the content of its `result.json`. A finished run is not repeated.
-    """
+    """Train and test in a run directory; return the content of its `result.json`. A finished run is not repeated."""
     finished = _finished(run, directory, hosts)
     if finished is not None:
         return finished
@@ -93,9 +92,7 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
         sections=run.about.sections,
         train={key: TrainingSet(use(each.name), each.extractor) for key, each in train.items()},
         dev={
-            key: Validation(
-                use(each.name), each.judgments, each.candidates, measures.relevance_level, measures.metrics
-            )
+            key: Validation(use(each.name), each.judgments, each.candidates, measures.relevance_level, measures.metrics)
             for key, each in sets.of(DEV).items()
         },
         out=directory.out,
@@ -106,9 +103,7 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
     )
 
 
-def measure(
-    run: Prepared, loop: Any, state: Any, test: Records, out: Path
-) -> tuple[dict[str, Any], Mapping[str, Run]]:
+def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> tuple[dict[str, Any], Mapping[str, Run]]:
     """Rerank test with the best weights, choose alpha on dev, compare with the first stage.
 
     Return the result, and the test runs by stage.

@@ -80,7 +80,9 @@ def test_a_file_that_was_just_changed_is_not_remembered(folder: Path, read: list
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"files": 3}', "flip", '{"files": [], "checksum": "0"}'])
-def test_a_damaged_memory_is_ignored_with_a_warning_and_made_anew(damage: str, folder: Path, read: list[str], capsys) -> None:
+def test_a_damaged_memory_is_ignored_with_a_warning_and_made_anew(
+    damage: str, folder: Path, read: list[str], capsys
+) -> None:
     path, memory = put(folder, "one"), folder / "cache" / hashes.NAME
     input_sha256(path)
     good = memory.read_text()

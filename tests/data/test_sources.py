@@ -24,8 +24,8 @@ from rankcli.errors import ConfigError, DataError
 from rankcli.runs.candidates import first_stages
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
-from rankcli.searchers.bm25 import BM25
 from rankcli.samplers.triples import TriplesSampler
+from rankcli.searchers.bm25 import BM25
 
 LINES = [
     ("what is red", "red is a colour", "an ant walks"),
@@ -94,7 +94,11 @@ class Letor(DatasetOptions):
         """The source."""
         qrels: Mapping[str, dict[str, int]] = {f"q{n}": {"d1": 2, "d3": 0, "d2": n % 2} for n in range(6)}
         return Source(
-            name="letor", queries=dict.fromkeys(qrels, ""), qrels={"": dict(qrels)}, features=Numbers(), fingerprint="f1"
+            name="letor",
+            queries=dict.fromkeys(qrels, ""),
+            qrels={"": dict(qrels)},
+            features=Numbers(),
+            fingerprint="f1",
         )
 
 

@@ -126,7 +126,9 @@ def test_a_damaged_table_is_a_storage_error(name: str, damage: str, tmp_path, do
         (f"q\ta\t{'x' * 513}", "longer than 512"),
     ],
 )
-def test_malformed_triples_are_refused_with_their_line(plain: int, row: str, said: str, tmp_path: Path, monkeypatch) -> None:
+def test_malformed_triples_are_refused_with_their_line(
+    plain: int, row: str, said: str, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(triple_files, "_BYTES", 64)
     path = put(tmp_path, "q\ta\tb\n" * plain + f"{row}\nq\ta\tb\n")
     with pytest.raises(DataError, match=said) as caught:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
+from rankcli.runs import candidates
 from rankcli.runs.prepare import Prepared, prepare
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25
-from rankcli.runs import candidates
 
 MAIN = ["train", "dev", "test"]
 
@@ -113,7 +113,9 @@ def test_a_run_file_of_several_sets_is_read_once(tiny: Any, more: Path, monkeypa
     )
     (more / "a.run").write_text("q0 Q0 d9 1 1 x\n")
     read, original = [], candidates.read_run
-    monkeypatch.setattr(candidates, "read_run", lambda path, *depths: [read.append(Path(path).name), original(path, *depths)][1])
+    monkeypatch.setattr(
+        candidates, "read_run", lambda path, *depths: [read.append(Path(path).name), original(path, *depths)][1]
+    )
     prepared = with_devset(
         tiny,
         more,

@@ -15,11 +15,11 @@ from rankcli.cli import run
 from rankcli.config.schema import RunConfig
 from rankcli.encoders.build import open_models
 from rankcli.errors import ConfigError, Interrupted, MissingError, RankcliError, StorageError
+from rankcli.listeners.base import Moment
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.saved import save_reranker, sections_of
 from rankcli.runs.prepare import Prepared, prepare
 from rankcli.text.weights import read_tensors, write_tensors
-from rankcli.listeners.base import Moment
 from rankcli.training.variables import open_variables
 from rankcli.verbs.train import train
 
@@ -237,7 +237,12 @@ def test_the_run_id_is_of_what_is_loaded_not_of_where_it_lies(tiny: Any, model: 
     here = run_id(f"init.model={model}")
     assert here == run_id(f"init.model={moved}") == run_id(f"init.model={moved}", "init.strict=false")
     rules = ["init.map={'^bert\\.': ''}", "init.map={'^bert\\.': 'b.', '^b\\.': ''}", "init.only=^encoder"]
-    ids = {plain.identity.run_id, here, run_id(f"init.model={other}"), *(run_id(f"init.model={model}", rule) for rule in rules)}
+    ids = {
+        plain.identity.run_id,
+        here,
+        run_id(f"init.model={other}"),
+        *(run_id(f"init.model={model}", rule) for rule in rules),
+    }
     assert len(ids) == 6
 
 
@@ -250,9 +255,7 @@ def trained(config: RunConfig, out: Path) -> dict[str, bytes]:
     return {key: np.asarray(reader.get_tensor(key)).tobytes() for key in keys}
 
 
-def test_a_run_that_started_from_another_resumes_to_the_same_bits(
-    tiny: Any, tmp_path: Path, on_step: Any
-) -> None:
+def test_a_run_that_started_from_another_resumes_to_the_same_bits(tiny: Any, tmp_path: Path, on_step: Any) -> None:
     train(tiny("crossencoder", "trainer.niters=1", "trainer.itersize=4"), out=tmp_path / "first")
     config = tiny("crossencoder", f"init.model={tmp_path / 'first'}", "init.weights=last", "trainer.itersize=4")
     whole = trained(config, tmp_path / "whole")
