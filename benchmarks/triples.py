@@ -2,7 +2,8 @@
 
 Passages of ten words and triples of ids are made up and written to files. Each step runs in a process of its own, as a
 command would do it: the document store is built; the table of triples is built; samples are drawn, by lines (sampler
-`triples`) and from the documents of each query (LCE).
+`triples`) and from the documents of each query (LCE); the first step of a conversion draws samples of LCE and numbers
+them.
 
 `ratio` is the samples per second of LCE over those by lines.
 """
@@ -28,11 +29,16 @@ from rankcli.data.store import DocStore, open_store
 from rankcli.data.triple_files import open_triples
 from rankcli.data.triples import Triples
 from rankcli.log import say
+from rankcli.records.numbering import Numbering, write_numbers, write_wanted
+from rankcli.records.stripes import ranges
+from rankcli.records.texts import InMemory
 from rankcli.samplers.base import SamplerContext
+from rankcli.samplers.lce import LCE
 from rankcli.shapes import Judged
 
 SAMPLES = 100_000
 _PART = 1 << 17  # lines that are made at once
+_PER_SHARD = 2000
 
 
 def main() -> None:
@@ -106,11 +112,26 @@ def _draw(name: str) -> Callable[[Path], None]:
     return step
 
 
+def number(folder: Path) -> None:
+    """Number samples as a conversion does."""
+    table, work = table_of(folder), folder / "numbers"
+    work.mkdir()
+    sampler = LCE().build(SamplerContext(Judged(tuple(sorted(table.qids))), triples=table))
+    queries = InMemory(dict.fromkeys(table.qids, ""))
+    shards = ranges(0, SAMPLES, _PER_SHARD)
+    start = time.perf_counter()
+    for shard in shards:
+        write_numbers(Numbering(work, sampler, queries, table.docs), shard)
+    write_wanted(work, shards)
+    (folder / "seconds-number").write_text(str(time.perf_counter() - start))
+
+
 STEPS: dict[str, Callable[[Path], Any]] = {
     "store": store_of,
     "table": table_of,
     "triples": _draw("triples"),
     "LCE": _draw("LCE"),
+    "number": number,
 }
 
 

@@ -60,7 +60,7 @@ def command(
     from rankcli.storage.inputs import local_copy
 
     config, _ = load_config(files, overrides, local_copy)
-    from rankcli.records.convert import Part
+    from rankcli.records.convert import JobPart
     from rankcli.verbs.convert import convert
 
-    print_result(convert(config, split=split, part=Part(*part) if part else None, finalize=finalize), as_json)
+    print_result(convert(config, split=split, part=JobPart(*part) if part else None, finalize=finalize), as_json)

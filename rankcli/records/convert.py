@@ -27,7 +27,7 @@ SHARD_BYTES = 8_000_000  # at most, if a sample is no larger: object storage tak
 SOURCE = "source.yaml"
 
 
-class Part(NamedTuple):
+class JobPart(NamedTuple):
     """Every `of`-th missing shard, from the `number`-th on, counted from 1."""
 
     number: int
@@ -60,7 +60,7 @@ def convert(job: ConversionJob, processes: int = 1, progress: ProgressOf = log.P
         return _publish(job, target, done)
 
 
-def convert_part(job: ConversionJob, part: Part, processes: int = 1, progress: ProgressOf = log.Progress) -> int:
+def convert_part(job: ConversionJob, part: JobPart, processes: int = 1, progress: ProgressOf = log.Progress) -> int:
     """Write the shards of `part` and their receipts, and return their number. `finalize` makes a cache of all parts."""
     target = _target(job)
     return len(_write(job, target, target.missing[part.number - 1 :: part.of], processes, progress))

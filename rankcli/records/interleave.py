@@ -36,7 +36,7 @@ class Records:
     rebuild: Callable[[Shard], None] | None = None
 
 
-class Part(NamedTuple):
+class Stride(NamedTuple):
     """The samples from `first` to `end` - 1 of every `of` samples; by default all."""
 
     first: int = 0
@@ -48,10 +48,10 @@ class Part(NamedTuple):
         return self.first <= sample % self.of < self.end
 
 
-ALL = Part()
+ALL = Stride()
 
 
-def read_examples(records: Records, start: int = 0, stop: int | None = None, part: Part = ALL) -> Iterator[Example]:
+def read_examples(records: Records, start: int = 0, stop: int | None = None, part: Stride = ALL) -> Iterator[Example]:
     """The examples of samples `start`..`stop` - 1 (None: to the end) that are in `part`.
 
     The others are not decoded, and a shard with only others is not opened: if `part.of` is 2, 4 or 8, whole stripes are
@@ -92,7 +92,7 @@ def _verified(storage: Storage, name: str, shard: Shard) -> OpenShard:
     raise damaged(f"damaged cache: the shard has {found}", opened.where)
 
 
-def _opened(records: Records, start: int, stop: int, part: Part) -> Generator[Iterator[Example], None, None]:
+def _opened(records: Records, start: int, stop: int, part: Stride) -> Generator[Iterator[Example], None, None]:
     """The wanted examples of each shard that has any; shards in the order of their first wanted sample."""
     wanted = []
     for shard in records.manifest.shards:

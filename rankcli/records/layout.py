@@ -16,7 +16,7 @@ ROWS = (1, 2)  # lengths of packed rows to try, in greatest sequence lengths; th
 _EIGHT = 8  # lengths in attention are multiples of it
 
 Indices = npt.NDArray[np.int64]
-Part = Sequence[TokenSequence]
+Sequences = Sequence[TokenSequence]
 
 
 def bucket(size: int, least: int = _EIGHT) -> int:
@@ -33,7 +33,7 @@ def bucket_rows(rows: int, slots: int) -> int:
     return factor * slots
 
 
-def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
+def flat(parts: Sequence[Sequences], rows: int, pad_id: int) -> list[Layout]:
     """Lay out each part's sequences one after the other, all parts in equal shapes, with room for `rows` sequences.
 
     The last token is padding. Attention has `CHUNKS` chunks, chosen for the least padding.
@@ -51,7 +51,7 @@ def flat(parts: Sequence[Part], rows: int, pad_id: int) -> list[Layout]:
     return layouts
 
 
-def packed(parts: Sequence[Part], rows: int, max_length: int, pad_id: int) -> list[Layout]:
+def packed(parts: Sequence[Sequences], rows: int, max_length: int, pad_id: int) -> list[Layout]:
     """Lay out each part's sequences in rows of one of two lengths, all parts in equal shapes, with room for `rows`
     sequences.
 
@@ -94,13 +94,15 @@ def chunk_shapes(tops: Indices) -> npt.NDArray[np.int32]:
     return np.array([(end - start, heights[start]) for start, end in zip(bounds, bounds[1:], strict=False)], np.int32)
 
 
-def _counts(part: Part, rows: int) -> Indices:
+def _counts(part: Sequences, rows: int) -> Indices:
     counts = np.zeros(rows, np.int64)
     counts[: len(part)] = [len(sequence.ids) for sequence in part]
     return counts
 
 
-def _laid_out(part: Part, starts: Indices, counts: Indices, width: int, shape: tuple[int, ...], pad_id: int) -> Layout:
+def _laid_out(
+    part: Sequences, starts: Indices, counts: Indices, width: int, shape: tuple[int, ...], pad_id: int
+) -> Layout:
     """Lay out sequence n from place `starts[n]` on; padding has position 0, segment 0 and sequence -1."""
     within = np.arange(width)
     taken = within < counts[:, None]

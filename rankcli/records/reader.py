@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from rankcli.extractors.base import Extractor
 from rankcli.records.collate import Shape, collate
-from rankcli.records.interleave import Part, Records, read_examples
+from rankcli.records.interleave import Records, Stride, read_examples
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Batch, Example
 
@@ -41,7 +41,7 @@ def training_batches(
     if steps * batch > records.manifest.samples:
         raise ValueError(f"{steps} steps of {batch} samples asked of a cache of {records.manifest.samples}")
     here = here or range(replicas)
-    part = Part(here.start, here.stop, replicas)
+    part = Stride(here.start, here.stop, replicas)
     examples = read_examples(records, start_step * batch, steps * batch, part)
     return prefetch(_training(examples, extractor, batch // replicas, len(here), static, at_once))
 

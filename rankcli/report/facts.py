@@ -8,7 +8,7 @@ from typing import Any
 
 from rankcli.report.gains import Gains
 from rankcli.report.history import History
-from rankcli.report.timing import Part, parts
+from rankcli.report.timing import TimeShare, parts
 
 STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": "Interpolated"}
 
@@ -52,6 +52,6 @@ class Facts:
         return Gains.of(self.values["first_stage"], self.values[stage])
 
     @property
-    def time(self) -> list[Part]:
+    def time(self) -> list[TimeShare]:
         """The parts of the time, the longest first."""
         return parts(self.history, self.result)

@@ -19,7 +19,7 @@ NAMES = {
 }
 
 
-class Part(NamedTuple):
+class TimeShare(NamedTuple):
     """One part of the time, in seconds, and its share of the recorded time."""
 
     key: str
@@ -32,7 +32,7 @@ class Part(NamedTuple):
         return NAMES.get(self.key, self.key)
 
 
-def parts(history: History, result: Mapping[str, Any]) -> list[Part]:
+def parts(history: History, result: Mapping[str, Any]) -> list[TimeShare]:
     """Return the recorded parts, the longest first, from the history and from `seconds` of the result.
 
     Where both have a part, the result counts. Without times in the history, the seconds of training steps are those of
@@ -44,16 +44,16 @@ def parts(history: History, result: Mapping[str, Any]) -> list[Part]:
     if "steps" not in seconds and training is not None:
         seconds["steps"] = training
     total = sum(seconds.values())
-    found = [Part(key, value, value / total if total else 0.0) for key, value in seconds.items()]
+    found = [TimeShare(key, value, value / total if total else 0.0) for key, value in seconds.items()]
     return sorted(found, key=lambda part: (-part.seconds, part.key))
 
 
-def missing(found: list[Part]) -> list[str]:
+def missing(found: list[TimeShare]) -> list[str]:
     """Return the names of the parts that were not recorded."""
     return [name for key, name in NAMES.items() if key not in {part.key for part in found}]
 
 
-def slowest(found: list[Part]) -> str:
+def slowest(found: list[TimeShare]) -> str:
     """Describe the slowest part in words; empty if there are fewer than two parts."""
     if len(found) < 2:
         return ""

@@ -32,7 +32,7 @@ class Sums(NamedTuple):
 
 
 Outcome = tuple[Sums, Mapping[str, Outputs]]
-Part = Callable[[Batches, Any], Outcome]
+Backward = Callable[[Batches, Any], Outcome]
 
 
 def gradients_of(
@@ -85,7 +85,7 @@ def dense(gradient: Any) -> Any:
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
 
 
-def accumulated(part: Part, zeros: Sums, kept: Sequence[str], batches: Batches, count: int) -> tuple[Sums, Any]:
+def accumulated(part: Backward, zeros: Sums, kept: Sequence[str], batches: Batches, count: int) -> tuple[Sums, Any]:
     """Sum the results of `part(batches, n)` over `count` micro-batches, which are stacked along a new first axis.
 
     Also return the scores of the tasks `kept`, stacked in the same way. The graph loop runs one iteration at a time:

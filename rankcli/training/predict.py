@@ -13,7 +13,7 @@ from typing import Any
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor
 from rankcli.log import Progress
-from rankcli.records.interleave import Part, Records, read_examples
+from rankcli.records.interleave import Records, Stride, read_examples
 from rankcli.records.reader import Rows, prediction_batches
 from rankcli.rerankers.base import Reranker
 from rankcli.shapes import Batch, Example
@@ -48,7 +48,7 @@ class Predictor:
 
         `on_batch` is called after every step and may raise. Each host reads a part of the queries.
         """
-        part = Part(self.hosts.index, self.hosts.index + 1, self.hosts.count)
+        part = Stride(self.hosts.index, self.hosts.index + 1, self.hosts.count)
         with Progress(records.manifest.documents, label, "pairs") as bar:
             return self.score(read_examples(records, part=part), bar, on_batch)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rankcli.config.schema import RunConfig
 from rankcli.records import convert as conversion
-from rankcli.records.convert import Part
+from rankcli.records.convert import JobPart
 from rankcli.records.manifest import Manifest
 from rankcli.records.workers import available_cpus
 from rankcli.runs.prepare import prepare
@@ -16,7 +16,7 @@ from rankcli.storage.base import Storage
 
 
 def convert(
-    config: RunConfig, *, split: str = "all", part: Part | None = None, finalize: bool = False
+    config: RunConfig, *, split: str = "all", part: JobPart | None = None, finalize: bool = False
 ) -> dict[str, Any]:
     """Make (or find) the records of one set, of all sets of a part of the split, or of all sets.
 
@@ -46,7 +46,7 @@ def _found(storage: Storage, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _part(sets: RecordSets, names: tuple[str, ...], part: Part) -> dict[str, Any]:
+def _part(sets: RecordSets, names: tuple[str, ...], part: JobPart) -> dict[str, Any]:
     """Write the shards of one part of every set."""
     done = {name: conversion.convert_part(sets.job(name), part, available_cpus()) for name in names}
     text = "\n".join(f"{name}: {shards} shards are written, part {part}" for name, shards in done.items())

@@ -70,7 +70,7 @@ def test_a_storage_without_caches_has_none(tmp_path: Path, capsys: pytest.Captur
 
 def another_version(caches: Caches) -> None:
     content = unsealed(caches.path(name="manifest.json").read_bytes())
-    caches.path(name="manifest.json").write_bytes(sealed({**content, "schema_version": 3}))
+    caches.path(name="manifest.json").write_bytes(sealed({**content, "schema_version": 4}))
 
 
 def test_states(caches: Caches) -> None:

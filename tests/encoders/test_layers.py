@@ -61,7 +61,7 @@ def stack_of(block: Block, layers: int = 2) -> tuple[Stack, Parameters]:
 
 
 def laid_out(name):
-    parts = [TokenSequence(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in LENGTHS]
+    parts = [TokenSequence(*np.zeros((3, n), np.int32)) for n in LENGTHS]
     (layout,) = flat([parts], 4, 0) if name == "flat" else packed([parts], 4, 9, 0)
     return tf.nest.map_structure(tf.constant, layout)
 

@@ -21,7 +21,7 @@ layouts = pytest.mark.parametrize("name", ["flat", "packed"])
 
 
 def laid_out(name):
-    parts = [TokenSequence(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in LENGTHS]
+    parts = [TokenSequence(*np.zeros((3, n), np.int32)) for n in LENGTHS]
     (layout,) = flat([parts], 3, 0) if name == "flat" else packed([parts], 3, 280, 0)
     return tf.nest.map_structure(tf.constant, layout)
 
@@ -122,7 +122,7 @@ encoder = build_encoder(EncoderConfig(kind="bert", vocab_size=100, max_positions
 
 def layout(n):
     ids = np.arange(n) % 100
-    return tf.nest.map_structure(tf.constant, flat([[TokenSequence(ids, ids * 0)]], 1, 0)[0])
+    return tf.nest.map_structure(tf.constant, flat([[TokenSequence(ids, ids * 0, ids * 0)]], 1, 0)[0])
 
 def megabytes():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from record_fakes import expected, job, same
 
-from rankcli.records.convert import Part, convert, convert_part, finalize
+from rankcli.records.convert import JobPart, convert, convert_part, finalize
 from rankcli.records.interleave import Records, read_examples
 from rankcli.records.lookup import explain_miss, find
 from rankcli.storage import _retry
@@ -50,7 +50,7 @@ def test_the_cache_is_that_of_a_local_conversion(gcs: Any, tmp_path: Path) -> No
 def test_parts_in_a_bucket_make_the_same_cache(gcs: Any, tmp_path: Path) -> None:
     storage = open_storage(f"{gcs.uri}/parts")
     for number in (2, 1, 3):
-        convert_part(job(tmp_path / f"machine-{number}", storage=storage, samples=SAMPLES), Part(number, 3))
+        convert_part(job(tmp_path / f"machine-{number}", storage=storage, samples=SAMPLES), JobPart(number, 3))
     made = finalize(job(tmp_path / "machine-1", storage=storage, samples=SAMPLES))
     assert made.dump() == convert(job(tmp_path / "local", samples=SAMPLES)).dump()
     assert storage.list(made.location) == sorted(["manifest.json", *(shard.name for shard in made.shards)])
