@@ -32,7 +32,7 @@ class Criteria(NamedTuple):
     unused: bool
 
 
-class Chosen(NamedTuple):
+class Choice(NamedTuple):
     """An item to remove and the rule that it matches.
 
     `kept_for` is the reason if it is kept nevertheless; `failed` is True if removing it failed.
@@ -44,25 +44,25 @@ class Chosen(NamedTuple):
     failed: bool = False
 
 
-def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Chosen]:
+def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Choice]:
     """Return the items to remove at the time `now`, the least recently used first."""
     ordered = sorted(items, key=lambda item: item.last_used)
     chosen = []
     for item in ordered:
         if why := _over_age_or_unused(item, criteria, now):
-            chosen.append(Chosen(item, why, _in_use(item, now)))
+            chosen.append(Choice(item, why, _in_use(item, now)))
     if criteria.max_bytes is None:
         return chosen
     named = {id(each.item) for each in chosen}
     left = sum(item.bytes for item in ordered) - sum(each.item.bytes for each in chosen if not each.kept_for)
     for item in ordered:
         if left > criteria.max_bytes and id(item) not in named:
-            chosen.append(Chosen(item, f"more than {criteria.max_bytes:,} bytes in all", _in_use(item, now)))
+            chosen.append(Choice(item, f"more than {criteria.max_bytes:,} bytes in all", _in_use(item, now)))
             left -= 0 if chosen[-1].kept_for else item.bytes
     return chosen
 
 
-def remove(storage: Storage, chosen: Chosen) -> Chosen:
+def remove(storage: Storage, chosen: Choice) -> Choice:
     """Remove a chosen item, unless it was used meanwhile. Return it with the outcome."""
     item = chosen.item
     try:

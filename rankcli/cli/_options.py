@@ -18,7 +18,7 @@ from rankcli.storage.base import is_remote
 PERMISSIONS = "check the path and its permissions"
 
 
-class Place(click.Path):
+class PlaceType(click.Path):
     """A local path as a Path, or a `gs://` URI as text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -26,7 +26,7 @@ class Place(click.Path):
         return value if is_remote(str(value)) else super().convert(value, param, ctx)
 
 
-class OutputFile(Place):
+class OutputFile(PlaceType):
     """A file to write. It is refused before the work begins if it could not be written at the end."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -46,8 +46,8 @@ class OutputFile(Place):
         return path
 
 
-FILE = Place(exists=True, path_type=Path)
-DIRECTORY = Place(path_type=Path)
+FILE = PlaceType(exists=True, path_type=Path)
+DIRECTORY = PlaceType(path_type=Path)
 OUTPUT = OutputFile(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

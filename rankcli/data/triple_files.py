@@ -13,7 +13,7 @@ import numpy as np
 from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import MAX_ID, checked_id, fail, open_bytes, read_rows
 from rankcli.data.source import Documents
-from rankcli.data.triples import Block, Triples, open_table
+from rankcli.data.triples import LineBlock, Triples, open_table
 
 _LINES = 1 << 18  # lines of a block
 _BYTES = 1 << 23  # bytes of a block
@@ -25,7 +25,7 @@ def open_triples(path: str | Path, docs: Documents, scratch: Path) -> Triples:
     return open_table(input_sha256(path), lambda: read_id_triples(path), docs, str(path), scratch)
 
 
-def read_id_triples(path: str | Path) -> Iterator[Block]:
+def read_id_triples(path: str | Path) -> Iterator[LineBlock]:
     """The triples of ids in a file: many lines at once while they are plain (see `_block`), then one by one, with the
     errors of `read_rows`.
     """
@@ -42,14 +42,14 @@ def read_id_triples(path: str | Path) -> Iterator[Block]:
     yield from in_blocks(rows)
 
 
-def in_blocks(rows: Iterable[tuple[str, str, str]]) -> Iterator[Block]:
+def in_blocks(rows: Iterable[tuple[str, str, str]]) -> Iterator[LineBlock]:
     """Join triples to blocks."""
     iterator = iter(rows)
     while part := list(islice(iterator, _LINES)):
-        yield Block(*map(list, zip(*part, strict=True)))
+        yield LineBlock(*map(list, zip(*part, strict=True)))
 
 
-def _plain(path: str | Path) -> Iterator[Block | None]:
+def _plain(path: str | Path) -> Iterator[LineBlock | None]:
     """Yield the lines of a file in blocks while they are plain; None at the first block that is not, or unreadable."""
     rest = b""
     with open_bytes(path) as stream:
@@ -68,7 +68,7 @@ def _plain(path: str | Path) -> Iterator[Block | None]:
                     return
 
 
-def _block(data: bytes) -> Block | None:
+def _block(data: bytes) -> LineBlock | None:
     """Parse whole lines of three ids of printable ASCII characters with tabs between them; None for all other lines."""
     codes = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(codes <= ord(" "))
@@ -78,7 +78,7 @@ def _block(data: bytes) -> Block | None:
     if not (codes[ends].reshape(-1, 3) == (_TAB, _TAB, _END)).all():
         return None
     ids = data.decode("ascii").replace("\t", "\n").split("\n")
-    return Block(ids[0:-1:3], ids[1::3], ids[2::3])
+    return LineBlock(ids[0:-1:3], ids[1::3], ids[2::3])
 
 
 def _triple(line: str, path: str | Path, number: int) -> tuple[str, str, str]:

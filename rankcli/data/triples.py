@@ -35,7 +35,7 @@ _REPORT_EVERY = 5_000_000
 _INT4, _INT8 = np.dtype("<i4"), np.dtype("<i8")
 
 
-class Block(NamedTuple):
+class LineBlock(NamedTuple):
     """Some lines of triples: the ids of their queries, relevant and not relevant documents."""
 
     qids: list[str]
@@ -142,7 +142,7 @@ class Triples:
 
 
 def open_table(
-    content: str, blocks: Callable[[], Iterator[Block]], docs: Documents, source: str, scratch: Path
+    content: str, blocks: Callable[[], Iterator[LineBlock]], docs: Documents, source: str, scratch: Path
 ) -> Triples:
     """The table of a file of triples whose hash is `content`, in `scratch`; made from its `blocks` if it is missing.
 
@@ -164,7 +164,7 @@ def open_table(
     return triples
 
 
-def _write_table(built: Path, blocks: Iterator[Block], docs: Documents, source: str) -> dict[str, Any]:
+def _write_table(built: Path, blocks: Iterator[LineBlock], docs: Documents, source: str) -> dict[str, Any]:
     """Write `table` and `qids`, and return the counts."""
     queries: dict[str, int] = {}
     lines = incomplete = known = 0

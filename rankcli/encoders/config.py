@@ -89,7 +89,7 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ConfigReader:
     """Reads a config.json setting by setting, and collects all faults for one error."""
 
     content: Mapping[str, Any]

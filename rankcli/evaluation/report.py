@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rankcli.evaluation.significance import Comparison, compare
+from rankcli.evaluation.significance import PairedTest, compare
 from rankcli.evaluation.trec import Coverage, PerQuery, means
 
 SCHEMA_VERSION = 1
@@ -19,7 +19,7 @@ class Evaluation:
 
     coverage: Coverage
     values: PerQuery
-    comparisons: dict[str, Comparison] | None = None
+    comparisons: dict[str, PairedTest] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `rankcli evaluate --json` prints; without a baseline each metric has its mean only."""
@@ -74,7 +74,7 @@ def split_table(split: Mapping[str, Any]) -> str:
     return f"{_aligned(header, rows)}\n{split['queries']} queries; p: two-sided paired t-test against the first stage"
 
 
-def _row(found: Comparison) -> list[str]:
+def _row(found: PairedTest) -> list[str]:
     numbers = [_value(found.baseline), _value(found.mean), _delta(found.delta)]
     probabilities = [_probability(p) for p in (found.p, found.p_rand, found.p_holm)]
     return [*numbers, *probabilities, str(found.wins), str(found.ties), str(found.losses)]

@@ -13,7 +13,7 @@ _BLOCK = 500  # rows of signs drawn at a time, so that thousands of queries take
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedTest:
     """A system against a baseline on one metric, over the same queries.
 
     `p` is of the two-sided paired t-test, `p_rand` of the randomisation test, `p_holm` is `p` adjusted for the number
@@ -37,7 +37,7 @@ class Comparison:
 
 def compare(
     system: Mapping[str, Mapping[str, float]], baseline: Mapping[str, Mapping[str, float]]
-) -> dict[str, Comparison]:
+) -> dict[str, PairedTest]:
     """Compare `evaluate`'s values of two systems, metric by metric; Holm's adjustment is over all of these metrics."""
     pairs = {}
     for metric, values in system.items():
@@ -52,8 +52,8 @@ def compare(
 
 def _comparison(
     system: npt.NDArray[np.float64], baseline: npt.NDArray[np.float64], p: float, p_holm: float
-) -> Comparison:
-    return Comparison(
+) -> PairedTest:
+    return PairedTest(
         mean=float(system.mean()),
         baseline=float(baseline.mean()),
         p=p,

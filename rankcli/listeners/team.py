@@ -29,7 +29,7 @@ from rankcli.listeners.watch import Watching
 
 
 @dataclasses.dataclass(frozen=True)
-class Chosen:
+class ChosenListener:
     """The options of one listener, its name, and its place in the config."""
 
     name: str
@@ -43,7 +43,7 @@ class Chosen:
         return [(options.set, metric) for metric in options.keep or ()] if isinstance(options, Validating) else []
 
 
-def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chosen]:
+def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[ChosenListener]:
     """Return the listeners of a run, in order: a validation for each dev set without one, the configured listeners,
     `watch`.
 
@@ -65,7 +65,7 @@ def chosen(trainer: Any, devsets: Sequence[str], metrics: Metrics) -> list[Chose
         counts[name] = counts.get(name, 0) + 1
         if isinstance(options, Validating):
             options = _filled(options, where, trainer, devsets, metrics)
-        found.append(Chosen(name if counts[name] == 1 else f"{name}-{counts[name]}", where, options))
+        found.append(ChosenListener(name if counts[name] == 1 else f"{name}-{counts[name]}", where, options))
     _check_kept(found, metrics.optimize)
     return found
 
@@ -88,7 +88,7 @@ def _filled(options: Validating, where: str, trainer: Any, devsets: Sequence[str
     return dataclasses.replace(options, metrics=measured, keep=kept, interval=options.interval or trainer.validatefreq)
 
 
-def _check_kept(found: Sequence[Chosen], optimize: str) -> None:
+def _check_kept(found: Sequence[ChosenListener], optimize: str) -> None:
     kept: dict[tuple[str, str], str] = {}
     for each in found:
         for place in each.kept:

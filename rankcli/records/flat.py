@@ -105,7 +105,7 @@ class Flat:
             first = end
 
 
-class Pieces:
+class FlatBytes:
     """The arrays of such a file as bytes: `pieces[n]` are those of array n; each value takes `item_bytes`."""
 
     def __init__(self, path: Path, item_bytes: int = 1) -> None:

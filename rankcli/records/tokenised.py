@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rankcli.records.codec import Codec, listed
-from rankcli.records.flat import Flat, Pieces
+from rankcli.records.flat import Flat, FlatBytes
 from rankcli.records.numbering import Numbers, wanted
 from rankcli.shapes import Level
 
@@ -64,8 +64,10 @@ class TextsOfLevel:
     def __init__(self, numbers: Path, texts: Path, codec: Codec, level: Level) -> None:
         files = {kind: texts / f"{level}-{kind}" for kind in kinds(codec, level)}
         self.wanted = wanted(numbers, level)
-        self._ids = Pieces(files["ids"])
-        self._tokens = [Pieces(files[str(n)], stream.bytes) for n, stream in enumerate(codec.of_level(level).values())]
+        self._ids = FlatBytes(files["ids"])
+        self._tokens = [
+            FlatBytes(files[str(n)], stream.bytes) for n, stream in enumerate(codec.of_level(level).values())
+        ]
         self._lengths = Flat(files["lengths"], np.int64).values
 
     def places(self, ordinals: Numbers) -> list[int]:

@@ -65,7 +65,7 @@ class Tools(NamedTuple):
         return self.queries if level == "query" else self.docs
 
 
-class Task(NamedTuple):
+class TextPart(NamedTuple):
     """Texts to tokenise: part `number` of a level."""
 
     level: Level
@@ -95,12 +95,12 @@ def _whole(tools: Tools, level: Level) -> bool:
     return all(intact(tools.texts / f"{level}-{kind}") for kind in kinds(tools.codec, level))
 
 
-def _tasks(tools: Tools, level: Level, bar: log.Progress) -> Iterator[Task]:
+def _tasks(tools: Tools, level: Level, bar: log.Progress) -> Iterator[TextPart]:
     for number in range(_parts(tools, level)):
         if all(intact(_part(tools, level, kind, number)) for kind in kinds(tools.codec, level)):
-            bar.advance(len(_ordinals(tools, Task(level, number))))
+            bar.advance(len(_ordinals(tools, TextPart(level, number))))
         else:
-            yield Task(level, number)
+            yield TextPart(level, number)
 
 
 def _parts(tools: Tools, level: Level) -> int:
@@ -111,12 +111,12 @@ def _part(tools: Tools, level: Level, kind: str, number: int) -> Path:
     return tools.parts / f"{level}-{kind}-{number:06d}"
 
 
-def _ordinals(tools: Tools, task: Task) -> npt.NDArray[np.int64]:
+def _ordinals(tools: Tools, task: TextPart) -> npt.NDArray[np.int64]:
     first = task.number * TEXTS_PER_PART
     return wanted(tools.numbers, task.level)[first : first + TEXTS_PER_PART]
 
 
-def write_tokens(tools: Tools, task: Task) -> int:
+def write_tokens(tools: Tools, task: TextPart) -> int:
     """Tokenise the texts of one part and return their number; a task of a conversion process."""
     texts, ordinals = tools.of(task.level), _ordinals(tools, task).tolist()
     records = list(map(Record, texts.ids_at(ordinals), texts.texts_at(ordinals)))

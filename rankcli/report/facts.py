@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rankcli.report.gains import Gains
-from rankcli.report.history import History
+from rankcli.report.history import RunHistory
 from rankcli.report.timing import TimeShare, parts
 
 STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": "Interpolated"}
@@ -39,7 +39,7 @@ class Facts:
     values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     queries: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
-    history: History = History()
+    history: RunHistory = RunHistory()
     summary: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     options: Sequence[str] = ()

@@ -16,7 +16,7 @@ Series = list[tuple[object, object]]
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """The entries of iterations and of validations, and the number of unreadable lines."""
 
     iterations: tuple[Mapping[str, Any], ...] = ()
@@ -24,7 +24,7 @@ class History:
     unreadable: int = 0
 
     @classmethod
-    def parse(cls, content: str) -> History:
+    def parse(cls, content: str) -> RunHistory:
         """Parse the lines of the file. Lines without a valid entry are counted."""
         lines = [line for line in content.splitlines() if line.strip()]
         entries = [entry for entry in map(_entry, lines) if entry is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rankcli.report.history import History, added
+from rankcli.report.history import RunHistory, added
 from rankcli.report.numbers import duration, finite, share
 
 NAMES = {
@@ -32,7 +32,7 @@ class TimeShare(NamedTuple):
         return NAMES.get(self.key, self.key)
 
 
-def parts(history: History, result: Mapping[str, Any]) -> list[TimeShare]:
+def parts(history: RunHistory, result: Mapping[str, Any]) -> list[TimeShare]:
     """Return the recorded parts, the longest first, from the history and from `seconds` of the result.
 
     Where both have a part, the result counts. Without times in the history, the seconds of training steps are those of

@@ -104,7 +104,7 @@ def _holds_folds(model: Model) -> bool:
     return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
 
 
-class Opened(NamedTuple):
+class OpenModel(NamedTuple):
     """A reranker, its extractor, the columns that both read, and whether it scores a query's documents together."""
 
     reranker: Reranker
@@ -113,7 +113,7 @@ class Opened(NamedTuple):
     listwise: bool
 
 
-def open_model(model: Model, weights: str, dtype: str) -> Opened:
+def open_model(model: Model, weights: str, dtype: str) -> OpenModel:
     """Open a reranker: from a run directory by `weights`, or from a directory of weights or a hub id."""
     directory, checkpoint = places(model, weights)
     reranker, extractor, sections = load_reranker(directory, dtype)
@@ -121,7 +121,7 @@ def open_model(model: Model, weights: str, dtype: str) -> Opened:
         assign_variables(checkpoint, reranker.variables)
     options = RERANKERS.get(sections["reranker"]["name"])
     columns = {*options.columns, *extractor.columns}
-    return Opened(reranker, extractor, tuple(sorted(columns)), options.listwise)
+    return OpenModel(reranker, extractor, tuple(sorted(columns)), options.listwise)
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:

@@ -12,7 +12,7 @@ from rankcli.config.schema import SPLITS
 from rankcli.evaluation.trec import Qrels, Run, evaluate
 from rankcli.log import say
 from rankcli.report.facts import Facts, Fold
-from rankcli.report.history import History
+from rankcli.report.history import RunHistory
 from rankcli.report.page import write_report
 from rankcli.report.timing import slowest
 from rankcli.runs.about import About, Measures
@@ -81,10 +81,10 @@ def _common(
     }
 
 
-def history_of(*places: Path) -> History:
+def history_of(*places: Path) -> RunHistory:
     """Read the history of some run directories from their metrics. A directory without metrics adds nothing."""
     files = [place / "metrics.jsonl" for place in places]
-    return History.parse("".join(file.read_text() for file in files if file.exists()))
+    return RunHistory.parse("".join(file.read_text() for file in files if file.exists()))
 
 
 def _name(directory: str) -> str:

@@ -132,7 +132,7 @@ class RecordSet(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn(RecordSet):
+class DrawnSet(RecordSet):
     """A training set: groups that a sampler draws."""
 
     drawn_by: Any
@@ -170,7 +170,7 @@ class Drawn(RecordSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked(RecordSet):
+class RankedSet(RecordSet):
     """A dev or test set: one group per query, its first `depth` candidates."""
 
     depth: int
@@ -233,7 +233,7 @@ def _training_sets(
 ) -> Iterator[RecordSet]:
     names = _training_names(config)
     for name, task in tasks(config).items():
-        yield Drawn(
+        yield DrawnSet(
             name=names[name],
             dataset=dataset,
             ranked=ranked,
@@ -253,7 +253,7 @@ def _ranked_sets(
     sets = {DEV: dataset, **{f"{DEV}/{name}": devset for name, devset in dataset.devsets.items()}, TEST: dataset}
     for name, data in sets.items():
         split, _, key = name.partition("/")
-        yield Ranked(
+        yield RankedSet(
             name=name,
             dataset=data,
             ranked=ranked[key],

@@ -19,7 +19,7 @@ from rankcli.runs.hosts import check_same
 from rankcli.runs.outcome import choose_alpha, judgments, stages, summary, write_test_runs
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
-from rankcli.runs.sets import DEV, TEST, TRAIN, Drawn
+from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
 from rankcli.training.base import TrainerContext, TrainingSet
 from rankcli.training.hosts import Hosts
 from rankcli.training.meter import Meter
@@ -98,7 +98,7 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
         out=directory.out,
         run_id=run.identity.run_id,
         sync=directory.sync,
-        sampler=drawn.drawn_by if isinstance(drawn, Drawn) else None,
+        sampler=drawn.drawn_by if isinstance(drawn, DrawnSet) else None,
         initialise=start.initialise,
     )
 

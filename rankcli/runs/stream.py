@@ -37,7 +37,7 @@ class Inputs:
     features: Features | None = None
 
 
-class Ranked(NamedTuple):
+class RankedQuery(NamedTuple):
     """A query of a run: its first-stage scores, and the documents to score, best first."""
 
     qid: str
@@ -80,13 +80,13 @@ def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:
         return whole, _survey(whole, depth)
 
 
-def blocks(inputs: Inputs, depth: int | None) -> Iterator[list[Ranked]]:
+def blocks(inputs: Inputs, depth: int | None) -> Iterator[list[RankedQuery]]:
     """Yield the queries of a run in its order, in lists of about `BLOCK` pairs to score."""
-    block: list[Ranked] = []
+    block: list[RankedQuery] = []
     pairs = lines = 0
     for qid, scores in inputs.run:
         known = scores.keys() - inputs.store.absent(scores) if qid in inputs.queries else ()
-        block.append(Ranked(qid, scores, tuple(docid for docid in ranking(scores) if docid in known)[:depth]))
+        block.append(RankedQuery(qid, scores, tuple(docid for docid in ranking(scores) if docid in known)[:depth]))
         pairs, lines = pairs + len(block[-1].top), lines + len(scores)
         if pairs >= BLOCK or lines >= LINES:
             yield block

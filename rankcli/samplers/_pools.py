@@ -13,7 +13,7 @@ from rankcli import log
 from rankcli.data.source import DocIds, TrainingTriples
 from rankcli.errors import DataError
 from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
-from rankcli.samplers.base import FIRST_STAGE, FirstStage, GroupOptions, SamplerContext
+from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, SamplerContext
 from rankcli.shapes import Ints, Judged
 
 KEPT = 1 << 22  # negatives in memory at most; if there are more, a pool is made anew each time it is drawn from
@@ -65,7 +65,7 @@ class JudgedPools:
 
     judged: Judged
     relevance_level: int
-    options: GroupOptions
+    options: DrawOptions
 
     def __call__(self, qid: str) -> Pool:
         """The pool of a query."""
@@ -84,7 +84,7 @@ class TriplePools:
     """
 
     triples: TrainingTriples
-    options: GroupOptions
+    options: DrawOptions
 
     def __call__(self, qid: str) -> Pool:
         """The pool of a query; only its relevant documents are looked up."""
@@ -140,7 +140,7 @@ class _Counts:
         return usable
 
 
-def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
+def draw(ctx: SamplerContext, options: DrawOptions, negatives: int) -> Draw:
     """Make the function that draws groups with one positive and `negatives` negatives.
 
     A relevant document need not be retrieved, except with `positives: retrieved`. A negative is a candidate at ranks
@@ -162,7 +162,7 @@ def draw(ctx: SamplerContext, options: GroupOptions, negatives: int) -> Draw:
     return Draw(tuple(qids), pools, few, ctx.seed, columns)
 
 
-def _pools(ctx: SamplerContext, options: GroupOptions) -> JudgedPools | TriplePools:
+def _pools(ctx: SamplerContext, options: DrawOptions) -> JudgedPools | TriplePools:
     if ctx.triples is None:
         return JudgedPools(ctx.judged, ctx.relevance_level, options)
     if FIRST_STAGE in ctx.columns:
@@ -174,7 +174,7 @@ def _pools(ctx: SamplerContext, options: GroupOptions) -> JudgedPools | TriplePo
     return TriplePools(ctx.triples, options)
 
 
-def _tell(counts: _Counts, options: GroupOptions, negatives: int) -> None:
+def _tell(counts: _Counts, options: DrawOptions, negatives: int) -> None:
     """Warn of queries that cannot train or that repeat documents; DataError if none can train."""
     queries, usable = counts.queries, counts.queries - counts.unjudged - counts.unmatched
     if counts.unjudged:

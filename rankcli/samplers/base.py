@@ -61,7 +61,7 @@ class SamplerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupOptions(SamplerOptions):
+class DrawOptions(SamplerOptions):
     """The options of every sampler that draws groups from judgments and candidates."""
 
     gives: ClassVar[tuple[str, ...]] = (FIRST_STAGE,)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rankcli.config.registry import SAMPLERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.samplers._pools import Draw, draw
-from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
+from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -25,7 +25,7 @@ class _LCESampler:
 
 @SAMPLERS.register("LCE")
 @dataclass(frozen=True, kw_only=True)
-class LCE(GroupOptions):
+class LCE(DrawOptions):
     """A relevant document, then `nneg` different negatives of the candidates; every query once per pass.
 
     Gao, Dai and Callan, "Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline" (ECIR 2021). A query

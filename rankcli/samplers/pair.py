@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS
 from rankcli.samplers._pools import Draw, draw
-from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
+from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -24,7 +24,7 @@ class _PairSampler:
 
 @SAMPLERS.register("pair")
 @dataclass(frozen=True, kw_only=True)
-class Pair(GroupOptions):
+class Pair(DrawOptions):
     """A query with a relevant document (label 1), then the same query with a negative (label 0): groups of one.
 
     Samples 2n and 2n + 1 are the two documents of sample n of `triplet` (pointwise training).

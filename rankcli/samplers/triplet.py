@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rankcli.config.registry import SAMPLERS
 from rankcli.samplers._pools import Draw, draw
-from rankcli.samplers.base import GroupOptions, Sampler, SamplerContext
+from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext
 from rankcli.shapes import Sample
 
 
@@ -22,7 +22,7 @@ class _TripletSampler:
 
 @SAMPLERS.register("triplet")
 @dataclass(frozen=True, kw_only=True)
-class Triplet(GroupOptions):
+class Triplet(DrawOptions):
     """A relevant document, drawn uniformly, then one negative; every query once per pass (pairwise training)."""
 
     version: ClassVar[int] = 1

@@ -26,7 +26,7 @@ from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.model import Model, find_model, open_model, trained_queries
-from rankcli.runs.stream import Counts, Inputs, Ranked, blocks, run_in, survey
+from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, run_in, survey
 from rankcli.shapes import Example
 from rankcli.storage.disk import guard
 from rankcli.storage.places import local_root
@@ -140,7 +140,7 @@ class Reranking:
         if left:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
 
-    def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[Ranked], list[Example]]]:
+    def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[RankedQuery], list[Example]]]:
         """Yield every block, with the examples of this host's share of it."""
         queries, features = InMemory(inputs.queries), inputs.features if FEATURES in self.columns else None
         columns = [name for name in self.columns if name != FEATURES]

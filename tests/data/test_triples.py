@@ -12,7 +12,7 @@ from rankcli.data import triple_files
 from rankcli.data import triples as module
 from rankcli.data.store import DocStore, store_of
 from rankcli.data.triple_files import open_triples, read_id_triples
-from rankcli.data.triples import Block, Triples
+from rankcli.data.triples import LineBlock, Triples
 from rankcli.errors import DataError, StorageError
 
 DOCIDS = ("p1", "p2", "n1", "n2", "a", "b", "c")
@@ -148,7 +148,7 @@ def test_plain_lines_and_others_may_follow_each_other(tmp_path: Path, monkeypatc
     assert caught.value.where == f"{path}:2"
     with pytest.raises(DataError, match="the file is empty"):
         list(read_id_triples(put(tmp_path, "")))
-    assert list(read_id_triples(put(tmp_path, "q\ta\tb"))) == [Block(["q"], ["a"], ["b"])]
+    assert list(read_id_triples(put(tmp_path, "q\ta\tb"))) == [LineBlock(["q"], ["a"], ["b"])]
 
 
 def test_cut_gzip_data_is_an_error_with_its_line(tmp_path: Path) -> None:

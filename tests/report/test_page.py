@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rankcli.report.facts import Facts, Fold
-from rankcli.report.history import History
+from rankcli.report.history import RunHistory
 from rankcli.report.html import _VOID
 from rankcli.report.page import page, write_report
 
@@ -55,7 +55,7 @@ FACTS = Facts(
         "versions": {"rankcli": "0.1.0", "python": "3.11.7"},
         "devices": ["CPU:0", "GPU:0"],
     },
-    history=History.parse("\n".join(map(json.dumps, HISTORY))),
+    history=RunHistory.parse("\n".join(map(json.dumps, HISTORY))),
     summary={"Reranker": "TFKNRM"},
     counts={"documents": 1400, "dev_queries": 3},
     options=["trainer:", "  niters: 5  # default: 2", f"  name: {BAD}"],
@@ -224,7 +224,7 @@ def test_a_thousand_queries_and_iterations_are_a_small_page() -> None:
     values["interpolated"] = {qid: value**0.5 for qid, value in first.items()}
     trained = [{"iter": n, "loss": 1 / n, "lr": {"lr": 1e-3}} for n in range(1, 1001)]
     validated = [{"iter": n, "dev": {"map": n / 1000}} for n in range(1001)]
-    history = History.parse("\n".join(map(json.dumps, [*trained, *validated])))
+    history = RunHistory.parse("\n".join(map(json.dumps, [*trained, *validated])))
     queries = dict.fromkeys(first, "word " * 100)
     html = page(dataclasses.replace(FACTS, values=values, queries=queries, history=history))
     assert len(html.encode()) < 500_000
@@ -234,10 +234,10 @@ def test_a_thousand_queries_and_iterations_are_a_small_page() -> None:
 
 
 PIECES: list[dict[str, Any]] = [
-    {"history": History()},
-    {"history": History.parse('{"iter": 1, "step": 8, "loss": 2.0, "lr": {"lr": 0.1}, "seconds": 5.0}')},
+    {"history": RunHistory()},
+    {"history": RunHistory.parse('{"iter": 1, "step": 8, "loss": 2.0, "lr": {"lr": 0.1}, "seconds": 5.0}')},
     {
-        "history": History.parse(
+        "history": RunHistory.parse(
             '{"iter": 1, "loss": NaN, "lr": {"lr": NaN}}\n{"iter": 1, "dev": {"map": NaN}}\nrubbish'
         )
     },

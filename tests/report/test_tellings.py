@@ -8,7 +8,7 @@ import math
 import pytest
 
 from rankcli.report.gains import Change, Gains
-from rankcli.report.history import History
+from rankcli.report.history import RunHistory
 from rankcli.report.sections import command, without_outlier
 from rankcli.report.timing import missing, parts, slowest
 from rankcli.report.verdict import compared, sentence
@@ -85,7 +85,9 @@ LINES = [
 
 
 def test_the_history_by_iteration() -> None:
-    found = History.parse("".join(json.dumps(line) + "\n" for line in LINES) + '{"iter": 3, "ste\n[1]\n\n{"dev": {}}\n')
+    found = RunHistory.parse(
+        "".join(json.dumps(line) + "\n" for line in LINES) + '{"iter": 3, "ste\n[1]\n\n{"dev": {}}\n'
+    )
     assert found.unreadable == 3
     assert found.loss[0] == (1, 2.5) and math.isnan(found.loss[1][1])  # type: ignore[arg-type]
     assert found.learning_rates() == {"bertlr": [(1, 1e-5), (2, 0.0)]}
@@ -96,13 +98,13 @@ def test_the_history_by_iteration() -> None:
 
 def test_entries_of_other_shapes_are_survived() -> None:
     lines = [{"iter": 1, "lr": 3, "time": [1]}, {"iter": 2, "lr": {"a": "x"}, "time": {"steps": -1}}]
-    found = History.parse("\n".join(map(json.dumps, lines)))
+    found = RunHistory.parse("\n".join(map(json.dumps, lines)))
     assert found.loss == [(1, None), (2, None)] and found.learning_rates() == {"a": [(2, "x")]}
     assert found.seconds() == {} and found.rates() == {} and found.dev() == {}
 
 
 def test_the_slowest_part_is_named() -> None:
-    found = parts(History.parse(json.dumps(LINES[2])), {"train_seconds": 9.0, "seconds": {"conversion": 15.0}})
+    found = parts(RunHistory.parse(json.dumps(LINES[2])), {"train_seconds": 9.0, "seconds": {"conversion": 15.0}})
     assert [(part.key, part.seconds) for part in found] == [
         ("conversion", 15.0),
         ("steps", 9.0),
@@ -115,10 +117,10 @@ def test_the_slowest_part_is_named() -> None:
 
 
 def test_recorded_steps_count_once() -> None:
-    found = parts(History.parse(json.dumps(LINES[1])), {"train_seconds": 9.0})
+    found = parts(RunHistory.parse(json.dumps(LINES[1])), {"train_seconds": 9.0})
     assert [(part.key, part.seconds) for part in found] == [("steps", 6.0)]
     assert slowest(found) == ""  # nothing to compare with
-    assert parts(History(), {"train_seconds": math.nan}) == [] and slowest([]) == ""
+    assert parts(RunHistory(), {"train_seconds": math.nan}) == [] and slowest([]) == ""
 
 
 def test_an_untrained_value_far_below_is_left_out_of_the_curve() -> None:

@@ -12,7 +12,7 @@ from rankcli.config.registry import SAMPLERS
 from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import load_dataset
 from rankcli.runs.candidates import NOTHING
-from rankcli.runs.sets import Drawn
+from rankcli.runs.sets import DrawnSet
 from rankcli.samplers.base import Sampler, SamplerContext, SamplerOptions
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.triples import TriplesSampler
@@ -43,14 +43,14 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(SAMPLERS._options, "any", AnyDocument)
 
-    def made(options: Any, docids: str = "abc", **more: Any) -> Drawn:
+    def made(options: Any, docids: str = "abc", **more: Any) -> DrawnSet:
         (tmp_path / "docs").write_text("".join(f"{docid}\ttext {docid}\n" for docid in docids))
         (tmp_path / "queries").write_text("".join(f"q{n}\tquery {n}\n" for n in range(3)))
         (tmp_path / "qrels").write_text("".join(f"q{n} 0 a 1\n" for n in range(3)))
         (tmp_path / "triples").write_text("".join(f"q{n} a b\n" for n in range(3)))
         files = {name: str(tmp_path / name) for name in ("docs", "queries", "qrels", *more)}
         dataset = load_dataset(Data(**files, folds=Folds(k=3)), tmp_path / "kept")
-        return Drawn(
+        return DrawnSet(
             name="train",
             dataset=dataset,
             ranked=NOTHING,

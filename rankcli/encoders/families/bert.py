@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.config import EncoderConfig, Settings
+from rankcli.encoders.config import ConfigReader, EncoderConfig
 from rankcli.encoders.family import ENCODERS, Family
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.layers import Block, layer_weights
@@ -56,7 +56,7 @@ class Bert(Family):
 
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
         """Read sizes and constants. ConfigError for decoders and relative positions."""
-        settings = Settings(content, where)
+        settings = ConfigReader(content, where)
         positions = settings.get("position_embedding_type", "absolute")
         settings.refuse(
             positions != "absolute",

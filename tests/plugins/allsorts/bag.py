@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rankcli.api import (
+    ConfigReader,
     Dropout,
     Encoder,
     EncoderConfig,
@@ -14,7 +15,6 @@ from rankcli.api import (
     HeadLayer,
     Layout,
     Parameters,
-    Settings,
     Weight,
     dense,
     table,
@@ -43,7 +43,7 @@ class Bag(Family):
     alike: ClassVar[tuple[str, ...]] = ("kind", "hidden_size")
 
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
-        settings = Settings(content, where)
+        settings = ConfigReader(content, where)
         settings.refuse(content.get("ordered"), "ordered: a bag has no order")
         settings.refuse(content.get("layers", 1) != 1, "layers: only one is supported")
         width = settings.number("width")
