@@ -21,7 +21,7 @@ from rankcli.data.store import open_store, store_of
 from rankcli.data.topics import read_judgments, read_topics
 from rankcli.data.trec import read_run
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.config import TINY, EncoderConfig, EncoderSize
+from rankcli.encoders.config import TINY, ConfigReader, EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.embeddings import WordEmbeddings, word_weights
 from rankcli.encoders.family import Family, family_of
@@ -39,7 +39,7 @@ from rankcli.log import say, warn
 from rankcli.losses.base import FLOOR, Loss, LossOptions, masked, mean_over_documents, weights_of
 from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import per_document, query_of
-from rankcli.samplers.base import FIRST_STAGE, FirstStage, Sampler, SamplerContext, SamplerOptions
+from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, Sampler, SamplerContext, SamplerOptions
 from rankcli.schedules.base import Schedule, ScheduleContext
 from rankcli.schedules.ramp import Ramp
 from rankcli.searchers.base import SearcherContext

@@ -24,6 +24,7 @@ from rankcli.extractors.passage import Passage
 from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import per_document
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
+from rankcli.shapes import Outputs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
 
@@ -54,18 +55,18 @@ class Two(RerankerOptions):
 class TwoModel(Reranker):
     def __init__(self, options: Two, ctx: RerankerContext) -> None:
         self.encoders = {
-            "encoder/one": ctx.encoder(TINY, root="encoder/one", prefix="one"),
-            "encoder/two": ctx.encoder(options.second.size, "second.model", root="encoder/two", prefix="two"),
+            "encoder/one": ctx.encoder(TINY, "pair", root="encoder/one", prefix="one"),
+            "encoder/two": ctx.encoder(options.second.size, "pair", "second.model", root="encoder/two", prefix="two"),
         }
         width = sum(encoder.config.hidden_size for encoder in self.encoders.values())
         head = ctx.parameters(dense("head", ("head",), width, 1))
         self.parameters = {**{name: one.parameters for name, one in self.encoders.items()}, "head": head}
 
-    def scores(self, batch, dropout=None):
+    def __call__(self, batch, dropout=None):
         pair = batch.fields["pair"]
         vectors = tf.concat([one.pooled(pair.layout, "cls", dropout) for one in self.encoders.values()], 1)
         values = tf.matmul(vectors, self.parameters["head"]["head/kernel"]) + self.parameters["head"]["head/bias"]
-        return per_document(values[:, 0], pair.owner, batch.doc_mask)
+        return Outputs(per_document(values[:, 0], pair.owner, batch.doc_mask))
 
     def save_config(self, directory: Path) -> None:
         for encoder, folder in zip(self.encoders.values(), (directory, directory / "second.model"), strict=True):
@@ -105,9 +106,9 @@ def test_it_is_saved_as_one_model_and_opened_with_the_same_scores(model, tmp_pat
     reranker, extractor, _ = load_reranker(tmp_path / "model")
     assert [encoder.config.kind for encoder in reranker.encoders.values()] == ["bert", "electra"]
     batch = tiny.batch(extractor, tiny.examples(extractor))
-    np.testing.assert_array_equal(reranker.scores(batch), model.reranker.scores(batch))
+    np.testing.assert_array_equal(reranker(batch).scores, model.reranker(batch).scores)
     reranker.freeze()
-    np.testing.assert_allclose(reranker.scores(batch), model.reranker.scores(batch), atol=1e-5)
+    np.testing.assert_allclose(reranker(batch).scores, model.reranker(batch).scores, atol=1e-5)
 
 
 def test_models_are_named_by_the_dotted_names_of_their_options():
