@@ -12,7 +12,7 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, TrainingError
-from rankcli.runs import prepare
+from rankcli.runs import records
 from rankcli.storage.claim import claimed
 from rankcli.training import strategy
 from rankcli.training.checkpoint import Checkpoints, _newest_first
@@ -158,7 +158,7 @@ def test_a_schedule_of_its_own_and_the_largest_seed_are_taken(tiny, tmp_path: Pa
 
 def test_a_batch_that_cannot_be_dealt_to_the_devices_is_a_usage_error(tiny, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(strategy, "make_strategy", lambda *_: SimpleNamespace(num_replicas_in_sync=2))
-    monkeypatch.setattr(prepare, "convert", lambda *_: pytest.fail("it converted first"))
+    monkeypatch.setattr(records, "convert", lambda *_: pytest.fail("it converted first"))
     with pytest.raises(ConfigError, match="3 groups cannot be dealt evenly to 2 devices") as refused:
         train(tiny("TFKNRM", "trainer.batch=3"), out=tmp_path / "run")
     assert refused.value.exit_code == 2

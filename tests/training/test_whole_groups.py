@@ -56,13 +56,14 @@ def test_a_group_scores_as_it_does_in_training(tiny: Any, evalbatch: int) -> Non
     """A group each, and several at once, which are of differing sizes."""
     config = tiny("TFKNRM", "reranker=listknrm", "trainer.threshold=24")
     prepared = prepare(config)
-    records = prepared.records("dev")
-    model = config.reranker.build(RerankerContext(prepared.extractor))
-    found = Predictor(make_strategy("cpu"), model, prepared.extractor, evalbatch, whole_groups=True).scores(records, "")
+    records = prepared.sets.records("dev")
+    model = config.reranker.build(RerankerContext(prepared.start.extractor))
+    predictor = Predictor(make_strategy("cpu"), model, prepared.start.extractor, evalbatch, whole_groups=True)
+    found = predictor.scores(records, "")
     groups = list(read_examples(records))
     assert len({len(group.docids) for group in groups}) > 1 and found.keys() == {group.qid for group in groups}
     for group in groups:
-        (made,) = collate([[group]], prepared.extractor, Shape(1, len(group.docids), False))
+        (made,) = collate([[group]], prepared.start.extractor, Shape(1, len(group.docids), False))
         alone = model(tf.nest.map_structure(tf.constant, made)).scores.numpy()[0]
         assert tuple(found[group.qid]) == group.docids
         np.testing.assert_allclose(list(found[group.qid].values()), alone, rtol=1e-5)
