@@ -12,7 +12,7 @@ from typing import Any
 from rankcli.cli import main
 from rankcli.log import say
 from rankcli.records import convert, steps
-from rankcli.runs import prepare
+from rankcli.runs import records
 
 number = steps._number
 
@@ -27,5 +27,5 @@ if __name__ == "__main__":
     convert.SHARD_BYTES = 8000
     steps.TEXTS_PER_PROCESS = 1
     steps._number = noting
-    prepare.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
+    records.available_cpus = lambda: int(os.environ.get("PROCESSES", 1))
     main(sys.argv[1:])
