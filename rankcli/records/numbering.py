@@ -8,6 +8,7 @@ shards, the ordinals that occur are written, sorted, to `wanted-query` and `want
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +41,8 @@ def write_numbers(tools: Numbering, shard: Range) -> int:
     docids = [docid for sample in samples for docid in sample.docids]
     queries = known(tools.queries.ordinals(qids), qids, "query")
     docs = known(tools.docs.ordinals(docids), docids, "document")
-    ends = np.cumsum([len(sample.docids) for sample in samples])
-    groups = np.split(docs, ends[:-1]) if samples else []
+    ends = [0, *accumulate(len(sample.docids) for sample in samples)]
+    groups = [docs[start:end] for start, end in pairwise(ends)]
     _write(tools.folder, "queries", shard, [queries], np.int64)
     _write(tools.folder, "groups", shard, groups, np.int64)
     _write(tools.folder, "labels", shard, [np.array(sample.labels, np.float32) for sample in samples], np.float32)

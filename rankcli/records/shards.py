@@ -110,7 +110,8 @@ class _Records:
         for n, end in enumerate(groups.ends.tolist()):
             documents = list(map(texts.document, places[first:end]))
             query, first = texts.queries.text(queries[n]), end
-            yield self._record(query, documents, labels[n].tobytes(), self._columns(query, documents, drawn[n]))
+            columns = self._columns(query, documents, drawn[n]) if self._codec.columns else []
+            yield self._record(query, documents, labels[n].tobytes(), columns)
 
     def _record(self, query: Text, documents: list[Text], labels: bytes, columns: list[bytes]) -> bytes:
         of_query = dict(zip(self._query_bytes, query.tokens, strict=True))
@@ -120,7 +121,7 @@ class _Records:
             most = self._tools.extractor.budget(name, lengths) * size
             kept = [document.tokens[place][:most] for document in documents]
             self.tokens_kept += sum(map(len, kept)) // size
-            tokens[name] = b"".join([listed(value) for value in kept])
+            tokens[name] = b"".join(map(listed, kept))
         self.tokens_total += sum([document.total for document in documents])
         self.documents += len(documents)
         return self._codec.encode_parts(
@@ -133,8 +134,6 @@ class _Records:
 
     def _columns(self, query: Text, documents: list[Text], drawn: npt.NDArray[np.float32]) -> list[bytes]:
         """The columns in the order of their names: those drawn with the sample, and the features of its documents."""
-        if not self._codec.columns:
-            return []
         given = zip(self._drawn, np.split(drawn, max(len(self._drawn), 1)), strict=False)
         found = {name: values.tobytes() for name, values in given}
         if self._tools.features is not None:
