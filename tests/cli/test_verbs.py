@@ -51,6 +51,7 @@ def test_search_and_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out) == {
         "schema_version": 1,
         "queries": 2,
+        "queries_are": "all that are judged",
         "metrics": {"map": {"mean": 1.0}},
     }
     assert run(["evaluate", "--qrels", "qrels.txt", "--run", "bm25.run"]) == 0

@@ -15,7 +15,12 @@ P = t_test([0.5, 0.4, 0.9], [0.2, 0.4, 0.6])
 
 def test_json_without_a_baseline() -> None:
     found = Evaluation(Coverage(3, 0, 0), FIRST).to_json()
-    assert found == {"schema_version": 1, "queries": 3, "metrics": {"map": {"mean": pytest.approx(0.4)}}}
+    assert found == {
+        "schema_version": 1,
+        "queries": 3,
+        "queries_are": "all that are judged",
+        "metrics": {"map": {"mean": pytest.approx(0.4)}},
+    }
 
 
 def test_json_with_a_baseline_has_every_key_of_the_contract() -> None:
@@ -43,7 +48,10 @@ def test_table_aligns_its_columns() -> None:
 
 
 def test_table_without_a_baseline() -> None:
-    assert Evaluation(Coverage(3, 0, 0), FIRST).table() == "metric    mean\nmap     0.4000\n3 queries"
+    assert (
+        Evaluation(Coverage(3, 0, 0), FIRST).table()
+        == "metric    mean\nmap     0.4000\n3 queries (all that are judged)"
+    )
 
 
 def test_split_of_a_training_result() -> None:
