@@ -25,7 +25,7 @@ from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
 from rankcli.training.variables import assign_variables
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
-RUN, CONFIG = "run.json", "config.yaml"
+RUN, CONFIG, RESULT = "run.json", "config.yaml", "result.json"
 
 
 class Model(NamedTuple):
@@ -82,9 +82,9 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
     uri = said.rstrip("/")
     home, inside, name = uri.rpartition("/best/")
     if exists(f"{uri}/{RUN}"):
-        return Model(said, str(local_tree(uri, (RUN, CONFIG, f"best/*/{FILE}", *_needed(uri, weights)))))
+        return Model(said, str(local_tree(uri, (RUN, CONFIG, RESULT, f"best/*/{FILE}", *_needed(uri, weights)))))
     if inside and exists(f"{home}/{RUN}"):
-        return Model(said, str(local_tree(home, (RUN, CONFIG, f"best/{glob.escape(name)}/*")) / "best" / name))
+        return Model(said, str(local_tree(home, (RUN, CONFIG, RESULT, f"best/{glob.escape(name)}/*")) / "best" / name))
     return Model(said, uri)
 
 
@@ -102,6 +102,13 @@ def _needed(uri: str, weights: re.Match[str]) -> list[str]:
 def _holds_folds(model: Model) -> bool:
     fold = f"{model.path}/fold-0"
     return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
+
+
+def warn_unfinished(model: Model) -> None:
+    """Warn where the training of a model has not ended."""
+    home = model.home
+    if home is not None and not (Path(home.path) / RESULT).is_file():
+        warn(f"{home.said}: this training is not finished; the weights are those kept until now")
 
 
 class OpenModel(NamedTuple):

@@ -98,12 +98,17 @@ def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> 
         "output": Path("out.run"),
         "depth": 5,
         "split": "test",
+        "mix": "none",
         "evalbatch": 0,
         "amp": "none",
         "strategy": "auto",
     }
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "ir_datasets:vaswani", "--run", "none.run"]) == 2
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "none.jsonl"]) == 2
+    for mix, given in (("auto", "auto"), ("0.25", 0.25)):
+        assert run(["rerank", "--model", "m", "--output", "o", "--mix", mix]) == 0 and called[-1]["mix"] == given
+    for wrong in ("1.5", "nan", "half"):
+        assert run(["rerank", "--model", "m", "--output", "o", "--mix", wrong]) == 2
 
 
 @pytest.mark.parametrize("verb", ["train", "convert"])
