@@ -14,9 +14,12 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     """Check `--mix`."""
     if value in ("auto", "none"):
         return value
-    alpha: float = click.FLOAT.convert(value, param, ctx)
+    try:
+        alpha = float(value)
+    except ValueError:
+        alpha = -1.0
     if not 0 <= alpha <= 1:
-        raise click.BadParameter(f"{value} is not a number from 0 to 1.", ctx, param)
+        raise click.BadParameter(f"{value!r} is not auto, none or a number from 0 to 1.", ctx, param)
     return alpha
 
 

@@ -38,7 +38,7 @@ class Two(RerankerOptions):
 
 def identity(config: Any, tmp_path: Path, **options: Any) -> dict[str, Any]:
     prepared = prepare(dataclasses.replace(config, reranker=Two(**options)))
-    return {**prepared.run_identity, "id": prepared.run_id, "paths": dict(prepared.models)}
+    return {**prepared.identity.content, "id": prepared.identity.run_id, "paths": dict(prepared.start.models)}
 
 
 def test_the_weights_of_every_model_are_in_the_identity_and_their_places_are_not(
