@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
 
 
@@ -23,7 +24,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     return alpha
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or gs://..., or a hub id.")
 @click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result, verify_option
 
 
-@click.command()
+@click.command(cls=Command)
 @config_options
 @click.option(
     "--out",

@@ -61,8 +61,8 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
     if not match:
         fix = "use best, best:METRIC, last or iter:N"
         raise ConfigError(f"unknown weights {weights!r}", where=option, fix=fix)
-    if said.startswith(("/", "./", "../", "~")) and not Path(said).expanduser().exists():
-        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
+    if not is_remote(said):
+        _check_local(said)
     model = _fetched(said, match) if is_remote(said) else Model(said, said)
     if model.is_run_directory:
         return model
@@ -71,6 +71,21 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
     if weights != "best":
         raise ConfigError(f"{option} {weights} needs a run directory", where=said, fix=f"leave {option} out")
     return model
+
+
+def _check_local(said: str) -> None:
+    """Raise ConfigError for a file, and for a path that does not exist and is no hub id."""
+    path = Path(said).expanduser()
+    if path.is_file():
+        raise ConfigError("this is a file, not a directory", where=said, fix="give a run directory or one of weights")
+    if not path.exists() and _is_path(said, path):
+        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
+
+
+def _is_path(said: str, path: Path) -> bool:
+    """True for text that is no hub id: those have one slash at most, and not the folder of runs before it."""
+    inside_runs = said.startswith("runs/") or any(path.parent.glob(f"*/{RUN}"))
+    return said.startswith(("/", "./", "../", "~")) or said.count("/") > 1 or ("/" in said and inside_runs)
 
 
 def _fetched(said: str, weights: re.Match[str]) -> Model:

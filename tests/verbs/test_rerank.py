@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,7 +260,9 @@ def test_nothing_is_left_in_the_cache_folder(trained: RunConfig, tmp_path: Path)
     assert sorted((tmp_path / "cache").iterdir()) == before
 
 
-def test_wrong_models_and_weights_are_refused(trained: RunConfig, tmp_path: Path) -> None:
+def test_wrong_models_and_weights_are_refused(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = str(tmp_path / "run")
     (tmp_path / "folds" / "fold-0").mkdir(parents=True)
     for model, weights, error, what in (
@@ -270,10 +273,20 @@ def test_wrong_models_and_weights_are_refused(trained: RunConfig, tmp_path: Path
         (own, "best:../best/map", MissingError, "no best weights"),
         (f"{own}/best/map", "best", ConfigError, "not a run directory"),
         (f"{own}/best/map", "last", ConfigError, "--weights last needs a run directory"),
+        (str(tmp_path / "typo"), "best", ConfigError, "typo: no such directory"),
+        (str(tmp_path / "bm25.run"), "best", ConfigError, "this is a file, not a directory"),
         (str(tmp_path / "folds"), "best", ConfigError, "this directory holds all folds"),
     ):
         with pytest.raises(error, match=what):
             rerank(model=model, weights=weights, output=tmp_path / "out.run")
+    monkeypatch.chdir(tmp_path)
+    for typo in ("runs/typo", "run/best/typo", "./typo"):
+        with pytest.raises(ConfigError, match=f"{typo}: no such directory"):
+            rerank(model=typo, output=tmp_path / "out.run", **given(tmp_path))
+    (tmp_path / "mine").mkdir()
+    shutil.copytree(own, tmp_path / "mine" / "run")
+    with pytest.raises(ConfigError, match="mine/typo: no such directory"):
+        rerank(model="mine/typo", output=tmp_path / "out.run", **given(tmp_path))
     with pytest.raises(ConfigError, match="give all of"):
         rerank(model=own, docs="x", output=tmp_path / "out.run")
     with pytest.raises(MissingError, match="cannot be opened as a reranker"):
