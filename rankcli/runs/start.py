@@ -51,9 +51,10 @@ class Start:
         if self.initial is not None:
             self.initial.check()
             self.initial.warn_of_leakage(dataset)
-        elif (models := path_options(self.reranker, "model")) and not any(models.values()):
-            warn(_random(models, trainer))
         self._check_parts(trainer)
+        models = path_options(self.reranker, "model")
+        if self.init is None and models and not any(models.values()):
+            warn(_random(models, trainer))
 
     def _check_parts(self, trainer: Any) -> None:
         """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
-from rankcli.runs import prepare
+from rankcli.runs import records
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
 TASK = "{sampler: {name: LCE, nneg: 3}}"
@@ -92,7 +92,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AssertionError("converted before the options were checked")
 
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(prepare, "convert", convert)
+    monkeypatch.setattr(records, "convert", convert)
     write_collection(tmp_path)
     for name, reranker in (("config", "crossencoder"), ("knrm", "TFKNRM")):
         (tmp_path / f"{name}.yaml").write_text(
