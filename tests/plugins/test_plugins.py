@@ -23,12 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rankcli.config.registry import option
-from rankcli.config.types import PositiveInt
+from rankcli.api import PositiveInt, RerankerOptions, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Theirs:
+class Theirs(RerankerOptions):
     """Scores every document with its number."""
 
     version: ClassVar[int] = 1
@@ -199,7 +198,12 @@ def test_two_packages_with_one_name_are_refused(theirs: Path) -> None:
     assert "reranker 'theirs' is offered by" in done.stderr and "uninstall one of them" in done.stderr
 
 
-@pytest.mark.parametrize("source", ["import no_such_module_anywhere", "Theirs = 3", "class Theirs: pass", "x = 1"])
+NO_BASE = RERANKER.replace("Theirs(RerankerOptions)", "Theirs")
+
+
+@pytest.mark.parametrize(
+    "source", ["import no_such_module_anywhere", "Theirs = 3", "class Theirs: pass", "x = 1", NO_BASE]
+)
 def test_a_broken_plugin_is_an_error_that_names_it(tmp_path: Path, source: str) -> None:
     install(tmp_path, "broken", "broken", source, "[rankcli.rerankers]\ntheirs = broken:Theirs\n")
     done = rankcli(tmp_path, "modules", "rerankers", "theirs")

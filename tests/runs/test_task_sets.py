@@ -89,9 +89,7 @@ def test_an_extractor_that_the_model_cannot_read_is_refused(tiny: Any, extractor
 def test_a_loss_that_needs_more_documents_than_the_tasks_sampler_gives_is_refused(tiny: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         with_tasks(tiny, "{a: {sampler: pair}}")
-    assert "trainer.tasks.a.loss: needs at least 2 documents per group, but sampler 'pair' makes groups of 1" in str(
-        caught.value
-    )
+    assert "trainer.tasks.a.loss: needs at least 2 documents per group, but groups have 1; use" in str(caught.value)
 
 
 def test_train_means_the_sets_of_all_tasks(tiny: Any, tmp_path: Path, capsys: Any) -> None:
