@@ -79,19 +79,21 @@ def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
 
 
 def split_table(split: Mapping[str, Any]) -> str:
-    """The result of `split_json` as a table: one row per metric, with each stage's change and p against the first."""
+    """The result of `split_json` as a table: a row per metric, with the change and the adjusted p of each stage."""
     after = [stage for stage in AFTER if stage in split]
+    p = "p_holm" if "p_holm" in split else "p"  # a result.json of an older version has no p_holm
     header = ["metric", "first stage"]
     for stage in after:
-        header += [stage, "delta", "p"]
+        header += [stage, "delta", p]
     rows = []
     for metric, first in split[FIRST_STAGE].items():
         row = [metric, _value(first)]
         for stage in after:
             mean = split[stage][metric]
-            row += [_value(mean), _delta(mean - first), _probability(split["p"][metric][stage])]
+            row += [_value(mean), _delta(mean - first), _probability(split[p][metric][stage])]
         rows.append(row)
-    return f"{_aligned(header, rows)}\n{split['queries']} queries; p: two-sided paired t-test against the first stage"
+    adjusted = ", adjusted for the number of metrics (Holm)" if p == "p_holm" else ""
+    return f"{_aligned(header, rows)}\n{split['queries']} queries; {p}: paired t-test against the first stage{adjusted}"
 
 
 def _row(found: PairedTest) -> list[str]:
@@ -105,7 +107,7 @@ def _value(number: float) -> str:
 
 
 def _delta(number: float) -> str:
-    return f"{number:+.4f}"
+    return f"{round(number, 4) + 0.0:+.4f}"  # never -0.0000
 
 
 def _probability(p: float) -> str:
