@@ -54,9 +54,6 @@ def command(
     if init_from is not None:
         overrides = (*overrides, f"init.model={json.dumps(init_from)}")
     config, _ = load_config(files, overrides, local_copy)
-    from rankcli.evaluation.trec import check_metrics
-
-    check_metrics(config.metrics.all, where="metrics")
     from rankcli.verbs.train import train
 
     directory = out or Path("runs") / Path(files[-1]).stem

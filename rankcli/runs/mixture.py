@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankcli.config.metrics import canonical
 from rankcli.errors import ConfigError, StorageError
 from rankcli.log import warn
 from rankcli.runs.model import RESULT, Model
@@ -28,7 +29,8 @@ def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
             fix="train it to the end, or give a number: --mix 0.5",
         )
     optimize = model.config.metrics.optimize
-    if weights not in ("best", f"best:{optimize}"):
+    kind, _, metric = weights.partition(":")
+    if kind != "best" or canonical(metric) not in ("", optimize):
         warn(f"{model.said}: alpha was chosen for the best weights by {optimize}, not for {weights}")
     return _checked(read_object(path).get("alpha"), path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankcli.config.load import load_saved
+from rankcli.config.metrics import canonical
 from rankcli.config.registry import RERANKERS
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
@@ -105,7 +106,7 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
 
 def _needed(uri: str, weights: re.Match[str]) -> list[str]:
     """List the files of a run directory that `weights` needs: the best by a metric and, if asked for, checkpoints."""
-    metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
+    metric = canonical(weights["metric"] or "") or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
     patterns = [f"best/{glob.escape(metric)}/*"]
     if weights["iteration"]:
         patterns.append(f"checkpoints/{checkpoint_name(int(weights['iteration']))}/*")
@@ -153,7 +154,7 @@ def places(model: Model, weights: str) -> tuple[Path, Path | None]:
     if not model.is_run_directory:
         return resolve(model.path), None
     said = WEIGHTS.fullmatch(weights)
-    directory = _best(model, said["metric"] if said and said["metric"] else model.config.metrics.optimize)
+    directory = _best(model, canonical(said["metric"]) if said and said["metric"] else model.config.metrics.optimize)
     if weights.startswith("best"):
         return directory, None
     iteration = int(said["iteration"]) if said and said["iteration"] else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rankcli.config.metrics import canonical_names
 from rankcli.data.files import replacing
 from rankcli.data.folds import read_ids
 from rankcli.data.trec import read_qrels, read_run
@@ -41,6 +42,7 @@ def evaluate(
     With a run directory `model`, its test queries with their judgments, its test run, metrics and relevance level are
     the defaults. Without `run`, `baseline` and `per_query`, all stages of its test are evaluated.
     """
+    metrics = canonical_names(metrics)
     check_metrics(metrics, where="--metric")
     tested = find_tested(model) if model is not None else None
     if tested is None and not (qrels and run):

@@ -107,6 +107,16 @@ def test_another_name_replaces_a_component_and_the_same_name_adds_to_it(
     assert layers([], [f"s={below}", f"s={above}"])["s"] == together
 
 
+def test_metrics_may_have_the_names_of_ir_measures_and_wrong_ones_name_their_line(tmp_path: Path) -> None:
+    write(tmp_path, a=BASE + "metrics: {optimize: nDCG@10, report: [AP, RR@10, map]}")
+    config, _ = load_config([tmp_path / "a.yaml"], ["trainer.listeners=[{name: validation, metrics: [P@5]}]"])
+    assert config.metrics.all == ("ndcg_cut_10", "map", "RR@10")
+    assert config.trainer.listeners[0].metrics == ("P_5",)
+    write(tmp_path, b=BASE + "metrics:\n  report: [ndgc_cut_10]")
+    with pytest.raises(ConfigError, match=r"b\.yaml:[34]: metrics: unknown metric 'ndgc_cut_10'; did you"):
+        load_config([tmp_path / "b.yaml"])
+
+
 MODEL = "hub/model"
 
 

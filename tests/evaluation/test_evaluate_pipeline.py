@@ -49,6 +49,15 @@ def test_per_query_values_are_written(files: Path) -> None:
     )
 
 
+def test_names_of_ir_measures_give_the_values_of_trec_eval(files: Path) -> None:
+    found = evaluate(files / "qrels.txt", files / "new.run", metrics=["AP", "MRR@10", "map", "P@1"])
+    assert found.to_json()["metrics"] == {
+        "map": {"mean": pytest.approx(0.5)},
+        "RR@10": {"mean": pytest.approx(0.5)},
+        "P_1": {"mean": pytest.approx(1 / 3)},
+    }
+
+
 def test_metrics_are_checked_before_any_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--metric: unknown metric 'mrr@10'"):
         evaluate(tmp_path / "absent", tmp_path / "absent", metrics=["mrr@10"])
