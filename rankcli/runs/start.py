@@ -86,6 +86,6 @@ def _random(models: Iterable[str], trainer: Any) -> str:
     rate = "the rates of trainer.groups" if trainer.groups else f"trainer.bertlr {trainer.bertlr:g}"
     options = " or ".join(f"reranker.{name}" for name in models)
     return (
-        f"the encoder starts from random weights, as {options} is not given; its learning rate is {rate}"
-        "\n  -> name a pretrained encoder; without one, many more samples and a higher rate (such as 1e-4) are needed"
+        f"the encoder starts from random weights, as {options} is not given; its learning rate is {rate} "
+        "(without pretrained weights, it needs many more samples and a higher rate, such as 1e-4)"
     )
