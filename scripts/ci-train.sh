@@ -15,5 +15,5 @@ stem=$(basename "$CONFIG")
 OUT=${OUT:-runs/${stem%.*}}
 rankcli train --config "$CONFIG" --out "$OUT" --json "$@"
 if [ -n "${QRELS:-}" ]; then
-    rankcli evaluate --qrels "$QRELS" --run "$OUT/test.run" ${BASELINE:+--baseline "$BASELINE"} --json
+    rankcli evaluate --model "$OUT" --qrels "$QRELS" --run "$OUT/test.run" ${BASELINE:+--baseline "$BASELINE"} --json
 fi

@@ -75,7 +75,7 @@ def cli() -> None:
     Example:
       rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt
       rankcli train --config config.yaml
-      rankcli evaluate --qrels qrels.txt --run runs/config/test.run
+      rankcli evaluate --model runs/config
 
     Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration, 3 bad input data, 4 something missing,
     5 training failed, 6 storage or integrity failure, 130 and 143 interrupted after saving.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rankcli.cli._command import Group
 from rankcli.cli._options import Decorator, debug_option, json_option, print_result
 from rankcli.errors import StorageError
 
@@ -40,7 +41,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     return int(match[1]) * _UNITS[match[2]]
 
 
-@click.group()
+@click.group(cls=Group)
 @debug_option
 def command() -> None:
     """List, verify and remove the TFRecord caches of a storage.

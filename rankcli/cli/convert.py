@@ -6,6 +6,7 @@ import re
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import config_options, debug_option, json_option, print_result, verify_option
 
 _PART = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
@@ -21,7 +22,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     return int(match[1]), int(match[2])
 
 
-@click.command()
+@click.command(cls=Command)
 @config_options
 @click.option(
     "--split",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from rankcli import __version__
+from rankcli.cli._command import Command
 from rankcli.cli._options import debug_option, json_option, to_json
 from rankcli.runs.directory import TENSORFLOW
 from rankcli.versions import installed
@@ -47,7 +48,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--devices", is_flag=True, help="Import TensorFlow and list its devices.")
 @json_option
 @debug_option

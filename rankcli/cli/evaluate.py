@@ -6,16 +6,26 @@ from typing import Any
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, to_json
 
 
-@click.command()
-@click.option("--qrels", type=FILE, required=True, help="Judgments.")
-@click.option("--run", type=FILE, required=True, help="The TREC run to evaluate.")
-@click.option("--baseline", type=FILE, help="A run to compare it with.")
-@click.option("--metric", "metrics", multiple=True, help="May repeat.  [default: ndcg_cut_10, map, RR@10]")
+@click.command(cls=Command)
+@click.option("--model", metavar="RUN_DIR", help="A finished training: its test queries, judgments, runs and metrics.")
+@click.option("--qrels", type=FILE, help="Judgments.  [default: those of --model]")
+@click.option("--run", type=FILE, help="The TREC run to evaluate.  [default: the test runs of --model]")
 @click.option(
-    "--relevance-level", type=click.IntRange(min=1), default=1, show_default=True, help="Lowest relevant grade."
+    "--queries",
+    metavar="run|qrels|FILE",
+    help="The judged queries to evaluate: those of the run, all, or a file of ids.  "
+    "[default: the test queries of --model; without it, all]",
+)
+@click.option("--baseline", type=FILE, help="A run to compare it with.")
+@click.option(
+    "--metric", "metrics", multiple=True, help="May repeat.  [default: of --model, or ndcg_cut_10, map, RR@10]"
+)
+@click.option(
+    "--relevance-level", type=click.IntRange(min=1), help="Lowest relevant grade.  [default: that of --model, or 1]"
 )
 @click.option("--per-query", type=OUTPUT, metavar="FILE", help="Write each query's values there.")
 @json_option
@@ -23,11 +33,15 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, to_jso
 def command(metrics: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Evaluate a run with trec_eval's measures, alone or against a baseline.
 
+    With --model alone, all stages of a training's test are evaluated: the numbers that `train` printed.
+
     \b
     Example:
+      rankcli evaluate --model runs/config
+      rankcli evaluate --model runs/config --run other.run --baseline runs/config/test.run
       rankcli evaluate --qrels qrels.txt --run reranked.run --baseline bm25.run --metric ndcg_cut_10 --metric RR@10
     """
-    from rankcli.verbs.evaluate import METRICS, evaluate
+    from rankcli.verbs.evaluate import evaluate
 
-    found = evaluate(metrics=metrics or METRICS, **options)
+    found = evaluate(metrics=metrics, **options)
     click.echo(to_json(found.to_json()) if as_json else found.table())

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import FILE, OUTPUT, debug_option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--docs", type=FILE, required=True, help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", type=FILE, required=True, help="Queries: JSONL, TSV or TREC topics.")
 @click.option("--qrels", type=FILE, required=True, help="Judgments.")

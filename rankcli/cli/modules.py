@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import debug_option, json_option, to_json
 
 if TYPE_CHECKING:
     from rankcli.config.registry import Registry
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
 @json_option

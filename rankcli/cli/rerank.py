@@ -7,10 +7,24 @@ from typing import Any
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
 
 
-@click.command()
+def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | float:
+    """Check `--mix`."""
+    if value in ("auto", "none"):
+        return value
+    try:
+        alpha = float(value)
+    except ValueError:
+        alpha = -1.0
+    if not 0 <= alpha <= 1:
+        raise click.BadParameter(f"{value!r} is not auto, none or a number from 0 to 1.", ctx, param)
+    return alpha
+
+
+@click.command(cls=Command)
 @click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or gs://..., or a hub id.")
 @click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
@@ -22,6 +36,14 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_
 )
 @click.option(
     "--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True, help="Of its own data."
+)
+@click.option(
+    "--mix",
+    callback=mixture,
+    default="none",
+    show_default=True,
+    metavar="auto|none|ALPHA",
+    help="Mix in the first stage: ALPHA is the weight of the reranker, auto the one that training chose on dev.",
 )
 @click.option("--evalbatch", type=click.IntRange(min=0), default=0, help="Pairs per step.  [default: chosen]")
 @click.option("--amp", type=click.Choice(["none", "bf16"]), default="none", show_default=True, help="Precision.")
@@ -38,11 +60,13 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     """Rerank a TREC run with a trained model.
 
     Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Queries come in the
-    order of the run; one of any length takes the same memory.
+    order of the run; one of any length takes the same memory. With --mix auto, the mixture is that which `train`
+    measures as interpolated.
 
     \b
     Example:
       rankcli rerank --model runs/config --output test.run
+      rankcli rerank --model runs/config --mix auto --output interpolated.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
     """
     from rankcli.verbs.rerank import rerank

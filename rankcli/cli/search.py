@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
 
+DEFAULT = {"k1": 0.9, "b": 0.4}
 
-@click.command()
+
+@click.command(cls=Command)
 @click.option("--docs", callback=source, metavar="PATH", required=True, help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", required=True, help="Queries: JSONL, TSV or TREC topics.")
 @click.option("--output", type=OUTPUT, required=True, help="The run.")
@@ -34,6 +37,8 @@ def command(
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output bm25.run --k 1000
       rankcli search --docs corpus.jsonl --queries dev.jsonl --output dev.run --tune dev.txt
     """
+    if tune and (options["k1"], options["b"]) != (None, None):
+        raise click.UsageError("--tune chooses k1 and b: leave --k1 and --b out.")
     from rankcli.config.registry import SEARCHERS
     from rankcli.config.validate import component_from
 
@@ -49,8 +54,22 @@ def command(
 
 
 def _text(done: Mapping[str, Any], output: Path | str) -> str:
-    tuned = f"k1 {done['k1']}, b {done['b']} (best of {len(done['table'])} settings)\n" if "k1" in done else ""
     return (
-        f"{tuned}{output}: {done['lines']} lines for {done['answered']} of {done['queries']} queries, "
+        f"{_tuned(done)}{output}: {done['lines']} lines for {done['answered']} of {done['queries']} queries, "
         f"{done['documents']} documents, {done['seconds']:.1f} s"
+    )
+
+
+def _tuned(done: Mapping[str, Any]) -> str:
+    """Return lines about the tuned settings, and the option of a config that takes them; an empty text without them."""
+    if "table" not in done:
+        return ""
+    rows, chosen = done["table"], {"k1": done["k1"], "b": done["b"]}
+    metric = next(name for name in rows[0] if name not in chosen)
+    best, default = (next(row[metric] for row in rows if row.items() >= at.items()) for at in (chosen, DEFAULT))
+    edges = [name for name in chosen if chosen[name] in {f(row[name] for row in rows) for f in (min, max)}]
+    edge = f"{' and '.join(edges)}: at the edge of the {len(rows)} settings tried\n" if edges else ""
+    return (
+        f"k1 {done['k1']}, b {done['b']}: {metric} {best:.4f} (default {default:.4f}; {len(rows)} settings tried)\n"
+        f"{edge}data: {{run: {{name: bm25, k1: {done['k1']}, b: {done['b']}}}}}\n"
     )

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from rankcli.cli._command import Command
 from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result, verify_option
 
 
-@click.command()
+@click.command(cls=Command)
 @config_options
 @click.option(
     "--out",
@@ -53,9 +54,6 @@ def command(
     if init_from is not None:
         overrides = (*overrides, f"init.model={json.dumps(init_from)}")
     config, _ = load_config(files, overrides, local_copy)
-    from rankcli.evaluation.trec import check_metrics
-
-    check_metrics(config.metrics.all, where="metrics")
     from rankcli.verbs.train import train
 
     directory = out or Path("runs") / Path(files[-1]).stem

@@ -1,21 +1,22 @@
 """Configuration files and `KEY=VALUE` arguments, laid over one another: the later one wins, key by key.
 
 A file may name others in `extends:`, which are read before it. A mapping whose `name` differs from the one below
-replaces it whole, so that no option of another component is left behind. The caller's `fetch` makes local copies of
-files at `gs://`.
+replaces it whole, so that no option of another component is left behind; only an argument keeps the options that both
+components have. The caller's `fetch` makes local copies of files at `gs://`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rankcli.config.paths import REMOTE, joined
-from rankcli.config.problems import Place, Problem, fail_on
+from rankcli.config.problems import Keys, Place, Problem, fail_on
 from rankcli.config.schema import RunConfig
 from rankcli.config.strict_yaml import Node, plain, planted, read_file, read_text
+from rankcli.config.switch import kept_options
 from rankcli.config.validate import run_config
 from rankcli.errors import ConfigError
 
@@ -26,6 +27,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
 Provenance = dict[str, str]
 Fetch = Callable[[str], Path]
+Kept = Callable[[Keys, Mapping[str, Node], str | None, object], dict[str, Node]]
 
 
 def load_config(
@@ -60,22 +62,35 @@ def read_layers(
     for file in files:
         tree = lay_over(tree, reader.read(reader.opened(str(file)), str(file)))
     for text in overrides:
-        tree = lay_over(tree, _override(text, reader.problems))
+        tree = lay_over(tree, _override(text, reader.problems), kept_options)
     return tree, reader.problems
 
 
-def lay_over(below: Node, above: Node) -> Node:
-    """`above` laid over `below`: mappings are merged, everything else is replaced."""
+def _nothing(keys: Keys, below: Mapping[str, Node], old: str | None, new: object) -> dict[str, Node]:
+    return {}
+
+
+def lay_over(below: Node, above: Node, kept: Kept = _nothing, keys: Keys = ()) -> Node:
+    """`above` laid over `below`: mappings are merged, everything else is replaced.
+
+    `kept` returns the options that stay where `above` names another component than `below`. `keys` lead to both.
+    """
     if isinstance(above.value, dict):
         if isinstance(below.value, str):
             return Node(above.value, above.place, over=below.value)
-        if isinstance(below.value, dict) and not _renamed(below, above):
+        if isinstance(below.value, dict):
+            if _renamed(below, above):
+                stay = kept(keys, below.value, _name(below), above.value["name"].value)
+                below = Node(stay, below.place)
             merged = dict(below.value)
             for key, child in above.value.items():
-                merged[key] = lay_over(merged[key], child) if key in merged else child
+                merged[key] = lay_over(merged[key], child, kept, (*keys, key)) if key in merged else child
             return Node(merged, above.place, over=above.over or below.over)
-    elif isinstance(below.value, dict) and isinstance(above.value, str) and _name(below) == above.value:
-        return Node(below.value, above.place, over=below.over)
+    elif isinstance(below.value, dict) and isinstance(above.value, str):
+        if _name(below) == above.value:
+            return Node(below.value, above.place, over=below.over)
+        if stay := kept(keys, below.value, _name(below), above.value):
+            return Node({**stay, "name": above}, above.place)
     return above
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from rankcli.config.metrics import checked_names
 from rankcli.config.registry import (
     DATASETS,
     EXTRACTORS,
@@ -105,10 +106,15 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The trec_eval measures that choose the best weights, and those that are reported."""
+    """The measures that choose the best weights, and those that are reported, by the names of trec_eval."""
 
     optimize: str = option("ndcg_cut_10", "the metric that chooses weights and alpha on dev")
     report: tuple[str, ...] = option(("map", "RR@10"), "further metrics, in the order of the tables")
+
+    def __post_init__(self) -> None:
+        optimize, report = checked_names([self.optimize]), checked_names(self.report)
+        object.__setattr__(self, "optimize", optimize[0])
+        object.__setattr__(self, "report", report)
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -100,6 +100,13 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
+def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Write judgments in TREC's columns, by query and document id; whole or not at all."""
+    with replacing(path) as stream:
+        for qid in sorted(qrels):
+            stream.writelines(f"{qid} 0 {docid} {grade}\n" for docid, grade in sorted(qrels[qid].items()))
+
+
 def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> CompactRun:
     """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32.
 

@@ -15,11 +15,14 @@ FIRST_STAGE, AFTER = "first_stage", ("reranked", "interpolated")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One run evaluated; `comparisons` with a baseline, if there is one, by metric."""
+    """One run evaluated; `comparisons` with a baseline, if there is one, by metric. `chosen` says which queries these
+    are.
+    """
 
     coverage: Coverage
     values: PerQuery
     comparisons: dict[str, PairedTest] | None = None
+    chosen: str = "all that are judged"
 
     def to_json(self) -> dict[str, Any]:
         """The object that `rankcli evaluate --json` prints; without a baseline each metric has its mean only."""
@@ -30,17 +33,34 @@ class Evaluation:
                 metric: {**dataclasses.asdict(found), "delta": found.delta}
                 for metric, found in self.comparisons.items()
             }
-        return {"schema_version": SCHEMA_VERSION, "queries": self.coverage.judged, "metrics": metrics}
+        counts = {"queries": self.coverage.judged, "queries_are": self.chosen}
+        return {"schema_version": SCHEMA_VERSION, **counts, "metrics": metrics}
 
     def table(self) -> str:
         """The same as an aligned table."""
-        queries = f"{self.coverage.judged} queries"
+        queries = f"{self.coverage.judged} queries ({self.chosen})"
         if self.comparisons is None:
             rows = [[metric, _value(mean)] for metric, mean in means(self.values).items()]
             return f"{_aligned(['metric', 'mean'], rows)}\n{queries}"
         header = ["metric", "baseline", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
         table = _aligned(header, [[metric, *_row(found)] for metric, found in self.comparisons.items()])
         return f"{table}\n{queries}; p: paired t-test, p_rand: sign flips, p_holm: p over {len(self.values)} metrics"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a test evaluated, as `split_json` gives them. `chosen` says which queries these are."""
+
+    split: Mapping[str, Any]
+    chosen: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `rankcli evaluate --model RUN_DIR --json` prints."""
+        return {"schema_version": SCHEMA_VERSION, "queries_are": self.chosen, **self.split}
+
+    def table(self) -> str:
+        """The same as an aligned table."""
+        return f"{split_table(self.split)}; queries: {self.chosen}"
 
 
 def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
@@ -59,19 +79,21 @@ def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
 
 
 def split_table(split: Mapping[str, Any]) -> str:
-    """The result of `split_json` as a table: one row per metric, with each stage's change and p against the first."""
+    """The result of `split_json` as a table: a row per metric, with the change and the adjusted p of each stage."""
     after = [stage for stage in AFTER if stage in split]
+    p = "p_holm" if "p_holm" in split else "p"  # a result.json of an older version has no p_holm
     header = ["metric", "first stage"]
     for stage in after:
-        header += [stage, "delta", "p"]
+        header += [stage, "delta", p]
     rows = []
     for metric, first in split[FIRST_STAGE].items():
         row = [metric, _value(first)]
         for stage in after:
             mean = split[stage][metric]
-            row += [_value(mean), _delta(mean - first), _probability(split["p"][metric][stage])]
+            row += [_value(mean), _delta(mean - first), _probability(split[p][metric][stage])]
         rows.append(row)
-    return f"{_aligned(header, rows)}\n{split['queries']} queries; p: two-sided paired t-test against the first stage"
+    adjusted = ", adjusted for the number of metrics (Holm)" if p == "p_holm" else ""
+    return f"{_aligned(header, rows)}\n{split['queries']} queries; {p}: paired t-test against the first stage{adjusted}"
 
 
 def _row(found: PairedTest) -> list[str]:
@@ -85,7 +107,7 @@ def _value(number: float) -> str:
 
 
 def _delta(number: float) -> str:
-    return f"{number:+.4f}"
+    return f"{round(number, 4) + 0.0:+.4f}"  # never -0.0000
 
 
 def _probability(p: float) -> str:

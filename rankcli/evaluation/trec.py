@@ -7,13 +7,12 @@ are added after.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rankcli.config.metrics import FIX, RR, unknown_names
 from rankcli.data.trec import ranking
 from rankcli.errors import ConfigError, DataError
 
@@ -23,33 +22,11 @@ PerQuery = dict[str, dict[str, float]]  # metric -> qid -> value
 
 MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
 
-_RR = "RR@"  # MS MARCO's measure, which trec_eval lacks
-_PLAIN = (
-    *("map", "ndcg", "recip_rank", "Rprec", "bpref", "infAP", "11pt_avg", "G", "binG", "Rndcg", "ndcg_rel"),
-    *("set_P", "set_recall", "set_F", "set_map", "set_relative_P"),
-)
-_WITH_CUTOFF = ("ndcg_cut_", "map_cut_", "P_", "recall_", "success_", "relative_P_", _RR)
-_LEGAL = re.compile(
-    rf"{'|'.join(_PLAIN)}|(?:{'|'.join(_WITH_CUTOFF)})[1-9][0-9]{{0,5}}|iprec_at_recall_(?:0\.[0-9][0-9]|1\.00)"
-)
-
 
 def check_metrics(names: Iterable[str], *, where: str = "") -> None:
     """Raise a ConfigError that lists the metrics that cannot be computed, each with the nearest legal name."""
-    unknown = [name for name in names if not _LEGAL.fullmatch(name)]
-    if unknown:
-        listed = ", ".join((*_PLAIN, *(f"{stem}K" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"))
-        raise ConfigError("; ".join(map(_unknown, unknown)), where=where, fix=f"use trec_eval's names: {listed}")
-
-
-def _unknown(name: str) -> str:
-    """The message for one unknown name; a name with a cutoff is compared only with measures that have one."""
-    stem, cutoff = re.fullmatch(r"(.*?)(?:[@_.]?([1-9][0-9]{0,5}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
-    meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
-    if not cutoff:
-        meant.update((legal.lower(), legal) for legal in _PLAIN)
-    close = difflib.get_close_matches(stem.lower(), meant, n=1)
-    return f"unknown metric {name!r}" + (f"; did you mean {meant[close[0]]!r}?" if close else "")
+    if unknown := unknown_names(names):
+        raise ConfigError(unknown, where=where, fix=FIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +74,8 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str], relevance_level: in
     by_query = _trec_eval({qid: qrels[qid] for qid in joined}, joined, metrics, relevance_level)
     results: PerQuery = {}
     for metric in dict.fromkeys(metrics):
-        if metric.startswith(_RR):
-            k = int(metric.removeprefix(_RR))
+        if metric.startswith(RR):
+            k = int(metric.removeprefix(RR))
             values = {qid: reciprocal_rank(qrels[qid], joined[qid], k, relevance_level) for qid in joined}
         else:
             values = {qid: by_query[qid][metric] for qid in joined}
@@ -120,7 +97,7 @@ def means(values: PerQuery) -> dict[str, float]:
 def _trec_eval(qrels: Qrels, run: Run, metrics: Sequence[str], level: int) -> dict[str, dict[str, float]]:
     import pytrec_eval
 
-    named = {metric for metric in metrics if not metric.startswith(_RR)}
+    named = {metric for metric in metrics if not metric.startswith(RR)}
     if not named:
         return {}
     # An evaluator keeps state between calls, so each call has its own.

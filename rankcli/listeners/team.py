@@ -10,7 +10,6 @@ from typing import Any
 from rankcli.config.registry import LISTENERS
 from rankcli.config.schema import Metrics
 from rankcli.errors import ConfigError
-from rankcli.evaluation.trec import check_metrics
 from rankcli.listeners.base import (
     DEV,
     Entry,
@@ -81,7 +80,6 @@ def _filled(options: Validating, where: str, trainer: Any, devsets: Sequence[str
             f"{options.warmup} is above niters = {trainer.niters}: no validation", where=f"{where}.warmup"
         )
     measured = options.metrics or metrics.all
-    check_metrics(measured, where=f"{where}.metrics" if options.metrics else "metrics")
     kept = options.keep if options.keep is not None else (measured if options.set == DEV else ())
     if unknown := [metric for metric in kept if metric not in measured]:
         raise ConfigError(f"{unknown[0]} is not measured (only {', '.join(measured)})", where=f"{where}.keep")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rankcli.config.metrics import checked_names
 from rankcli.config.registry import LISTENERS, option
 from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from rankcli.data.trec import write_run
@@ -45,6 +46,9 @@ class Validating:
     perquery: bool = option(False, "save the value of every query, in `perquery/`", identity=False)
 
     def __post_init__(self) -> None:
+        for name in ("metrics", "keep"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checked_names(getattr(self, name)))
         if self.metrics == ():
             raise ValueError("metrics: name at least one")
         for metric in self.keep or ():

@@ -27,7 +27,7 @@ def measure(value: object) -> str:
 
 def change(value: object) -> str:
     """Format a difference between two values of a metric."""
-    return shown(value, lambda number: f"{number:+.4f}")
+    return shown(value, lambda number: f"{round(number, 4) + 0.0:+.4f}")  # never -0.0000
 
 
 def probability(value: object) -> str:

@@ -54,7 +54,7 @@ def sentence(split: Mapping[str, Any], stage: str, metric: str) -> str:
     first = found.mean - found.delta
     moves = "stays at" if not found.delta else "rises from" if found.delta > 0 else "falls from"
     to = f" (first stage) to {measure(found.mean)} ({stage})" if found.delta else f" ({stage})"
-    relative = f", {100 * found.delta / first:+.1f}\u00a0%".replace("-", "−") if first else ""
+    relative = f", {round(100 * found.delta / first, 1) + 0.0:+.1f}\u00a0%".replace("-", "−") if first else ""
     gain = f": {change(found.delta)}{relative}, {found.words}" if found.delta else f": {found.words}"
     return f"{metric} on the test queries {moves} {measure(first)}{to}{gain}{_tested(found)}."
 

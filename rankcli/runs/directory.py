@@ -112,7 +112,8 @@ class RunDirectory:
         raise ConfigError(
             f"the directory holds another run ({known.get('run_id')}, wanted {run_id}):{lines}",
             where=self.name,
-            fix="give another --out, or --overwrite to set the old run aside",
+            fix=f"give another --out (--init-from {self.name} starts from its weights), or --overwrite to set the old "
+            "run aside",
         )
 
     def describe(

@@ -16,7 +16,7 @@ from rankcli.log import say
 from rankcli.report.history import added
 from rankcli.runs.about import about
 from rankcli.runs.directory import RunDirectory, write_json
-from rankcli.runs.outcome import RUNS, Judgments, judgments, summary, write_test_runs
+from rankcli.runs.outcome import RUNS, Judgments, judgments, summary, write_test
 from rankcli.runs.prepare import Prepared, checked
 from rankcli.runs.report import Subject, report_folds
 from rankcli.runs.sets import TEST
@@ -78,7 +78,7 @@ def _pooled(results: list[dict[str, Any]], judged: Judgments, out: Path) -> tupl
     for stage, name in RUNS.items():
         for number in range(len(results)):
             runs[stage].update(read_run(out / f"fold-{number}" / name))
-    write_test_runs(out, runs)
+    write_test(out, runs, judged)
     pooled = {
         "schema_version": 1,
         "run_id": None,

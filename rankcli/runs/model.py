@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankcli.config.load import load_saved
+from rankcli.config.metrics import canonical
 from rankcli.config.registry import RERANKERS
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
@@ -25,7 +26,7 @@ from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
 from rankcli.training.variables import assign_variables
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
-RUN, CONFIG = "run.json", "config.yaml"
+RUN, CONFIG, RESULT = "run.json", "config.yaml", "result.json"
 
 
 class Model(NamedTuple):
@@ -61,8 +62,8 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
     if not match:
         fix = "use best, best:METRIC, last or iter:N"
         raise ConfigError(f"unknown weights {weights!r}", where=option, fix=fix)
-    if said.startswith(("/", "./", "../", "~")) and not Path(said).expanduser().exists():
-        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
+    if not is_remote(said):
+        _check_local(said)
     model = _fetched(said, match) if is_remote(said) else Model(said, said)
     if model.is_run_directory:
         return model
@@ -71,6 +72,21 @@ def find_model(said: str, weights: str, option: str = "--weights") -> Model:
     if weights != "best":
         raise ConfigError(f"{option} {weights} needs a run directory", where=said, fix=f"leave {option} out")
     return model
+
+
+def _check_local(said: str) -> None:
+    """Raise ConfigError for a file, and for a path that does not exist and is no hub id."""
+    path = Path(said).expanduser()
+    if path.is_file():
+        raise ConfigError("this is a file, not a directory", where=said, fix="give a run directory or one of weights")
+    if not path.exists() and _is_path(said, path):
+        raise ConfigError("no such directory", where=said, fix="give a directory or a hub id such as `org/model`")
+
+
+def _is_path(said: str, path: Path) -> bool:
+    """True for text that is no hub id: those have one slash at most, and not the folder of runs before it."""
+    inside_runs = said.startswith("runs/") or any(path.parent.glob(f"*/{RUN}"))
+    return said.startswith(("/", "./", "../", "~")) or said.count("/") > 1 or ("/" in said and inside_runs)
 
 
 def _fetched(said: str, weights: re.Match[str]) -> Model:
@@ -82,15 +98,15 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
     uri = said.rstrip("/")
     home, inside, name = uri.rpartition("/best/")
     if exists(f"{uri}/{RUN}"):
-        return Model(said, str(local_tree(uri, (RUN, CONFIG, f"best/*/{FILE}", *_needed(uri, weights)))))
+        return Model(said, str(local_tree(uri, (RUN, CONFIG, RESULT, f"best/*/{FILE}", *_needed(uri, weights)))))
     if inside and exists(f"{home}/{RUN}"):
-        return Model(said, str(local_tree(home, (RUN, CONFIG, f"best/{glob.escape(name)}/*")) / "best" / name))
+        return Model(said, str(local_tree(home, (RUN, CONFIG, RESULT, f"best/{glob.escape(name)}/*")) / "best" / name))
     return Model(said, uri)
 
 
 def _needed(uri: str, weights: re.Match[str]) -> list[str]:
     """List the files of a run directory that `weights` needs: the best by a metric and, if asked for, checkpoints."""
-    metric = weights["metric"] or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
+    metric = canonical(weights["metric"] or "") or load_saved(local_tree(uri, (CONFIG,)) / CONFIG).metrics.optimize
     patterns = [f"best/{glob.escape(metric)}/*"]
     if weights["iteration"]:
         patterns.append(f"checkpoints/{checkpoint_name(int(weights['iteration']))}/*")
@@ -102,6 +118,13 @@ def _needed(uri: str, weights: re.Match[str]) -> list[str]:
 def _holds_folds(model: Model) -> bool:
     fold = f"{model.path}/fold-0"
     return exists(f"{fold}/{RUN}") if is_remote(fold) else Path(fold).is_dir()
+
+
+def warn_unfinished(model: Model) -> None:
+    """Warn where the training of a model has not ended."""
+    home = model.home
+    if home is not None and not (Path(home.path) / RESULT).is_file():
+        warn(f"{home.said}: this training is not finished; the weights are those kept until now")
 
 
 class OpenModel(NamedTuple):
@@ -131,7 +154,7 @@ def places(model: Model, weights: str) -> tuple[Path, Path | None]:
     if not model.is_run_directory:
         return resolve(model.path), None
     said = WEIGHTS.fullmatch(weights)
-    directory = _best(model, said["metric"] if said and said["metric"] else model.config.metrics.optimize)
+    directory = _best(model, canonical(said["metric"]) if said and said["metric"] else model.config.metrics.optimize)
     if weights.startswith("best"):
         return directory, None
     iteration = int(said["iteration"]) if said and said["iteration"] else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankcli.data.trec import write_run
+from rankcli.data.trec import write_qrels, write_run
 from rankcli.evaluation.interpolate import Scores, best_alpha, interpolate
 from rankcli.evaluation.report import split_json
 from rankcli.evaluation.runs import rerank, top
@@ -15,6 +15,7 @@ from rankcli.evaluation.trec import Run, evaluate
 from rankcli.runs.about import Measures
 
 RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
+QRELS = "test.qrels"
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ def judgments(qrels: Mapping[str, Mapping[str, int]], measures: Measures) -> Jud
     return Judgments(qrels, measures.metrics.all, measures.relevance_level)
 
 
-def write_test_runs(folder: Path, runs: Mapping[str, Run]) -> None:
-    """Write the test runs, one file per stage."""
+def write_test(folder: Path, runs: Mapping[str, Run], judged: Judgments) -> None:
+    """Write the test runs, one file per stage, and the judgments of the test queries."""
+    write_qrels(folder / QRELS, judged.qrels)
     for stage, name in RUNS.items():
         write_run(folder / name, runs[stage], tag=f"rankcli-{stage}")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rankcli.config.registry import SCHEDULES
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
-from rankcli.runs.sets import TRAIN, RecordSet
+from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
 from rankcli.training.groups import Group, groups_for
 
 
@@ -20,6 +20,11 @@ def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
         "counts": dict(run.dataset.report),
         "folds": folds,
         "samples": {name: each.samples for name, each in sets.items()},
+        "reranked": {
+            name: {"queries": each.samples, "depth": each.depth, "pairs": each.pairs}
+            for name, each in sets.items()
+            if isinstance(each, RankedSet)
+        },
         "steps": trainer.steps,
         "initial": run.start.initialise(model),
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
@@ -62,7 +67,7 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     lines += [
         f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
         *(_trained(each, found["steps"]) for each in drawn),
-        "  queries to rerank: " + ", ".join(f"{name} {n}" for name, n in _reranked(found["samples"])),
+        *(f"  {name}: {_reranked(count)} to rerank" for name, count in found["reranked"].items()),
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
@@ -78,8 +83,8 @@ def _trained(each: RecordSet, steps: int) -> str:
     return f"  {each.name}: {groups}, {each.samples} samples"
 
 
-def _reranked(samples: dict[str, int]) -> list[tuple[str, int]]:
-    return [(name, count) for name, count in samples.items() if name.partition("/")[0] != TRAIN]
+def _reranked(count: Mapping[str, int]) -> str:
+    return f"{count['queries']} queries, at most {count['depth']} candidates of each: {count['pairs']:,} pairs"
 
 
 def _described(group: dict[str, Any]) -> str:

@@ -191,6 +191,11 @@ class RankedSet(RecordSet):
         return len(self.sampler)
 
     @property
+    def pairs(self) -> int:
+        """The number of documents in all groups."""
+        return self.sampler.documents
+
+    @property
     def group_size(self) -> int:
         """The number of documents in the largest group."""
         return self.sampler.group_size

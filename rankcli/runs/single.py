@@ -16,7 +16,7 @@ from rankcli.log import say
 from rankcli.records.interleave import Records
 from rankcli.runs.directory import RunDirectory, result_versions, write_json
 from rankcli.runs.hosts import check_same
-from rankcli.runs.outcome import choose_alpha, judgments, stages, summary, write_test_runs
+from rankcli.runs.outcome import choose_alpha, judgments, stages, summary, write_test
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
@@ -115,7 +115,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}
     alpha = choose_alpha(judged[DEV], first[DEV], scores[DEV], depths[DEV])
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
-    write_test_runs(out, runs[TEST])
+    write_test(out, runs[TEST], judged[TEST])
     result = {
         "schema_version": 1,
         "run_id": run.identity.run_id,

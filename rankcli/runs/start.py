@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.backend import tf
+from rankcli.config.registry import path_options
 from rankcli.config.schema import Init
 from rankcli.data.dataset import Dataset
 from rankcli.encoders.build import open_models
 from rankcli.extractors.base import Extractor
+from rankcli.log import warn
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.runs.initial import Initial
 from rankcli.training.groups import groups_for, trained
@@ -43,13 +45,16 @@ class Start:
     def check(self, dataset: Dataset, trainer: Any) -> None:
         """Raise all errors and give all warnings that can be known before any work.
 
-        They are about initial weights that cannot be read or were trained on dev or test queries, and about parts of
-        the reranker that the options `trainer` name but the reranker does not have.
+        They are about initial weights that are random, cannot be read or were trained on dev or test queries, and about
+        parts of the reranker that the options `trainer` name but the reranker does not have.
         """
         if self.initial is not None:
             self.initial.check()
             self.initial.warn_of_leakage(dataset)
         self._check_parts(trainer)
+        models = path_options(self.reranker, "model")
+        if self.init is None and models and not any(models.values()):
+            warn(_random(models, trainer))
 
     def _check_parts(self, trainer: Any) -> None:
         """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
@@ -74,3 +79,13 @@ class Start:
         Training calls this after it has built the model on its devices.
         """
         return self.initial.load(reranker, self.options, self.extractor.fingerprint) if self.initial else ""
+
+
+def _random(models: Iterable[str], trainer: Any) -> str:
+    """Return the warning of an encoder without pretrained weights. `models` are the options that could name them."""
+    rate = "the rates of trainer.groups" if trainer.groups else f"trainer.bertlr {trainer.bertlr:g}"
+    options = " or ".join(f"reranker.{name}" for name in models)
+    return (
+        f"the encoder starts from random weights, as {options} is not given; its learning rate is {rate} "
+        "(without pretrained weights, it needs many more samples and a higher rate, such as 1e-4)"
+    )

@@ -26,6 +26,11 @@ class Candidates:
         """The documents of the largest group."""
         return min(self._depth, max((len(self._run[qid].docids) for qid in self._qids), default=0))
 
+    @property
+    def documents(self) -> int:
+        """The documents of all groups."""
+        return sum(min(self._depth, len(self._run[qid].docids)) for qid in self._qids)
+
     def __call__(self, n: int) -> Sample:
         """The group of the n-th query."""
         qid = self._qids[n]

@@ -17,6 +17,7 @@ from rankcli.data.store import open_store
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
+from rankcli.evaluation.interpolate import Scores, interpolate
 from rankcli.evaluation.runs import rerank as merge
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
@@ -25,7 +26,8 @@ from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
-from rankcli.runs.model import Model, find_model, open_model, trained_queries
+from rankcli.runs.mixture import alpha_of
+from rankcli.runs.model import Model, find_model, open_model, trained_queries, warn_unfinished
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, run_in, survey
 from rankcli.shapes import Example
 from rankcli.storage.disk import guard
@@ -35,7 +37,7 @@ from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
 from rankcli.training.strategy import make_runtime_deterministic, make_strategy
 
-TAG = "rankcli-reranked"  # as in the run directory's own test.run
+TAG, MIXED = "rankcli-reranked", "rankcli-interpolated"  # as in the run directory's own test runs
 
 
 def rerank(
@@ -48,11 +50,15 @@ def rerank(
     run: str | None = None,
     depth: int | None = None,
     split: str = "test",
+    mix: str | float = "none",
     evalbatch: int = 0,
     amp: str = "none",
     strategy: str = "auto",
 ) -> dict[str, Any]:
     """Score the first `depth` documents of each query and write the reordered run to `output`.
+
+    With `mix`, the scores of the first stage are mixed in, with a number as the weight of the reranker, or `auto` for
+    the one that the training chose.
 
     Without `docs`, `queries` and `run`, the run directory's own data and candidates of `split` are reranked. Where
     several hosts work together, each needs the model and the files; the first host writes.
@@ -60,7 +66,7 @@ def rerank(
     given = [docs, queries, run]
     if any(given) and not all(given):
         raise ConfigError("give all of --docs, --queries and --run, or none of them")
-    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given))
+    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given), mix=mix)
     return opened(output=output, docs=docs, queries=queries, run=run, depth=depth, split=split)
 
 
@@ -75,10 +81,13 @@ class Reranking:
         amp: str = "none",
         strategy: str = "auto",
         own: bool = False,
+        mix: str | float = "none",
     ) -> None:
         self.model = find_model(model, weights)
         if own and not self.model.is_run_directory:
             raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
+        self.alpha = alpha_of(self.model, weights, mix)
+        warn_unfinished(self.model)
         make_runtime_deterministic(0)
         devices = make_strategy(strategy)
         with devices.scope():
@@ -113,7 +122,7 @@ class Reranking:
             if self.hosts.chief:
                 with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
                     shutil.copyfileobj(file, stream)
-        return _outcome(counts, output)
+        return _outcome(counts, self.alpha, output)
 
     def _check_columns(self, inputs: Inputs) -> None:
         """ConfigError where the model reads columns that these documents do not have."""
@@ -134,8 +143,9 @@ class Reranking:
         ):
             for block, examples in extracted:
                 scores = self.predictor.score(examples, bar)
-                for qid, found in merge({query.qid: query.scores for query in block}, scores).items():
-                    write_query(file, qid, found, TAG)
+                mixed = scores if self.alpha is None else _mixed(block, scores, self.alpha)
+                for qid, found in merge({query.qid: query.scores for query in block}, mixed).items():
+                    write_query(file, qid, found, TAG if self.alpha is None else MIXED)
                     left -= len(found)
         if left:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
@@ -149,10 +159,17 @@ class Reranking:
             yield block, examples_of(samples, self.extractor, queries, inputs.store, features, columns)
 
 
-def _outcome(counts: Counts, output: str | Path) -> dict[str, Any]:
-    done = {"output": str(output), **asdict(counts)}
+def _mixed(block: list[RankedQuery], scores: Scores, alpha: float) -> Scores:
+    """Mix first stage and reranker over the documents that were scored."""
+    first = {query.qid: {docid: query.scores[docid] for docid in query.top} for query in block if query.top}
+    return interpolate(first, scores, alpha)
+
+
+def _outcome(counts: Counts, alpha: float | None, output: str | Path) -> dict[str, Any]:
+    done = {"output": str(output), "alpha": alpha, **asdict(counts)}
     text = f"{output}: {counts.lines} lines for {counts.queries} queries, {counts.pairs} pairs scored"
-    return {"result": done, "text": text}
+    mixed = "" if alpha is None else f", mixed with the first stage: alpha (weight of the reranker) {alpha:g}"
+    return {"result": done, "text": text + mixed}
 
 
 def _own_inputs(model: Model, split: str) -> Inputs:

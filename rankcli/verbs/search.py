@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rankcli.config.metrics import canonical
 from rankcli.data import formats
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
@@ -42,7 +43,8 @@ def search(
     """
     start = time.monotonic()
     if tune_qrels is not None:
-        trec.check_metrics([metric])
+        metric = canonical(metric)
+        trec.check_metrics([metric], where="--metric")
     store = open_store(docs, format, scratch)
     topics = read_topics(queries, format)
     done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}

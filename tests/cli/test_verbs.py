@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from rankcli.cli import run
+from rankcli.cli import COMMANDS, cli, run
+from rankcli.cli._command import Command, Group
+from rankcli.cli.search import _tuned
 from rankcli.data.hashes import input_sha256
 from rankcli.storage.sealed import sealed, unsealed
 from rankcli.verbs import convert, rerank, train
@@ -51,6 +54,7 @@ def test_search_and_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out) == {
         "schema_version": 1,
         "queries": 2,
+        "queries_are": "all that are judged",
         "metrics": {"map": {"mean": 1.0}},
     }
     assert run(["evaluate", "--qrels", "qrels.txt", "--run", "bm25.run"]) == 0
@@ -64,6 +68,48 @@ def test_search_options_are_validated_like_a_configuration(folder: Path, capsys:
     assert "b: expected a number of at least 0 of at most 1, got 1.5" in err
     assert "stopwords: expected `english` or `none`" in err
     assert not Path("x.run").exists()
+
+
+def test_tuning_chooses_k1_and_b_and_says_what_it_gains(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output", "x.run", "--tune", "qrels.txt"]
+    assert run(["search", *files, "--k1", "1.5"]) == 2
+    assert "--tune chooses k1 and b: leave --k1 and --b out." in capsys.readouterr().err and not Path("x.run").exists()
+    assert run(["search", *files, "--metric", "map"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "k1 0.9, b 0.4: map 1.0000 (default 1.0000; 25 settings tried)",
+        "data: {run: {name: bm25, k1: 0.9, b: 0.4}}",
+    ]
+    rows = [{"k1": k1, "b": b, "map": k1 - b} for k1 in (0.9, 2.0) for b in (0.2, 0.4, 0.6)]
+    said = _tuned({"k1": 2.0, "b": 0.4, "table": rows}).splitlines()
+    assert said[:2] == [
+        "k1 2.0, b 0.4: map 1.6000 (default 0.5000; 6 settings tried)",
+        "k1: at the edge of the 6 settings tried",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["evaluate", "--qrels", "qrels.txt", "--run", "qrels.txt", "--run", "docs.jsonl"], "--run"),
+        (["search", "--docs", "docs.jsonl", "--k", "3", "--k=4"], "--k"),
+        (["cache", "ls", "--storage", "a", "--storage", "b"], "--storage"),
+        (["train", "--config", "a.yaml", "--out", "x", "trainer.niters=1", "--out", "x"], "--out"),
+    ],
+)
+def test_an_option_with_one_value_is_not_given_twice(
+    args: list[str], named: str, folder: Path, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(args) == 2 and called == []
+    err = capsys.readouterr().err
+    assert f"Error: {named} takes one value, but is given 2 times." in err and "Usage: rankcli" in err
+
+
+def test_options_that_may_repeat_may_repeat(folder: Path, called: list[dict[str, Any]]) -> None:
+    assert run(["train", "--config", "a.yaml", "--config", "a.yaml", "--json", "--json"]) == 0 and len(called) == 1
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            assert isinstance(each, (Command, Group)), f"{name} takes the last of several values"
 
 
 def test_train_gets_the_configuration_and_a_directory_named_after_it(
@@ -97,12 +143,17 @@ def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> 
         "output": Path("out.run"),
         "depth": 5,
         "split": "test",
+        "mix": "none",
         "evalbatch": 0,
         "amp": "none",
         "strategy": "auto",
     }
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "ir_datasets:vaswani", "--run", "none.run"]) == 2
     assert run(["rerank", "--model", "m", "--output", "o", "--docs", "none.jsonl"]) == 2
+    for mix, given in (("auto", "auto"), ("0.25", 0.25)):
+        assert run(["rerank", "--model", "m", "--output", "o", "--mix", mix]) == 0 and called[-1]["mix"] == given
+    for wrong in ("1.5", "nan", "half"):
+        assert run(["rerank", "--model", "m", "--output", "o", "--mix", wrong]) == 2
 
 
 @pytest.mark.parametrize("verb", ["train", "convert"])

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from rankcli.config import switch
 from rankcli.config.load import load_config, load_saved, read_layers
+from rankcli.config.problems import Place
 from rankcli.config.render import resolved, to_yaml
-from rankcli.config.strict_yaml import plain
+from rankcli.config.strict_yaml import plain, planted
+from rankcli.config.switch import kept_options
 from rankcli.errors import ConfigError
 
 BASE = """\
@@ -102,6 +105,73 @@ def test_another_name_replaces_a_component_and_the_same_name_adds_to_it(
     below: str, above: str, together: object
 ) -> None:
     assert layers([], [f"s={below}", f"s={above}"])["s"] == together
+
+
+def test_metrics_may_have_the_names_of_ir_measures_and_wrong_ones_name_their_line(tmp_path: Path) -> None:
+    write(tmp_path, a=BASE + "metrics: {optimize: nDCG@10, report: [AP, RR@10, map]}")
+    config, _ = load_config([tmp_path / "a.yaml"], ["trainer.listeners=[{name: validation, metrics: [P@5]}]"])
+    assert config.metrics.all == ("ndcg_cut_10", "map", "RR@10")
+    assert config.trainer.listeners[0].metrics == ("P_5",)
+    write(tmp_path, b=BASE + "metrics:\n  report: [ndgc_cut_10]")
+    with pytest.raises(ConfigError, match=r"b\.yaml:[34]: metrics: unknown metric 'ndgc_cut_10'; did you"):
+        load_config([tmp_path / "b.yaml"])
+
+
+MODEL = "hub/model"
+
+
+@pytest.mark.parametrize(
+    ("below", "argument", "together", "said"),
+    [
+        (
+            f"reranker: {{name: biencoder, pretrained: {MODEL}, pooling: cls, scale: 2}}",
+            "reranker=crossencoder",
+            {"reranker": {"name": "crossencoder", "pretrained": MODEL}},
+            "reranker=crossencoder: without pooling, scale of biencoder, which crossencoder does not have\n",
+        ),
+        (
+            f"reranker: {{name: biencoder, pretrained: {MODEL}}}",
+            "reranker={name: TFVanillaBERT, dropout: 0.2}",
+            {"reranker": {"name": "TFVanillaBERT", "pretrained": MODEL, "dropout": 0.2}},
+            "",
+        ),
+        (
+            f"reranker: {{name: biencoder, pretrained: {MODEL}}}",
+            "reranker=TFKNRM",
+            {"reranker": "TFKNRM"},
+            "reranker=TFKNRM: without pretrained of biencoder, which TFKNRM does not have\n",
+        ),
+        (
+            "trainer: {niters: 2, tasks: {rank: {sampler: {name: LCE, nneg: 3, neg_to: 9}}}}",
+            "trainer.tasks.rank.sampler=triplet",
+            {"trainer": {"niters": 2, "tasks": {"rank": {"sampler": {"name": "triplet", "neg_to": 9}}}}},
+            "trainer.tasks.rank.sampler=triplet: without nneg of LCE, which triplet does not have\n",
+        ),
+        (
+            "trainer: {niters: 2, batch: 8}",
+            "trainer=pointwise",
+            {"trainer": {"name": "pointwise", "niters": 2, "batch": 8}},
+            "",
+        ),
+        ("reranker: {name: biencoder, pooling: cls}", "reranker=nothing", {"reranker": "nothing"}, ""),
+    ],
+)
+def test_an_argument_that_names_another_component_keeps_the_options_of_both(
+    below: str, argument: str, together: object, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, a=below)
+    assert layers([tmp_path / "a.yaml"], [argument]) == together
+    assert capsys.readouterr().err == said
+
+
+def test_an_option_of_the_same_name_and_another_type_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    below = planted({"scale": 2, "depth": 3}, Place("x")).value
+    types = {"new": {"scale": int, "depth": int}, "old": {"scale": float, "depth": int}}
+    monkeypatch.setattr(switch, "_types", lambda _, name: types[name])
+    assert kept_options(("loss",), below, "old", "new").keys() == {"depth"}
+    assert capsys.readouterr().err == "loss=new: without scale of old, which new does not have\n"
 
 
 def test_options_may_be_laid_over_a_bare_name(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ def test_missing_and_unjudged_queries_are_said(files: Path, capsys: pytest.Captu
     assert found.to_json()["metrics"] == {"RR@10": {"mean": pytest.approx((1 + 1 / 2 + 0) / 3)}}
     said = capsys.readouterr().err.splitlines()
     assert said[0].endswith("new.run: 1 of 3 judged queries have no retrieved document and count as 0")
-    assert said[1].endswith("new.run: 1 queries are not judged and are left out")
-    assert len(said) == 2
+    assert "33% of every mean" in said[1] and "--queries run" in said[1]
+    assert said[2].endswith("new.run: 1 queries are not judged and are left out")
+    assert len(said) == 3
 
 
 def test_baseline_is_compared_over_the_judged_queries(files: Path) -> None:
@@ -46,6 +47,15 @@ def test_per_query_values_are_written(files: Path) -> None:
         "map\t1\t1.000000\nmap\t2\t0.500000\nmap\t3\t0.000000\n"
         "RR@10\t1\t1.000000\nRR@10\t2\t0.500000\nRR@10\t3\t0.000000\n"
     )
+
+
+def test_names_of_ir_measures_give_the_values_of_trec_eval(files: Path) -> None:
+    found = evaluate(files / "qrels.txt", files / "new.run", metrics=["AP", "MRR@10", "map", "P@1"])
+    assert found.to_json()["metrics"] == {
+        "map": {"mean": pytest.approx(0.5)},
+        "RR@10": {"mean": pytest.approx(0.5)},
+        "P_1": {"mean": pytest.approx(1 / 3)},
+    }
 
 
 def test_metrics_are_checked_before_any_file_is_read(tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ P = t_test([0.5, 0.4, 0.9], [0.2, 0.4, 0.6])
 
 def test_json_without_a_baseline() -> None:
     found = Evaluation(Coverage(3, 0, 0), FIRST).to_json()
-    assert found == {"schema_version": 1, "queries": 3, "metrics": {"map": {"mean": pytest.approx(0.4)}}}
+    assert found == {
+        "schema_version": 1,
+        "queries": 3,
+        "queries_are": "all that are judged",
+        "metrics": {"map": {"mean": pytest.approx(0.4)}},
+    }
 
 
 def test_json_with_a_baseline_has_every_key_of_the_contract() -> None:
@@ -43,7 +48,10 @@ def test_table_aligns_its_columns() -> None:
 
 
 def test_table_without_a_baseline() -> None:
-    assert Evaluation(Coverage(3, 0, 0), FIRST).table() == "metric    mean\nmap     0.4000\n3 queries"
+    assert (
+        Evaluation(Coverage(3, 0, 0), FIRST).table()
+        == "metric    mean\nmap     0.4000\n3 queries (all that are judged)"
+    )
 
 
 def test_split_of_a_training_result() -> None:
@@ -58,7 +66,11 @@ def test_split_of_a_training_result() -> None:
     }
     header, row, note = split_table(split).splitlines()
     assert row.split() == ["map", "0.4000", "0.4000", "+0.0000", "1.0000", "0.6000", "+0.2000", f"{P:.4f}"]
-    assert header.split() == ["metric", "first", "stage", "reranked", "delta", "p", "interpolated", "delta", "p"]
+    assert header.split() == ["metric", "first", "stage", "reranked", "delta", "p_holm"] + [
+        "interpolated",
+        "delta",
+        "p_holm",
+    ]
     assert note.startswith("3 queries")
 
 
@@ -70,4 +82,17 @@ def test_split_without_an_alpha() -> None:
 
 def test_tiny_p_is_shown_as_a_bound() -> None:
     split = {"queries": 9, "first_stage": {"map": 0.1}, "reranked": {"map": 0.2}, "p": {"map": {"reranked": 1e-7}}}
-    assert "<.0001" in split_table(split)
+    assert "<.0001" in split_table(split) and "p_holm" not in split_table(split)
+
+
+def test_the_table_judges_by_the_adjusted_p() -> None:
+    split = {"queries": 9, "first_stage": {"map": 0.1}, "reranked": {"map": 0.2}, "p": {"map": {"reranked": 0.02}}}
+    header, row, note = split_table({**split, "p_holm": {"map": {"reranked": 0.06}}}).splitlines()
+    assert header.split()[-1] == "p_holm" and row.split()[-1] == "0.0600"
+    assert note == "9 queries; p_holm: paired t-test against the first stage, adjusted for the number of metrics (Holm)"
+
+
+@pytest.mark.parametrize(("reranked", "shown"), [(0.09999, "+0.0000"), (0.0999, "-0.0001"), (0.10001, "+0.0000")])
+def test_a_change_that_rounds_to_zero_has_no_minus(reranked: float, shown: str) -> None:
+    split = {"queries": 9, "first_stage": {"map": 0.1}, "reranked": {"map": reranked}, "p": {"map": {"reranked": 1.0}}}
+    assert split_table(split).splitlines()[1].split()[3] == shown

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rankcli.config.metrics import canonical
 from rankcli.data.trec import read_run, write_run
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.trec import Coverage, check_metrics, coverage, evaluate, means
@@ -169,6 +170,7 @@ def test_defect_13_query_ids_need_not_be_numbers() -> None:
 
 
 SURROGATE = """
+from rankcli.config.metrics import canonical
 from rankcli.errors import DataError
 from rankcli.evaluation.trec import evaluate
 for qrels, run in (({"q": {"a": 1}}, {"q": {"\\ud800": 1.0}}), ({"q": {"\\ud800": 1}}, {"q": {"a": 1.0}})):
@@ -212,9 +214,9 @@ def test_relevance_level_must_be_positive() -> None:
     [
         ("ndcg@10", "ndcg_cut_10"),
         ("nDCG_20", "ndcg_cut_20"),
-        ("MRR@10", "RR@10"),
-        ("P@5", "P_5"),
-        ("MAP", "map"),
+        ("mrr@10", "RR@10"),
+        ("p@5", "P_5"),
+        ("Map", "map"),
         ("recal_100", "recall_100"),
         ("P", "P_10"),
         ("ndcg_cut_0", "ndcg_cut_10"),
@@ -223,6 +225,29 @@ def test_relevance_level_must_be_positive() -> None:
 def test_an_unknown_metric_names_the_one_that_was_meant(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown metric '{name}'; did you mean '{meant}'"):
         check_metrics([name])
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("nDCG@10", "ndcg_cut_10"),
+        ("P@10", "P_10"),
+        ("R@100", "recall_100"),
+        ("MRR", "recip_rank"),
+        ("MRR@10", "RR@10"),
+        ("RR@10", "RR@10"),
+        ("RR", "recip_rank"),
+        ("AP", "map"),
+        ("AP@5", "map_cut_5"),
+        ("Rprec", "Rprec"),
+        ("ndcg_cut_10", "ndcg_cut_10"),
+        ("nDCG@0", "nDCG@0"),
+    ],
+)
+def test_names_of_ir_measures_mean_those_of_trec_eval(name: str, means: str) -> None:
+    assert canonical(name) == means
+    if name != "nDCG@0":
+        check_metrics([canonical(name)])
 
 
 def test_all_unknown_metrics_are_named_at_once() -> None:

@@ -16,6 +16,7 @@ from rankcli.report import numbers
         ("change", 0.0322, "+0.0322"),
         ("change", -0.5, "−0.5000"),
         ("change", 0.0, "+0.0000"),
+        ("change", -0.00001, "+0.0000"),
         ("probability", 0.0001, "0.0001"),
         ("probability", 0.00009, "<0.0001"),
         ("probability", 1.0, "1.0000"),

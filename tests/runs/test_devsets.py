@@ -201,7 +201,13 @@ def test_a_training_uses_and_so_protects_all_of_its_caches(more: Path, capsys: A
     args = ["--config", str(more / "TFKNRM.yaml"), own, "trainer.niters=1"]
     assert run(["train", *args, "--out", str(more / "out"), "--dry-run"]) == 0
     planned = capsys.readouterr().out
-    assert "queries to rerank: dev 4, dev/a 2, test 4" in planned and "(dev/a): miss" in planned
+    for line in (
+        "dev: 4 queries, at most 10 candidates of each: ",
+        "dev/a: 2 queries, at most 10 candidates of each: ",
+        "test: 4 queries, at most 20 candidates of each: ",
+        "(dev/a): miss",
+    ):
+        assert line in planned
     assert "*       qrels: " in planned, "a needed option is marked as not the default"
     assert run(["train", *args, "--out", str(more / "out")]) == 0
     caches = json.loads((more / "out/run.json").read_text())["cache_ids"]

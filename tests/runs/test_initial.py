@@ -18,7 +18,7 @@ from rankcli.errors import ConfigError, Interrupted, MissingError, RankcliError,
 from rankcli.listeners.base import Moment
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.saved import save_reranker, sections_of
-from rankcli.runs.prepare import Prepared, prepare
+from rankcli.runs.prepare import Prepared, checked, prepare
 from rankcli.text.weights import read_tensors, write_tensors
 from rankcli.training.variables import open_variables
 from rankcli.verbs.train import train
@@ -338,3 +338,17 @@ def test_weights_that_cannot_be_taken_are_told_before_anything_is_made(
     with pytest.raises(error):
         train(tiny("crossencoder", f"init.model={model}", wrong), out=tmp_path / "run")
     assert not (tmp_path / "run").exists() and not (tmp_path / "cache/records").exists()
+
+
+def test_random_weights_of_an_encoder_are_a_warning_with_the_learning_rate(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked(tiny("crossencoder"))
+    said = capsys.readouterr().err
+    assert "warning: the encoder starts from random weights, as reranker.pretrained is not given" in said
+    assert "its learning rate is trainer.bertlr 0.001 (" in said
+    model = saved(tiny("crossencoder"), tmp_path / "model")
+    checked(tiny("TFKNRM"))
+    assert "random weights" not in capsys.readouterr().err
+    checked(tiny("crossencoder", f"reranker.pretrained={model}"))
+    assert "starts from random weights" not in capsys.readouterr().err

@@ -248,7 +248,16 @@ def test_a_dry_run_shows_the_plan_and_writes_no_run(tiny, tmp_path: Path) -> Non
     encoder, head = plan["result"]["groups"]
     assert (encoder["lr"], head["lr"], head["parameters"]) == (1e-3, 1e-2, 17)
     assert not plan["result"]["cache"]["train"]["hit"]
+    reranked = plan["result"]["reranked"]
+    assert {name: (found["queries"], found["depth"]) for name, found in reranked.items()} == {
+        "dev": (4, 10),
+        "test": (4, 20),
+    }
     train(tiny(), out=tmp_path / "run")
+    lines = (tmp_path / "run" / "dev.run").read_text().splitlines()
+    first = {qid: sum(line.split()[0] == qid for line in lines) for qid in {line.split()[0] for line in lines}}
+    assert reranked["dev"]["pairs"] == sum(min(10, count) for count in first.values())
+    assert f"dev: 4 queries, at most 10 candidates of each: {reranked['dev']['pairs']} pairs to rerank" in plan["text"]
     after = train(tiny(), out=tmp_path / "run", dry_run=True)["result"]
     assert after["cache"]["train"]["hit"] and after["cache"]["train"]["bytes"] > 0
     assert json.loads((tmp_path / "run/run.json").read_text())["run_id"] == plan["result"]["run_id"] == after["run_id"]

@@ -19,7 +19,7 @@ SAID = re.compile(
     r"training: \d+/|reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
-    r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p: |alpha \(|trained \d+ s at .* run directory: "
+    r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p_holm: |alpha \(|trained \d+ s at .* run directory: "
 )
 
 

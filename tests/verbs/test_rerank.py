@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,52 @@ def test_a_run_directory_reranks_its_own_test_to_the_same_bytes(trained: RunConf
     done = rerank(model=str(tmp_path / "run"), output=tmp_path / "again.run", depth=trained.trainer.testthreshold)
     assert (tmp_path / "again.run").read_bytes() == (tmp_path / "run" / "test.run").read_bytes()
     assert done["result"]["queries"] == 4 and done["result"]["pairs"] == done["result"]["lines"]
+
+
+def test_mix_auto_gives_the_interpolated_run_of_the_training_to_the_same_bytes(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run" / "result.json"
+    depth, model = trained.trainer.testthreshold, str(tmp_path / "run")
+    alpha = json.loads(path.read_text())["alpha"]
+    done = rerank(model=model, output=tmp_path / "mixed.run", depth=depth, mix="auto")
+    assert (tmp_path / "mixed.run").read_bytes() == (tmp_path / "run" / "test.interpolated.run").read_bytes()
+    assert done["result"]["alpha"] == alpha and f"alpha (weight of the reranker) {alpha:g}" in done["text"]
+    monkeypatch.setattr(stream, "BLOCK", 1)  # every query is a block of its own
+    rerank(model=model, output=tmp_path / "blocks.run", depth=depth, mix=alpha)
+    whole, blocks = read_run(tmp_path / "mixed.run"), read_run(tmp_path / "blocks.run")
+    for qid in whole:  # in batches of another shape
+        assert blocks[qid] == pytest.approx(whole[qid], rel=1e-4, abs=1e-6)
+    assert capsys.readouterr().err.count("warning") == 0
+    rerank(model=model, output=tmp_path / "last.run", weights="last", mix="auto")
+    assert "alpha was chosen for the best weights by ndcg_cut_10, not for last" in capsys.readouterr().err
+    path.write_text(path.read_text().replace('"alpha": ', '"alpha": 7, "was": '))
+    with pytest.raises(StorageError, match="alpha is 7, not a number from 0 to 1"):
+        rerank(model=model, output=tmp_path / "out.run", mix="auto")
+
+
+def test_mixed_scores_are_scaled_over_the_documents_that_were_scored(trained: RunConfig, tmp_path: Path) -> None:
+    lines = "q0 Q0 gone 1 9.0 x\nq0 Q0 d1 2 8.0 x\nq0 Q0 d0 3 7.0 x\nq0 Q0 d2 4 1.0 x\nnobody Q0 d0 1 2.5 x\n"
+    (tmp_path / "some.run").write_text(lines)
+    files = given(tmp_path, "some.run")
+    rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run", depth=2, mix=0.0, **files)
+    found = read_run(tmp_path / "out.run")
+    assert found["q0"] == {"d1": 1.0, "d0": 0.0, "gone": -1.0, "d2": -2.0} and found["nobody"] == {"d0": 2.5}
+    rerank(model=str(tmp_path / "run"), output=tmp_path / "plain.run", depth=2, **files)
+    rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run", depth=2, mix=1.0, **files)
+    plain, mixed = (read_run(tmp_path / name)["q0"] for name in ("plain.run", "out.run"))
+    assert ranking(mixed) == ranking(plain) and sorted(mixed.values()) == [-2.0, -1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("model", ["run", "run/best/map"])
+def test_a_run_that_is_not_finished_is_said_and_has_no_alpha(
+    model: str, trained: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "result.json").unlink()
+    rerank(model=str(tmp_path / model), output=tmp_path / "out.run", **given(tmp_path))
+    assert capsys.readouterr().err.count("this training is not finished") == 1
+    with pytest.raises(ConfigError, match="alpha is not known: this is not the directory of a finished run"):
+        rerank(model=str(tmp_path / model), output=tmp_path / "out.run", mix="auto", **given(tmp_path))
 
 
 def test_weights_are_best_last_by_metric_or_of_an_iteration(trained: RunConfig, tmp_path: Path) -> None:
@@ -212,7 +260,9 @@ def test_nothing_is_left_in_the_cache_folder(trained: RunConfig, tmp_path: Path)
     assert sorted((tmp_path / "cache").iterdir()) == before
 
 
-def test_wrong_models_and_weights_are_refused(trained: RunConfig, tmp_path: Path) -> None:
+def test_wrong_models_and_weights_are_refused(
+    trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = str(tmp_path / "run")
     (tmp_path / "folds" / "fold-0").mkdir(parents=True)
     for model, weights, error, what in (
@@ -223,10 +273,20 @@ def test_wrong_models_and_weights_are_refused(trained: RunConfig, tmp_path: Path
         (own, "best:../best/map", MissingError, "no best weights"),
         (f"{own}/best/map", "best", ConfigError, "not a run directory"),
         (f"{own}/best/map", "last", ConfigError, "--weights last needs a run directory"),
+        (str(tmp_path / "typo"), "best", ConfigError, "typo: no such directory"),
+        (str(tmp_path / "bm25.run"), "best", ConfigError, "this is a file, not a directory"),
         (str(tmp_path / "folds"), "best", ConfigError, "this directory holds all folds"),
     ):
         with pytest.raises(error, match=what):
             rerank(model=model, weights=weights, output=tmp_path / "out.run")
+    monkeypatch.chdir(tmp_path)
+    for typo in ("runs/typo", "run/best/typo", "./typo"):
+        with pytest.raises(ConfigError, match=f"{typo}: no such directory"):
+            rerank(model=typo, output=tmp_path / "out.run", **given(tmp_path))
+    (tmp_path / "mine").mkdir()
+    shutil.copytree(own, tmp_path / "mine" / "run")
+    with pytest.raises(ConfigError, match="mine/typo: no such directory"):
+        rerank(model="mine/typo", output=tmp_path / "out.run", **given(tmp_path))
     with pytest.raises(ConfigError, match="give all of"):
         rerank(model=own, docs="x", output=tmp_path / "out.run")
     with pytest.raises(MissingError, match="cannot be opened as a reranker"):

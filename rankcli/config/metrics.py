@@ -1,0 +1,65 @@
+"""Names of metrics: trec_eval's, `RR@k`, and those of ir_measures that mean the same."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+RR = "RR@"  # MS MARCO's measure, which trec_eval lacks
+_PLAIN = (
+    *("map", "ndcg", "recip_rank", "Rprec", "bpref", "infAP", "11pt_avg", "G", "binG", "Rndcg", "ndcg_rel"),
+    *("set_P", "set_recall", "set_F", "set_map", "set_relative_P"),
+)
+_WITH_CUTOFF = ("ndcg_cut_", "map_cut_", "P_", "recall_", "success_", "relative_P_", RR)
+_CUTOFF = "[1-9][0-9]{0,5}"
+_LEGAL = re.compile(
+    rf"{'|'.join(_PLAIN)}|(?:{'|'.join(_WITH_CUTOFF)}){_CUTOFF}|iprec_at_recall_(?:0\.[0-9][0-9]|1\.00)"
+)
+# names of ir_measures
+_OTHERS = {"AP": "map", "MAP": "map", "RR": "recip_rank", "MRR": "recip_rank", "nDCG": "ndcg", "Bpref": "bpref"}
+_OTHERS_WITH_CUTOFF = {
+    **{"nDCG": "ndcg_cut_", "AP": "map_cut_", "MAP": "map_cut_", "P": "P_", "R": "recall_", "Recall": "recall_"},
+    **{"MRR": RR, "Success": "success_"},
+}
+
+FIX = (
+    f"use trec_eval's names: {', '.join((*_PLAIN, *(f'{stem}K' for stem in _WITH_CUTOFF), 'iprec_at_recall_0.10'))}; "
+    "or those of ir_measures: nDCG@K, P@K, R@K, AP, RR"
+)
+
+
+def canonical(name: str) -> str:
+    """Return trec_eval's name for a metric of ir_measures, such as `ndcg_cut_10` for `nDCG@10`; else `name`."""
+    stem, at, cutoff = name.partition("@")
+    if at and stem in _OTHERS_WITH_CUTOFF and re.fullmatch(_CUTOFF, cutoff):
+        return f"{_OTHERS_WITH_CUTOFF[stem]}{cutoff}"
+    return _OTHERS.get(name, name)
+
+
+def canonical_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return `canonical` of every name, each once."""
+    return tuple(dict.fromkeys(map(canonical, names)))
+
+
+def unknown_names(names: Iterable[str]) -> str:
+    """Name the metrics that cannot be computed, each with the nearest legal name; an empty text if there are none."""
+    return "; ".join(_unknown(name) for name in names if not _LEGAL.fullmatch(name))
+
+
+def checked_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return `canonical_names`; ValueError for unknown metrics."""
+    found = canonical_names(names)
+    if unknown := unknown_names(found):
+        raise ValueError(f"{unknown} ({FIX})")
+    return found
+
+
+def _unknown(name: str) -> str:
+    """The message for one unknown name; a name with a cutoff is compared only with measures that have one."""
+    stem, cutoff = re.fullmatch(rf"(.*?)(?:[@_.]?({_CUTOFF}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
+    if not cutoff:
+        meant.update((legal.lower(), legal) for legal in _PLAIN)
+    close = difflib.get_close_matches(stem.lower(), meant, n=1)
+    return f"unknown metric {name!r}" + (f"; did you mean {meant[close[0]]!r}?" if close else "")
