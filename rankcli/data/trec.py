@@ -5,6 +5,8 @@ A run's rank column is not used: trec_eval orders by score, compared as float32,
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +27,17 @@ Value = TypeVar("Value", int, float)
 QRELS_COLUMNS = ("qid", "iteration", "docid", "grade")
 RUN_COLUMNS = ("qid", "Q0", "docid", "rank", "score", "tag")
 BEIR_HEADER = ["query-id", "corpus-id", "score"]
+HEADERS = (("query-id", "query_id", "qid"), ("corpus-id", "doc_id", "docid", "pid"), ("score", "relevance", "grade"))
+MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
 REPEATED = "repeated lines ignored"
 
+_REMEDIES = {
+    (3, QRELS_COLUMNS): f"for query, document and grade, put the header of BEIR in front: {' '.join(BEIR_HEADER)}",
+    (3, RUN_COLUMNS): (
+        "for query, document and rank, as in MS MARCO, make scores of the ranks: "
+        'awk \'{print $1, "Q0", $2, $3, 1/$3, "run"}\' OLD > NEW'
+    ),
+}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FLOAT32 = struct.Struct("<f")
@@ -76,16 +87,19 @@ class CompactRun(Mapping[str, dict[str, float]]):
 def read_qrels(path: str | Path) -> Qrels:
     """Grades by query and document id.
 
-    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then these.
+    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score` (or other usual
+    names of these), then these.
     """
     qrels: Qrels = {}
     notes, beir = Notes(path), False
     for number, line in read_rows(path):
         fields = columns(line)
-        if not qrels and not beir and fields == BEIR_HEADER:
+        if not qrels and not beir and _is_header(fields):
             beir = True
             continue
         names = ("qid", "docid", "grade") if beir else QRELS_COLUMNS
+        if _is_comment(fields, names):
+            continue
         if len(fields) != len(names):
             _fail_columns(fields, names, path, number)
         qid, docid = (
@@ -163,6 +177,8 @@ def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
     last = ""
     for number, line in read_rows(path):
         fields = columns(line)
+        if _is_comment(fields, RUN_COLUMNS):
+            continue
         if len(fields) != len(RUN_COLUMNS):
             _fail_columns(fields, RUN_COLUMNS, path, number)
         qid, _, docid, _, score, _ = fields
@@ -249,8 +265,20 @@ def columns(line: str) -> list[str]:
     return [field for field in line.replace("\t", " ").split(" ") if field]
 
 
+def _is_header(fields: list[str]) -> bool:
+    return len(fields) == len(HEADERS) and all(map(operator.contains, HEADERS, fields))
+
+
+def _is_comment(fields: list[str], names: tuple[str, ...]) -> bool:
+    """True for a line that trec_eval 10 skips, unless it can be a line of a query whose id starts with `#`."""
+    if not fields[0].startswith("#"):
+        return False
+    return len(fields) != len(names) or not _NUMBER.fullmatch(fields[-1 if "grade" in names else -2])
+
+
 def _fail_columns(fields: list[str], names: tuple[str, ...], path: str | Path, number: int) -> NoReturn:
-    fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}")
+    fix = _REMEDIES.get((len(fields), names), f"write lines of: {' '.join(names)}")
+    fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}", fix)
 
 
 def _keep(
@@ -266,10 +294,18 @@ def _keep(
         fail(path, number, what, "keep one of them")
 
 
+def checked_grade(grade: int, path: str | Path, number: int) -> int:
+    """Return `grade` if trec_eval can use it, else raise DataError."""
+    if abs(grade) > MAX_GRADE:
+        fix = "map them to a few grades, such as 0 to 3"
+        fail(path, number, f"the grade {grade} is not within -{MAX_GRADE} to {MAX_GRADE}", fix)
+    return grade
+
+
 def _grade(text: str, path: str | Path, number: int) -> int:
     if not _INTEGER.fullmatch(text):
         fail(path, number, f"the grade {text[:40]!r} is not an integer")
-    return int(text)
+    return checked_grade(int(text), path, number)
 
 
 def _score(text: str, path: str | Path, number: int) -> float:
@@ -278,5 +314,7 @@ def _score(text: str, path: str | Path, number: int) -> float:
     try:
         (score,) = _FLOAT32.unpack(_FLOAT32.pack(float(text)))
     except OverflowError:
+        score = math.inf
+    if math.isinf(score):  # pack raises nothing for what float() has made infinite
         fail(path, number, f"the score {text[:40]!r} is out of the range of float32")
     return float(score)

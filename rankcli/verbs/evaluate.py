@@ -9,7 +9,7 @@ from rankcli.data.files import replacing
 from rankcli.data.trec import read_qrels, read_run
 from rankcli.evaluation.report import Evaluation
 from rankcli.evaluation.significance import compare
-from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, check_metrics, coverage
+from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, check_documents, check_metrics, coverage
 from rankcli.evaluation.trec import evaluate as evaluate_run
 from rankcli.log import warn
 
@@ -45,6 +45,7 @@ def _evaluated(
 ) -> tuple[Coverage, PerQuery]:
     run = read_run(path)
     joined = coverage(qrels, run, where=str(path))
+    check_documents(qrels, run, where=str(path))
     if joined.missing:
         warn(f"{path}: {joined.missing} of {joined.judged} judged queries have no retrieved document and count as 0")
     if joined.unjudged:
