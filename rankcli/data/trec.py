@@ -6,15 +6,15 @@ A run's rank column is not used: trec_eval orders by score, compared as float32,
 from __future__ import annotations
 
 import math
-import operator
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 import numpy as np
 
+from rankcli.data.fields import NUMBER, QRELS_COLUMNS, RUN_COLUMNS, columns, fail_columns, is_comment, is_header
 from rankcli.data.files import replacing
 from rankcli.data.lines import Notes, checked_id, fail, read_rows
 from rankcli.errors import DataError
@@ -24,22 +24,10 @@ Qrels = dict[str, dict[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 Value = TypeVar("Value", int, float)
 
-QRELS_COLUMNS = ("qid", "iteration", "docid", "grade")
-RUN_COLUMNS = ("qid", "Q0", "docid", "rank", "score", "tag")
-BEIR_HEADER = ["query-id", "corpus-id", "score"]
-HEADERS = (("query-id", "query_id", "qid"), ("corpus-id", "doc_id", "docid", "pid"), ("score", "relevance", "grade"))
 MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
 REPEATED = "repeated lines ignored"
 
-_REMEDIES = {
-    (3, QRELS_COLUMNS): f"for query, document and grade, put the header of BEIR in front: {' '.join(BEIR_HEADER)}",
-    (3, RUN_COLUMNS): (
-        "for query, document and rank, as in MS MARCO, make scores of the ranks: "
-        'awk \'{print $1, "Q0", $2, $3, 1/$3, "run"}\' OLD > NEW'
-    ),
-}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FLOAT32 = struct.Struct("<f")
 
 
@@ -94,14 +82,14 @@ def read_qrels(path: str | Path) -> Qrels:
     notes, beir = Notes(path), False
     for number, line in read_rows(path):
         fields = columns(line)
-        if not qrels and not beir and _is_header(fields):
+        if not qrels and not beir and is_header(fields):
             beir = True
             continue
         names = ("qid", "docid", "grade") if beir else QRELS_COLUMNS
-        if _is_comment(fields, names):
+        if is_comment(fields, names):
             continue
         if len(fields) != len(names):
-            _fail_columns(fields, names, path, number)
+            fail_columns(fields, names, path, number)
         qid, docid = (
             checked_id(fields[0], path, number, "query id"),
             checked_id(fields[-2], path, number, "document id"),
@@ -177,10 +165,10 @@ def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
     last = ""
     for number, line in read_rows(path):
         fields = columns(line)
-        if _is_comment(fields, RUN_COLUMNS):
+        if is_comment(fields, RUN_COLUMNS):
             continue
         if len(fields) != len(RUN_COLUMNS):
-            _fail_columns(fields, RUN_COLUMNS, path, number)
+            fail_columns(fields, RUN_COLUMNS, path, number)
         qid, _, docid, _, score, _ = fields
         if qid != last:
             last = checked_id(qid, path, number, "query id")
@@ -260,27 +248,6 @@ def ranked(scores: Mapping[str, float], depth: int | None = None) -> Ranked:
     return Ranked(tuple([docid for _, docid in best]), np.array([score for score, _ in best], np.float32))
 
 
-def columns(line: str) -> list[str]:
-    """The fields of a line, separated by spaces and tabs."""
-    return [field for field in line.replace("\t", " ").split(" ") if field]
-
-
-def _is_header(fields: list[str]) -> bool:
-    return len(fields) == len(HEADERS) and all(map(operator.contains, HEADERS, fields))
-
-
-def _is_comment(fields: list[str], names: tuple[str, ...]) -> bool:
-    """True for a line that trec_eval 10 skips, unless it can be a line of a query whose id starts with `#`."""
-    if not fields[0].startswith("#"):
-        return False
-    return len(fields) != len(names) or not _NUMBER.fullmatch(fields[-1 if "grade" in names else -2])
-
-
-def _fail_columns(fields: list[str], names: tuple[str, ...], path: str | Path, number: int) -> NoReturn:
-    fix = _REMEDIES.get((len(fields), names), f"write lines of: {' '.join(names)}")
-    fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}", fix)
-
-
 def _keep(
     documents: dict[str, Value], qid: str, docid: str, value: Value, path: str | Path, number: int, notes: Notes
 ) -> None:
@@ -309,7 +276,7 @@ def _grade(text: str, path: str | Path, number: int) -> int:
 
 
 def _score(text: str, path: str | Path, number: int) -> float:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         fail(path, number, f"the score {text[:40]!r} is not a finite decimal number")
     try:
         (score,) = _FLOAT32.unpack(_FLOAT32.pack(float(text)))
