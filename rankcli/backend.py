@@ -7,6 +7,7 @@ lines on stderr are switched off there too.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -78,7 +79,8 @@ def compiled_in_silence() -> None:
             file.seek(0)
             for line in file:
                 if not any(said in line for said in _SAID_BY_XLA):
-                    os.write(2, line)
+                    with contextlib.suppress(OSError):  # nobody reads stderr, or its disk is full
+                        os.write(2, line)
 
 
 tf: Any = _Lazy(_load_tensorflow)

@@ -65,7 +65,7 @@ class StorageError(RankcliError):
 
 
 class Interrupted(RankcliError):
-    """SIGINT or SIGTERM was received, and the work done so far is saved."""
+    """SIGINT, SIGTERM or SIGHUP was received, and the work done so far is saved."""
 
     def __init__(self, what: str, *, signum: int) -> None:
         super().__init__(what, fix="run the same command again to go on")

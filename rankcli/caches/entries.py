@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -10,17 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankcli.config.identity import DIGEST_CHARS
 from rankcli.errors import StorageError
 from rankcli.records.convert import SOURCE
 from rankcli.records.lookup import generations
 from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, location
-from rankcli.runs.uses import Use, uses
+from rankcli.runs.uses import RUNS, Use, uses
 from rankcli.storage.base import Storage, is_remote
 from rankcli.storage.disk import guard
+from rankcli.storage.local import is_own
 from rankcli.storage.sealed import unsealed
 
 COMPLETE, INTERRUPTED, DAMAGED, OTHER = "complete", "interrupted", "damaged", "other version"
 SHARD = re.compile(r"shard-(\d{2})-(\d{8,})-(\d{8,})\.tfrecord")
+CACHE_ID = re.compile(rf"[0-9a-f]{{{DIGEST_CHARS}}}")
+_NAMES = (
+    *(re.escape(NAME), re.escape(SOURCE), SHARD.pattern),
+    *(rf"{PARTS}/{SHARD.pattern}\.json", rf"{RUNS}/{CACHE_ID.pattern}\.json"),
+)
+_OURS = re.compile("|".join(_NAMES))  # the files of a cache, besides locks and temporary files
 THREADS = 8  # these threads mostly wait for disk or network
 _KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
 
@@ -121,6 +130,17 @@ def irregular(storage: Storage, name: str) -> str:
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
+def stranger(storage: Storage, entry: Entry) -> str:
+    """Return the name of a file in the cache's directory that is not of a cache; empty if there is none."""
+    if is_remote(storage.uri):
+        names = list(storage.below(entry.location))
+    else:  # all of them: `below` leaves out the names that no storage gives
+        top = Path(storage.uri, entry.location)
+        files = (Path(folder, name) for folder, _, found in os.walk(top) for name in found if not is_own(name))
+        names = [path.relative_to(top).as_posix() for path in files]
+    return next((name for name in names if not _OURS.fullmatch(name)), "")
+
+
 def links(storage: Storage) -> list[str]:
     """Return the names of caches and generations that are links. Other users of their targets are not known."""
     ids = storage.list()
@@ -132,7 +152,7 @@ def links(storage: Storage) -> list[str]:
 def _places(storage: Storage) -> Iterator[tuple[str, int]]:
     """Yield cache id and generation of everything that may be a cache. Links are not followed."""
     passed_over = set(links(storage))
-    for cache_id in storage.list():
+    for cache_id in filter(CACHE_ID.fullmatch, storage.list()):
         if cache_id not in passed_over:
             for generation in reversed(generations(storage, cache_id)):
                 if location(cache_id, generation) not in passed_over:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rankcli.caches.entries import CACHE_ID, SHARD
+from rankcli.config.identity import DIGEST_CHARS
 from rankcli.records.steps import LOCK
+from rankcli.records.tokens import NUMBERS, PARTS, TEXTS
 from rankcli.storage import claim, inputs, mirror
 from rankcli.storage.disk import guard
 from rankcli.storage.locks import exclusive, taken
+from rankcli.storage.mark import is_marked, mark_of
 
 WORK, RUN, TREE = "work in progress", "copies of run directories", "copies of directories"
 _LOCKS = {WORK: LOCK, RUN: claim.LOCK, TREE: inputs.LOCK}  # every process that uses a folder locks this file in it
+_WORK = re.compile(rf"{CACHE_ID.pattern}-[0-9a-f]{{{DIGEST_CHARS}}}")
+_WORK_PARTS = (LOCK, NUMBERS, TEXTS, PARTS)
 _FOLDERS = {WORK: "work", RUN: mirror.FOLDER, TREE: inputs.FOLDER}
 
 
@@ -38,8 +45,18 @@ class _Busy(Exception):
 
 
 def local_work(root: Path) -> list[Work]:
-    """Return all such folders below `root`, by kind and in the order of their names."""
-    return [_work(kind, path) for kind, name in _FOLDERS.items() for path in _inner(root / name)]
+    """Return all such folders below `root`, by kind and in the order of their names. Folders of others are not ours."""
+    return [
+        _work(kind, path) for kind, name in _FOLDERS.items() for path in _inner(root / name) if _is_ours(kind, path)
+    ]
+
+
+def _is_ours(kind: str, path: Path) -> bool:
+    """True if name and content prove that we made the folder: `root` may be one in which people work."""
+    if kind != WORK:
+        return is_marked(path)
+    known = all(entry.name in _WORK_PARTS or SHARD.match(entry.name) for entry in path.iterdir())
+    return known and bool(_WORK.fullmatch(path.name)) and (path / LOCK).is_file()
 
 
 def remove_work(work: Work) -> bool:
@@ -49,6 +66,7 @@ def remove_work(work: Work) -> bool:
             if _held(work.path):
                 return False
             shutil.rmtree(work.path)
+            mark_of(work.path).unlink(missing_ok=True)
     except _Busy:
         return False
     return True

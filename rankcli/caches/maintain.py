@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rankcli import log
 from rankcli.caches.damage import Damage, Note, find_damages, notes
 from rankcli.caches.entries import COMPLETE, Entry, entries, links
 from rankcli.caches.local import Work, local_work
-from rankcli.caches.prune import Criteria, Item, choose, remove
+from rankcli.caches.prune import Criteria, Item, choose, remove, sparing_strangers
 from rankcli.caches.text import counted, described, described_work, table
 from rankcli.records.manifest import NAME
 from rankcli.runs.records import records_storage
@@ -59,12 +60,16 @@ def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
 def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> dict[str, Any]:
     """Remove the caches and local folders that match `criteria` and are not in use.
 
-    The result lists what was removed, what was kept because it is in use, and what could not be removed.
+    Each is named on stderr before the first one goes. The result lists what was removed, what was kept because it is in
+    use or holds files that are not ours, and what could not be removed.
     """
     storage = records_storage(option)
     found: list[Item] = [*entries(storage), *local_work(local_root(option))]
-    done = choose(found, criteria, time.time())
+    done = [sparing_strangers(storage, each) for each in choose(found, criteria, time.time())]
     if not dry_run:
+        for each in done:
+            if not each.kept_for:
+                log.say(f"removing {_path(storage, each.item)}, {each.item.bytes:,} bytes: {each.why}")
         done = [each if each.kept_for else remove(storage, each) for each in done]
     gone = [each for each in done if not each.kept_for]
     freed = sum(each.item.bytes for each in gone)
@@ -128,8 +133,11 @@ def _verify_lines(result: Mapping[str, Any], repair: bool) -> Iterator[str]:
 
 
 def _named(storage: Storage, item: Item, why: str) -> dict[str, Any]:
-    path = str(item.path) if isinstance(item, Work) else f"{storage.uri}/{item.location}"
-    return {"path": path, "bytes": item.bytes, "why": why}
+    return {"path": _path(storage, item), "bytes": item.bytes, "why": why}
+
+
+def _path(storage: Storage, item: Item) -> str:
+    return str(item.path) if isinstance(item, Work) else f"{storage.uri}/{item.location}"
 
 
 def _prune_lines(result: Mapping[str, Any]) -> Iterator[str]:

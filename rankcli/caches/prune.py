@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rankcli.caches.entries import INTERRUPTED, Entry, examine, irregular
+from rankcli.caches.entries import INTERRUPTED, Entry, examine, irregular, stranger
 from rankcli.caches.local import WORK, Work, remove_work
 from rankcli.caches.text import ago
 from rankcli.errors import StorageError
@@ -60,6 +60,12 @@ def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Choice
             chosen.append(Choice(item, f"more than {criteria.max_bytes:,} bytes in all", _in_use(item, now)))
             left -= 0 if chosen[-1].kept_for else item.bytes
     return chosen
+
+
+def sparing_strangers(storage: Storage, chosen: Choice) -> Choice:
+    """Return the choice; the item is kept if its directory holds a file that we did not make."""
+    name = "" if chosen.kept_for or isinstance(chosen.item, Work) else stranger(storage, chosen.item)
+    return chosen._replace(kept_for=f"it holds {name!r}, which is not ours") if name else chosen
 
 
 def remove(storage: Storage, chosen: Choice) -> Choice:

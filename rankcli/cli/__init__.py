@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
-import os
 import signal
 import sys
 import traceback
@@ -17,6 +16,7 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._options import debug_option
+from rankcli.cli._streams import make_lasting
 from rankcli.errors import RankcliError, StorageError
 from rankcli.log import say
 from rankcli.storage.disk import remedy
@@ -27,6 +27,7 @@ STORAGE_ERRNOS = {
     *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 }
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # besides SIGINT; a closed terminal sends SIGHUP
 _received: list[int] = []  # numbers of the signals received
 
 
@@ -55,14 +56,12 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. A closed pipe after it (`| head`) is not an error."""
+        """Run the command. A pipe that breaks within it is a failure: click would exit without a word."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.exceptions.Exit(0) from None
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            where = str(error.filename or "")
+            raise StorageError("the reader has stopped before the end", where=where, fix="run again") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,13 +77,16 @@ def cli() -> None:
       rankcli evaluate --model runs/config
 
     Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration, 3 bad input data, 4 something missing,
-    5 training failed, 6 storage or integrity failure, 130 and 143 interrupted after saving.
+    5 training failed, 6 storage or integrity failure, 129, 130 and 143 interrupted after saving.
     """
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the `rankcli` script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    make_lasting()
+    for signum in ENDING:
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+            signal.signal(signum, _terminate)
     raise_open_files()
     sys.exit(run(list(sys.argv[1:] if args is None else args)))
 

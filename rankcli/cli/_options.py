@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from rankcli.data.files import check_output
+from rankcli.data.files import check_output, is_stdout
 from rankcli.data.hashes import reading_inputs_anew
 from rankcli.errors import StorageError
 from rankcli.storage.base import is_remote
@@ -23,6 +23,8 @@ class PlaceType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path or the URI. Local paths are checked as click.Path does."""
+        if self.exists and str(value) == "-":
+            value = "/dev/stdin"
         return value if is_remote(str(value)) else super().convert(value, param, ctx)
 
 
@@ -34,6 +36,8 @@ class OutputFile(PlaceType):
         is not writable.
         """
         path = super().convert(value, param, ctx)
+        if is_stdout(path):
+            return path
         if is_remote(str(path)):
             check_output(path)
             return path
@@ -75,7 +79,7 @@ json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="P
 def source(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Check an option that takes an existing path, `gs://...` or `ir_datasets:ID`."""
     if value is not None and not value.startswith("ir_datasets:"):
-        FILE.convert(value, param, ctx)
+        return str(FILE.convert(value, param, ctx))
     return value
 
 
@@ -89,8 +93,13 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_result(found: Mapping[str, Any], as_json: bool) -> None:
-    """Print the result of a verb: its `text`, or its `result` as JSON, with the version of its schema."""
-    click.echo(to_json({"schema_version": 1, **found["result"]}) if as_json else found["text"])
+    """Print the result of a verb: its `text`, or its `result` as JSON, with the version of its schema.
+
+    It goes to stderr if the command has written its `--output` to stdout.
+    """
+    context = click.get_current_context(silent=True)
+    taken = context is not None and is_stdout(context.params.get("output"))
+    click.echo(to_json({"schema_version": 1, **found["result"]}) if as_json else found["text"], err=taken)
 
 
 def to_json(value: Any) -> str:

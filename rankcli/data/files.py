@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 from rankcli.errors import ConfigError, StorageError
 from rankcli.storage import inputs
@@ -48,18 +51,36 @@ def check_output(uri: str) -> None:
         raise ConfigError("this is a folder, a file is needed", where=uri, fix="name an object: gs://BUCKET/PATH")
 
 
+def is_stdout(path: object) -> bool:
+    """True for `-` and /dev/stdout, which may lead to a file that must not be replaced."""
+    return str(path) in ("-", "/dev/stdout")
+
+
+@contextmanager
+def _opened(place: Path, gzipped: bool) -> Iterator[TextIO]:
+    """Open a new text file; a gzipped one has no name and no time in it, so that equal texts make equal files."""
+    with open(place, "wb") as file, ExitStack() as stack:
+        binary = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)) if gzipped else file
+        yield stack.enter_context(io.TextIOWrapper(cast(BinaryIO, binary), encoding="utf-8", newline="\n"))
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text stream that becomes the file `path` when the block ends without an error.
 
     An existing path that is no regular file (a pipe, /dev/stdout) is written to directly; a link is followed, not
-    replaced. For a `gs://` URI a local file is written, and uploaded whole.
+    replaced. For a `gs://` URI a local file is written, and uploaded whole. `-` is stdout; NAME.gz is gzipped.
     """
+    if is_stdout(path):
+        yield sys.stdout
+        sys.stdout.flush()
+        return
     if is_remote(path):
         with scratch(local_root(), "output") as folder:
-            with replacing(folder / "output") as stream:
+            local = folder / f"output{Path(path).suffix}"
+            with replacing(local) as stream:
                 yield stream
-            upload_uri(folder / "output", str(path))
+            upload_uri(local, str(path))
         return
     named = Path(path)
     direct = named.exists() and not named.is_file()
@@ -67,7 +88,7 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
     try:
         with (
             nullcontext(target) if direct else replacing_file(target) as place,
-            open(place, "w", encoding="utf-8", newline="\n") as stream,
+            _opened(place, gzipped=named.suffix == ".gz") as stream,
         ):
             yield stream
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

@@ -12,6 +12,7 @@ from rankcli.data.trec import REPEATED
 from rankcli.errors import ConfigError
 
 Split = dict[str, tuple[str, ...]]
+FEWEST = 3  # folds: train, dev and test
 
 
 def kfold(qids: Iterable[str], k: int, fold: int, seed: int) -> Split:
@@ -22,7 +23,8 @@ def kfold(qids: Iterable[str], k: int, fold: int, seed: int) -> Split:
     """
     order = sorted(set(qids), key=lambda qid: (hashlib.sha256(f"{seed}\0{qid}".encode()).digest(), qid))
     if len(order) < k:
-        raise ConfigError(f"{len(order)} judged queries cannot make {k} folds", where="data.folds.k", fix="lower k")
+        fix = "lower it" if len(order) >= FEWEST else f"judge more queries: train, dev and test need {FEWEST} at least"
+        raise ConfigError(f"{len(order)} judged queries cannot make {k} folds", where="data.folds.k", fix=fix)
     folds = [order[f::k] for f in range(k)]
     dev = (fold + 1) % k
     train = [qid for f, members in enumerate(folds) if f not in (fold, dev) for qid in members]

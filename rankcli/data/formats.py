@@ -56,4 +56,7 @@ def _format_of(start: str, line: str, path: str | Path, number: int) -> Format:
         return "trec"
     if "\t" in line:
         return "tsv"
+    if start.startswith("["):
+        fix = "write one object a line: jq -c '.[]' FILE > NEW"
+        fail(path, number, "this is a JSON array, not JSONL", fix)
     fail(path, number, f"neither JSONL, TSV nor TREC: {start[:40]!r}", "say which with `format` if it is one of them")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rankcli.data.lines import Row, checked_id, checked_text, fail
-from rankcli.data.trec import Qrels
+from rankcli.data.trec import Qrels, checked_grade
 from rankcli.errors import ConfigError, MissingError
 
 PREFIX = "ir_datasets:"
@@ -44,7 +44,8 @@ def read_qrels(name: str) -> Qrels:
     qrels: Qrels = {}
     for n, judgment in enumerate(_load(name, "qrels").qrels_iter(), 1):
         grades = qrels.setdefault(checked_id(judgment.query_id, name, n), {})
-        if grades.setdefault(checked_id(judgment.doc_id, name, n), judgment.relevance) != judgment.relevance:
+        grade = checked_grade(judgment.relevance, name, n)
+        if grades.setdefault(checked_id(judgment.doc_id, name, n), grade) != grade:
             fail(name, n, f"query {judgment.query_id!r} has document {judgment.doc_id!r} twice, with different grades")
     return qrels
 

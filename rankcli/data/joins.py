@@ -68,7 +68,12 @@ def check_relevant(qrels: Qrels, qids: Collection[str], relevance_level: int, wh
     if not relevant:
         highest = max(grade for qid in qids for grade in qrels[qid].values())
         what = f"no query has a document of grade {relevance_level} or more; the highest grade is {highest}"
-        raise DataError(what, where=where, fix="lower data.relevance_level")
+        fix = (
+            "lower data.relevance_level"
+            if highest >= 1
+            else "add judgments of grade 1 or more: these have no relevant one"
+        )
+        raise DataError(what, where=where, fix=fix)
     _warn_some(
         len(qids) - relevant, len(qids), f"judged queries have no document of grade {relevance_level} or more", where
     )

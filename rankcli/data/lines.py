@@ -23,6 +23,18 @@ MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
 MAX_ID = 512  # bytes of UTF-8
 
 _GZIP = b"\x1f\x8b"
+_OTHERS = {  # by their first bytes
+    "a zip archive": (b"PK\x03\x04", "unpack it: unzip FILE"),
+    "a bzip2 file": (b"BZh91AY&SY", "unpack it: bunzip2 -k FILE"),
+    "an xz file": (b"\xfd7zXZ\0", "unpack it: unxz -k FILE"),
+    "a Zstandard file": (b"\x28\xb5\x2f\xfd", "unpack it: unzstd FILE"),
+    "a 7z archive": (b"7z\xbc\xaf\x27\x1c", "unpack it: 7z x FILE"),
+    "a Parquet file": (b"PAR1", "convert it: pandas.read_parquet(FILE).to_json(NEW, orient='records', lines=True)"),
+    "an SQLite database": (b"SQLite format 3\0", "export its table as JSONL or TSV"),
+    "text in UTF-16": (b"\xff\xfe", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    "text in UTF-16, big endian": (b"\xfe\xff", "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+}
+_LONGEST_MAGIC = 16
 # Unicode white space, control characters and surrogates: an id must not contain them.
 _BAD_IN_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -82,7 +94,8 @@ def read_rows(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, st
             blank = blank or number
             continue
         if blank:
-            fail(path, blank, "a blank line between records (0 columns)", "remove it, or restore what stood there")
+            between = "between records" if rows else "before the first record"
+            fail(path, blank, f"a blank line {between} (0 columns)", "remove it, or restore what stood there")
         rows += 1
         yield number, line
     if not rows:
@@ -125,7 +138,12 @@ def open_bytes(path: str | Path) -> BinaryIO:
         raise ConfigError("there is no such file", where=str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be opened: {error.strerror}", where=str(path)) from error
-    if stream.peek(2)[:2] != _GZIP:
+    start = stream.peek(_LONGEST_MAGIC)
+    for what, (magic, fix) in _OTHERS.items():
+        if start.startswith(magic):
+            stream.close()
+            fail(path, 1, f"this is {what}, a text file (or one in gzip) is needed", fix)
+    if not start.startswith(_GZIP):
         return stream
     return cast(BinaryIO, _Gunzip(stream))
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, fail, read_lines
 
-_TAG = re.compile(r"<[^<>]*>")
-_TOPIC_FIELD = re.compile(r"<(/?\w+)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>")  # before anything else a `<` is text
+_AROUND = re.compile(r"\s*(?:</?topics\b[^<>]*>|<\?xml\b[^<>]*\?>|<!(?!--)[^<>]*>|<!--.*?-->)\s*", re.IGNORECASE)
+_TOPIC_FIELD = re.compile(r"<(/?[a-zA-Z]\w*)\b[^<>]*>", re.IGNORECASE)
+_NUMBER = re.compile(r"""\bnumber\s*=\s*["']([^"']*)["']""", re.IGNORECASE)
 _LABEL = re.compile(r"\A\s*(?:number|topic)\s*:\s*", re.IGNORECASE)
 _DOCNO = re.compile(r"<DOCNO\b[^<>]*>(.*?)</DOCNO>", re.IGNORECASE | re.DOTALL)
 _HEADER = re.compile(r"<(DOCNO|DOCHDR)\b[^<>]*>.*?</\1>", re.IGNORECASE | re.DOTALL)
@@ -19,14 +21,19 @@ _TEXT = re.compile(r"<TEXT\b[^<>]*>(.*?)</TEXT>", re.IGNORECASE | re.DOTALL)
 
 
 def read_topics(path: str | Path) -> Iterator[Row]:
-    """The `num` and `title` of each `<top>`; end tags of the fields may be missing, as NIST leaves them out."""
-    for line, block in _blocks(path, "top"):
+    """The `num` and `title` of each `<top>`; end tags of the fields may be missing, as NIST leaves them out.
+
+    In XML as well: the attribute `number` and the `query`, else the `title`, of each `<topic>`.
+    """
+    for line, opening, block in _blocks(path, "top(?:ic)?", "top"):
         fields = _topic_fields(block)
-        for name in ("num", "title"):
-            if name not in fields:
-                fail(path, line, f"the topic has no <{name}>")
+        if number := _NUMBER.search(opening):
+            fields["num"] = number.group(1)
+        text = fields.get("query", fields.get("title"))
+        if "num" not in fields or text is None:
+            fail(path, line, f"the topic has no <{'title' if 'num' in fields else 'num'}>")
         qid = checked_id(_LABEL.sub("", fields["num"], count=1).strip(), path, line, "topic number")
-        yield Row(line, qid, _plain(_LABEL.sub("", fields["title"], count=1)))
+        yield Row(line, qid, _plain(_LABEL.sub("", text, count=1)))
 
 
 def read_trec_docs(path: str | Path) -> Iterator[Row]:
@@ -35,7 +42,7 @@ def read_trec_docs(path: str | Path) -> Iterator[Row]:
     The text is the first TITLE, HEADLINE or HL and all TEXT elements; without a TEXT element, everything but DOCNO and
     DOCHDR. Tags are removed and entities replaced.
     """
-    for line, block in _blocks(path, "DOC"):
+    for line, _, block in _blocks(path, "DOC", "DOC"):
         docno = _DOCNO.search(block)
         if docno is None:
             fail(path, line, "the document has no <DOCNO>")
@@ -43,10 +50,10 @@ def read_trec_docs(path: str | Path) -> Iterator[Row]:
         yield Row(line, docid, _document_text(block))
 
 
-def _blocks(path: str | Path, tag: str) -> Iterator[tuple[int, str]]:
-    """Yield the line of each `<tag>` and the text between it and `</tag>`."""
-    edge = re.compile(rf"(</?{tag}\b[^<>]*>)", re.IGNORECASE)
-    start, size, count = 0, 0, 0
+def _blocks(path: str | Path, pattern: str, tag: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line of each `<tag>`, that tag, and the text between it and `</tag>`."""
+    edge = re.compile(rf"(</?{pattern}\b[^<>]*>)", re.IGNORECASE)
+    start, size, count, opening = 0, 0, 0, ""
     parts: list[str] = []
     for number, line in read_lines(path, MAX_TEXT_LINE):
         for piece in edge.split(line):
@@ -54,15 +61,15 @@ def _blocks(path: str | Path, tag: str) -> Iterator[tuple[int, str]]:
             if is_edge and piece.startswith("</") == (start == 0):
                 fail(path, number, f"{piece} without its counterpart before it", f"each <{tag}> needs one </{tag}>")
             if is_edge and start:
-                yield start, "".join(parts)
+                yield start, opening, "".join(parts)
                 parts, start, size = [], 0, 0
             elif is_edge:
-                start, count = number, count + 1
+                start, count, opening = number, count + 1, piece
             elif start:
                 parts.append(piece)
                 size += len(piece)
-            elif piece and not piece.isspace():
-                fail(path, number, f"text outside <{tag}>: {piece.strip()[:40]!r}")
+            elif (rest := _AROUND.sub("", piece)) and not rest.isspace():
+                fail(path, number, f"text outside <{tag}>: {rest.strip()[:40]!r}", f"put all text into <{tag}>")
         parts.append("\n")
         if size > MAX_TEXT_LINE:
             fail(path, start, f"the <{tag}> is longer than {MAX_TEXT_LINE:,} characters")

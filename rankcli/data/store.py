@@ -31,7 +31,7 @@ from rankcli.storage.atomic import publish
 from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
 
-VERSION = 2
+VERSION = 3
 _CHUNK = 500  # ids per statement; older SQLite allows 999
 _COMPRESS_FROM = 1024  # characters; on a passage, compression saves a third and takes longer than all other work on it
 _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"

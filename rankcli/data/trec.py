@@ -5,14 +5,16 @@ A run's rank column is not used: trec_eval orders by score, compared as float32,
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 import numpy as np
 
+from rankcli.data.fields import NUMBER, QRELS_COLUMNS, RUN_COLUMNS, columns, fail_columns, is_comment, is_header
 from rankcli.data.files import replacing
 from rankcli.data.lines import Notes, checked_id, fail, read_rows
 from rankcli.errors import DataError
@@ -22,13 +24,10 @@ Qrels = dict[str, dict[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 Value = TypeVar("Value", int, float)
 
-QRELS_COLUMNS = ("qid", "iteration", "docid", "grade")
-RUN_COLUMNS = ("qid", "Q0", "docid", "rank", "score", "tag")
-BEIR_HEADER = ["query-id", "corpus-id", "score"]
+MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
 REPEATED = "repeated lines ignored"
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FLOAT32 = struct.Struct("<f")
 
 
@@ -76,18 +75,21 @@ class CompactRun(Mapping[str, dict[str, float]]):
 def read_qrels(path: str | Path) -> Qrels:
     """Grades by query and document id.
 
-    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score`, then these.
+    TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score` (or other usual
+    names of these), then these.
     """
     qrels: Qrels = {}
     notes, beir = Notes(path), False
     for number, line in read_rows(path):
         fields = columns(line)
-        if not qrels and not beir and fields == BEIR_HEADER:
+        if not qrels and not beir and is_header(fields):
             beir = True
             continue
         names = ("qid", "docid", "grade") if beir else QRELS_COLUMNS
+        if is_comment(fields, names):
+            continue
         if len(fields) != len(names):
-            _fail_columns(fields, names, path, number)
+            fail_columns(fields, names, path, number)
         qid, docid = (
             checked_id(fields[0], path, number, "query id"),
             checked_id(fields[-2], path, number, "document id"),
@@ -170,8 +172,10 @@ def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
     last = ""
     for number, line in read_rows(path):
         fields = columns(line)
+        if is_comment(fields, RUN_COLUMNS):
+            continue
         if len(fields) != len(RUN_COLUMNS):
-            _fail_columns(fields, RUN_COLUMNS, path, number)
+            fail_columns(fields, RUN_COLUMNS, path, number)
         qid, _, docid, _, score, _ = fields
         if qid != last:
             last = checked_id(qid, path, number, "query id")
@@ -251,15 +255,6 @@ def ranked(scores: Mapping[str, float], depth: int | None = None) -> Ranked:
     return Ranked(tuple([docid for _, docid in best]), np.array([score for score, _ in best], np.float32))
 
 
-def columns(line: str) -> list[str]:
-    """The fields of a line, separated by spaces and tabs."""
-    return [field for field in line.replace("\t", " ").split(" ") if field]
-
-
-def _fail_columns(fields: list[str], names: tuple[str, ...], path: str | Path, number: int) -> NoReturn:
-    fail(path, number, f"{len(fields)} columns, expected {len(names)}: {' '.join(names)}")
-
-
 def _keep(
     documents: dict[str, Value], qid: str, docid: str, value: Value, path: str | Path, number: int, notes: Notes
 ) -> None:
@@ -273,17 +268,27 @@ def _keep(
         fail(path, number, what, "keep one of them")
 
 
+def checked_grade(grade: int, path: str | Path, number: int) -> int:
+    """Return `grade` if trec_eval can use it, else raise DataError."""
+    if abs(grade) > MAX_GRADE:
+        fix = "map them to a few grades, such as 0 to 3"
+        fail(path, number, f"the grade {grade} is not within -{MAX_GRADE} to {MAX_GRADE}", fix)
+    return grade
+
+
 def _grade(text: str, path: str | Path, number: int) -> int:
     if not _INTEGER.fullmatch(text):
         fail(path, number, f"the grade {text[:40]!r} is not an integer")
-    return int(text)
+    return checked_grade(int(text), path, number)
 
 
 def _score(text: str, path: str | Path, number: int) -> float:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         fail(path, number, f"the score {text[:40]!r} is not a finite decimal number")
     try:
         (score,) = _FLOAT32.unpack(_FLOAT32.pack(float(text)))
     except OverflowError:
+        score = math.inf
+    if math.isinf(score):  # pack raises nothing for what float() has made infinite
         fail(path, number, f"the score {text[:40]!r} is out of the range of float32")
     return float(score)

@@ -103,14 +103,17 @@ def build_encoder(
     root: str = "encoder",
     prefix: str = "",
     adapters: Sequence[Adapter] = (),
+    complete: bool = False,
 ) -> Encoder:
-    """Build an encoder with the weights of a directory, or random ones. A missing pooler is reported on stderr.
+    """Build an encoder with the weights of a directory, or random ones.
+
+    A missing pooler is reported on stderr; with `complete` it is a MissingError.
 
     The paths of its variables begin with `root`, its stored names with `prefix`.
     """
     family = family_of(config.kind)
     # before memory for the sizes in config.json is allocated
-    values = _values(family, config, pretrained, prefix, pooler) if pretrained else {}
+    values = _values(family, config, pretrained, prefix, pooler, complete) if pretrained else {}
     weights = [weight.prefixed(prefix) if prefix else weight for weight in family.weights(config, pooler)]
     parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
     for adapter in adapters:
@@ -119,16 +122,28 @@ def build_encoder(
     return family.build(config, parameters)
 
 
-def _values(family: Family, config: EncoderConfig, pretrained: Pretrained, prefix: str, pooler: bool) -> Arrays:
+def _values(
+    family: Family, config: EncoderConfig, pretrained: Pretrained, prefix: str, pooler: bool, complete: bool
+) -> Arrays:
     """The weights of a directory by their paths below the root."""
     tensors, where = pretrained.encoder(prefix), str(pretrained.directory)
     stored = pooler and any(name.startswith("pooler.") for name in tensors)
-    if pooler and not stored:
-        say(f"{where}: no pooler among the weights; it starts from random values")
     kept = tensors.renamed({name: name for name in tensors if stored or not name.startswith("pooler.")})
     if config.layers > len(kept):  # a forged number of layers must not make a huge list of weights
-        raise StorageError(f"{config.layers} layers, but {len(kept)} tensors", where=where)
+        there = ", ".join(sorted(pretrained.stored)[:2])
+        what = f"config.json says {config.layers} layers, but only {len(kept)} tensors are of this encoder"
+        fix = "save the encoder without what is wrapped around it" if there else ""
+        raise StorageError(f"{what}; the first names are {there or 'none'}", where=where, fix=fix)
+    if pooler and not stored:
+        _without_pooler(where, complete)
     return values_from(family.weights(config, stored), kept, where=where)
+
+
+def _without_pooler(where: str, complete: bool) -> None:
+    what = "no pooler among the weights"
+    if complete:
+        raise MissingError(what, where=where, fix="train it first: reranker.pretrained")
+    say(f"{where}: {what}; it starts from random values")
 
 
 def _read_config(directory: Path) -> dict[str, object]:

@@ -56,6 +56,8 @@ class TransformerEncoder(Encoder):
         """Return the embeddings of positions and segments, float32 [T, D]."""
         of_positions = self.parameters.exact("embeddings/position_embeddings")
         of_segments = self.parameters.exact("embeddings/token_type_embeddings")
+        if self.config.type_vocab_size == 1:  # such models are made with segment 0 for all, whatever the tokenizer says
+            return tf.gather(of_positions, positions) + of_segments
         if training:
             # With about two segments, a product is as fast as a look-up, and its gradient is dense and small.
             chosen = tf.one_hot(segments, self.config.type_vocab_size)

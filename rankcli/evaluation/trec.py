@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankcli.config.metrics import FIX, RR, unknown_names
-from rankcli.data.trec import ranking
+from rankcli.data.trec import MAX_GRADE, ranking
 from rankcli.errors import ConfigError, DataError
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 PerQuery = dict[str, dict[str, float]]  # metric -> qid -> value
-
-MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the highest grade, and crashes on 2**31 - 1
 
 
 def check_metrics(names: Iterable[str], *, where: str = "") -> None:
@@ -50,6 +48,19 @@ def coverage(qrels: Qrels, run: Run, *, where: str = "") -> Coverage:
             fix="check that both files are of one collection and write query ids alike",
         )
     return Coverage(judged=len(qrels), missing=len(qrels) - joined, unjudged=len(retrieved) - joined)
+
+
+def check_documents(qrels: Qrels, run: Run, *, where: str = "") -> None:
+    """DataError if no retrieved document of any query is judged, since every value would be 0."""
+    judged = {docid for grades in qrels.values() for docid in grades}
+    retrieved = {docid for scores in run.values() for docid in scores}
+    if judged.isdisjoint(retrieved):
+        raise DataError(
+            f"no retrieved document is judged: {len(judged)} documents in the qrels{_example(judged)}, "
+            f"{len(retrieved)} in the run{_example(retrieved)}",
+            where=where,
+            fix="check that both files are of one collection and write document ids alike",
+        )
 
 
 def _example(qids: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ class RerankerContext:
     They are the extractor, the seed of random initial weights, and the dtype of the computation (`float32`, `bfloat16`
     or `float16`; variables and scores are float32). `models` has the model that each option with `path="model"` names,
     by the option's dotted name. `adapters` are applied one after the other, and change how weights are stored or
-    trained.
+    trained. With `complete`, nothing may start from random values that a model directory lacks: nothing is trained.
     """
 
     extractor: Extractor
@@ -41,6 +41,7 @@ class RerankerContext:
     dtype: str = "float32"
     models: Mapping[str, Pretrained] = field(default_factory=dict)
     adapters: Sequence[Adapter] = ()
+    complete: bool = False
 
     def parameters(self, weights: Sequence[Weight], scale: float = 0.02, root: str = "") -> Parameters:
         """Return new parameters in float32, for all parts except encoders; see `Parameters`."""
@@ -60,7 +61,8 @@ class RerankerContext:
         tokens = vocab_size(self.extractor, field)
         config = encoder_config(given, size, tokens)
         config.check_fit(tokens, sequence_spec(self.extractor, field).max_length)
-        return build_encoder(config, given, seed=self.seed, dtype=self.dtype, adapters=self.adapters, **options)
+        options |= {"adapters": self.adapters, "complete": self.complete}
+        return build_encoder(config, given, seed=self.seed, dtype=self.dtype, **options)
 
 
 class Opened(NamedTuple):

@@ -54,10 +54,12 @@ class BiEncoder(RerankerOptions):
         model = ForeignDirectory(directory)
         if model.modules.keys() <= {"Transformer"}:
             return None
-        if (
-            not {"Transformer", "Pooling"} <= model.modules.keys() <= set(_MODULES.values())
-            or model.modules["Transformer"]
-        ):
+        if folder := model.modules.get("Transformer"):
+            fix = (
+                f"save it again with a current sentence-transformers, or copy the files of {folder} into the directory"
+            )
+            raise model.unknown(f"its transformer lies in {folder}", f"{fix} and make that path empty in modules.json")
+        if not {"Transformer", "Pooling"} <= model.modules.keys() <= set(_MODULES.values()):
             named = ", ".join(model.modules)
             raise model.unknown(f"a sentence-transformers model of {named}; supported: Transformer, Pooling, Normalize")
         similarity: Any = model.json("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"

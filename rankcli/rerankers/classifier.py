@@ -13,6 +13,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.encoders.heads import Head
 from rankcli.encoders.weights import values_from
+from rankcli.errors import MissingError
 from rankcli.extractors.base import vocab_size
 from rankcli.log import say
 from rankcli.rerankers.base import Reranker, RerankerContext
@@ -39,7 +40,7 @@ class SequenceClassifier(Reranker):
         self.parameters = {"encoder": self._encoder.parameters, "head": head}
         self.encoders = {"encoder": self._encoder}
         if given:
-            self._take_head(given)
+            self._take_head(given, ctx.complete)
 
     def logits(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         """Return the logits, float32 [N]."""
@@ -63,13 +64,18 @@ class SequenceClassifier(Reranker):
         """Return the tensors under the names of the encoder's family; a classifier of two labels becomes one."""
         return one_label(super().converted(stored, where), self._head, where)
 
-    def _take_head(self, pretrained: Pretrained) -> None:
-        """Load the classifier of a directory, if it has one or two labels."""
+    def _take_head(self, pretrained: Pretrained, needed: bool) -> None:
+        """Load the classifier of a directory, if it has one or two labels; MissingError if it is `needed`."""
         where, head = str(pretrained.directory), self.parameters["head"]
         tensors = one_label(pretrained.tensors, self._head, where)
         roots = tuple({f"{layer.name.partition('.')[0]}." for layer in self._head.layers})
         stored = tensors.renamed({name: name for name in tensors if name.startswith(roots)})
-        if stored.shapes.get(f"{self._head.layers[-1].name}.bias") != (1,):
+        labels = stored.shapes.get(f"{self._head.layers[-1].name}.bias", (0,))
+        if labels != (1,) and needed:
+            has = f"it has {labels[0]} labels" if labels[0] else "they hold none"
+            what = f"no classifier of one or two labels among the weights ({has})"
+            raise MissingError(what, where=where, fix="train it first: reranker.pretrained")
+        if labels != (1,):
             say(f"{where}: no classifier of one or two labels among the weights; it starts from random values")
             return
         head.update(values_from(head.weights, stored, "classifier", where))

@@ -26,27 +26,46 @@ class ForeignDirectory:
     @cached_property
     def modules(self) -> Mapping[str, str]:
         """The modules of sentence-transformers in their order, by class, with their folders."""
-        listed = self.json("modules.json") or []
-        return {module["type"].rpartition(".")[2]: module["path"] for module in listed}
+        listed = self._parsed("modules.json") or []
+        try:
+            return {str(module["type"]).rpartition(".")[2]: str(module["path"]) for module in listed}
+        except (TypeError, KeyError) as error:
+            raise self.unknown("modules.json is not a list of modules with their types and paths") from error
 
     @property
     def architecture(self) -> str:
         """The transformers class of the weights; empty where none is named."""
-        return str((self.json("config.json").get("architectures") or [""])[0])
+        named = self.json("config.json").get("architectures")
+        return str(named[0]) if isinstance(named, list) and named else ""
 
     @property
     def longest(self) -> int:
         """The longest sequence in tokens: the smallest length in the directory's files, at most the encoder's
         positions.
         """
-        named = [
-            self.json("sentence_bert_config.json").get("max_seq_length"),
-            self.json("tokenizer_config.json").get("model_max_length"),
-        ]
-        return int(min([Pretrained(self.path).config.max_positions, *(length for length in named if length)]))
+        places = (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length"))
+        named = [self._length(file, key) for file, key in places]
+        return min([Pretrained(self.path).config.max_positions, *(length for length in named if length)])
 
-    def json(self, name: str) -> Any:
-        """Return the content of a JSON file; an empty mapping if the file does not exist."""
+    def _length(self, name: str, key: str) -> int:
+        """Return a length in a file, also one that is written as text; 0 if it is not there."""
+        value = self.json(name).get(key) or 0
+        try:
+            length = int(value)
+        except (TypeError, ValueError, OverflowError):
+            length = -1
+        if length < 0:
+            raise self.unknown(f"{name}: {key} is {value!r}, not a number of tokens")
+        return length
+
+    def json(self, name: str) -> Mapping[str, Any]:
+        """Return the object in a JSON file; an empty one if the file does not exist."""
+        content = self._parsed(name)
+        if not isinstance(content, dict):
+            raise self.unknown(f"{name} is not a JSON object")
+        return content
+
+    def _parsed(self, name: str) -> Any:
         file = self.path / name
         if not file.is_file():
             return {}
@@ -55,11 +74,9 @@ class ForeignDirectory:
         except (ValueError, RecursionError) as error:
             raise self.unknown(f"{name} is not readable as JSON ({error})") from error
 
-    def unknown(self, what: str) -> MissingError:
+    def unknown(self, what: str, fix: str = "name a directory that rankcli saved") -> MissingError:
         """Return the error for a directory that cannot be opened."""
-        return MissingError(
-            f"cannot be opened as a reranker: {what}", where=str(self.path), fix="name a directory that rankcli saved"
-        )
+        return MissingError(f"cannot be opened as a reranker: {what}", where=str(self.path), fix=fix)
 
 
 def options_for(directory: Path) -> Opened:
@@ -86,6 +103,6 @@ def options_for(directory: Path) -> Opened:
 
 def _warn_of_prompts(model: ForeignDirectory) -> None:
     """Warn of prompts: sentence-transformers puts them before texts, but extractors do not."""
-    prompts = model.json("config_sentence_transformers.json").get("prompts") or {}
-    if named := sorted(name for name, text in prompts.items() if text):
+    prompts = model.json("config_sentence_transformers.json").get("prompts")
+    if named := sorted(name for name, text in prompts.items() if text) if isinstance(prompts, dict) else []:
         warn(f"{model.path}: its prompts ({', '.join(named)}) are not put before the texts")

@@ -60,7 +60,9 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     options = component_from(RERANKERS, sections["reranker"], source)
     # `config.json` describes the pretrained model; it is compared with the weights before memory is allocated.
     stored = open_tensors(directory)
-    ctx = RerankerContext(extractor=extractor, dtype=dtype, models=_models(options, directory, stored))
+    ctx = RerankerContext(
+        extractor=extractor, dtype=dtype, models=_models(options, directory, stored), complete=not saved.exists()
+    )
     try:
         with limit_variable_sizes(10**6 + 2 * sum(map(math.prod, stored.shapes.values()))):
             reranker: Reranker = options.build(ctx)

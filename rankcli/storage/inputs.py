@@ -19,6 +19,7 @@ from rankcli.storage._gcs_objects import Bucket
 from rankcli.storage.base import is_remote
 from rankcli.storage.disk import guard
 from rankcli.storage.gcs import GcsStorage, fetch_uri
+from rankcli.storage.mark import Mark
 from rankcli.storage.places import local_root
 from rankcli.storage.scratch import replacing_directory
 
@@ -111,10 +112,12 @@ def _is_path(name: str) -> bool:
 
 def _copied(uri: str, found: Tree) -> Path:
     """The copy of this state of a directory, made if it is missing; older copies without readers are removed."""
-    home = local_root() / FOLDER / _digest(uri)
+    mark = Mark(uri, _HEX)
+    home = local_root() / FOLDER / mark.name
     state = _digest(json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items())))
     directory = home / state
     with locks.exclusive(home / LOCK), guard(home):
+        mark.put(home)
         if not directory.is_dir():
             older = [path for path in home.iterdir() if path.is_dir()]
             with replacing_directory(directory) as building:

@@ -117,7 +117,7 @@ class LocalStorage:
         if path is None:
             return []
         with guard(path):
-            return sorted(entry for entry in os.listdir(path) if is_name(entry) and not _ours(entry))
+            return sorted(entry for entry in os.listdir(path) if is_name(entry) and not is_own(entry))
 
     def below(self, name: str = "") -> Sequence[str]:
         """The names of all files below the directory `name`; links are not followed."""
@@ -127,8 +127,8 @@ class LocalStorage:
         found: list[str] = []
         with guard(top):
             for folder, inner, files in os.walk(top):
-                inner[:] = [entry for entry in inner if is_name(entry) and not _ours(entry)]
-                wanted = (entry for entry in files if is_name(entry) and not _ours(entry))
+                inner[:] = [entry for entry in inner if is_name(entry) and not is_own(entry)]
+                wanted = (entry for entry in files if is_name(entry) and not is_own(entry))
                 found += [os.path.relpath(os.path.join(folder, entry), top) for entry in wanted]
         return sorted(found)
 
@@ -171,6 +171,6 @@ class LocalStorage:
         return next((self.root / parent for parent in between if (self.root / parent).is_symlink()), None)
 
 
-def _ours(entry: str) -> bool:
-    """True for locks and temporary files."""
+def is_own(entry: str) -> bool:
+    """True for names of locks and temporary files."""
     return entry in (LOCK, HOLD) or entry.startswith(TEMPORARY) or f".{TEMPORARY}" in entry

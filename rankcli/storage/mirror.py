@@ -7,7 +7,6 @@ of them is replaced.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from rankcli.storage.base import is_remote
 from rankcli.storage.claim import LOCK, claimed
 from rankcli.storage.disk import guard
 from rankcli.storage.inputs import below, download, is_copy, located, tree
+from rankcli.storage.mark import Mark
 
 FOLDER = "runs"
 RUN = "run.json"  # names the run: uploaded first, deleted last
@@ -54,7 +54,8 @@ class Mirror:
             self.path = Path(uri)
             return
         self.bucket, self.name = located(self.uri)
-        self.path = root / FOLDER / hashlib.sha256(self.bucket.uri(self.name).encode()).hexdigest()[:32]
+        self._mark = Mark(self.bucket.uri(self.name), 32)
+        self.path = root / FOLDER / self._mark.name
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -185,6 +186,8 @@ class Mirror:
         try:
             with guard(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
+                if self.remote:
+                    self._mark.put(self.path)
         except StorageError as error:
             if not isinstance(error.__cause__, (FileExistsError, NotADirectoryError)):
                 raise

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rankcli.errors import MissingError
+from rankcli.log import warn
 from rankcli.shapes import DOC, QUERY, Ints
-from rankcli.storage.json_files import parse_object
+from rankcli.storage.json_files import parse_object, read_object
 
 # The tokenizer files of a pretrained model's folder; saved unchanged, so that other tools can read the ones they know.
 TOKENIZER_FILES = (
@@ -33,6 +34,11 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
+NORMALIZER_SETTINGS = {  # names in tokenizer_config.json, and in tokenizer.json
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 BATCH_CHARS = 1 << 20  # characters per call of the library, whose result takes about 70 bytes per token
 
 
@@ -96,7 +102,12 @@ class Tokenizer:
 
         files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
         if "tokenizer.json" in files:
-            return cls(_parse(Backend, files["tokenizer.json"], directory), files)
+            backend = _parse(Backend, files["tokenizer.json"], directory)
+            _set_normalizer(backend, _json(files, "tokenizer_config.json"), directory)
+            if _lower_cases(directory):
+                _lower_case(backend)
+                files["tokenizer.json"] = backend.to_str().encode()
+            return cls(backend, files)
         backend = _converted(directory, files)
         return cls(backend, {**files, "tokenizer.json": backend.to_str().encode()})
 
@@ -146,6 +157,41 @@ def _parse(backend: Any, content: bytes, directory: Path) -> Any:
             where=str(directory),
             fix="save the tokenizer again with a current version of transformers",
         ) from error
+
+
+def _set_normalizer(backend: Any, settings: Mapping[str, Any], directory: Path) -> None:
+    """Apply the settings of tokenizer_config.json, which transformers prefers to those of tokenizer.json.
+
+    They change only BERT's normaliser; with any other one, a contradiction to it gives a warning.
+    """
+    from tokenizers.normalizers import BertNormalizer
+
+    normalizer = backend.normalizer
+    for setting, name in NORMALIZER_SETTINGS.items():
+        value = settings.get(setting)
+        if not isinstance(normalizer, BertNormalizer):
+            if setting == "do_lower_case" and isinstance(value, bool) and value != _ignores_case(normalizer):
+                what = f"{setting} is {value} in tokenizer_config.json, but not in tokenizer.json, which is used"
+                warn(f"{directory}: {what}")
+        elif isinstance(value, bool) and value != getattr(normalizer, name):
+            setattr(normalizer, name, value)
+
+
+def _ignores_case(normalizer: Any) -> bool:
+    return normalizer is not None and normalizer.normalize_str("A") == normalizer.normalize_str("a")
+
+
+def _lower_cases(directory: Path) -> bool:
+    """True if the directory is of sentence-transformers, with a setting by which it lower-cases texts first."""
+    file = directory / "sentence_bert_config.json"
+    return file.is_file() and read_object(file).get("do_lower_case") is True
+
+
+def _lower_case(backend: Any) -> None:
+    from tokenizers import normalizers
+
+    own = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def _converted(directory: Path, files: dict[str, bytes]) -> Any:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while training: finish the step, save, exit."""
+"""SIGINT, SIGTERM and SIGHUP while training: finish the step, save, exit."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ class Stop:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Stop:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._before[signum] = signal.signal(signum, self._ask)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+                self._before[signum] = signal.signal(signum, self._ask)
         return self
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum and signum == signal.SIGHUP:
+            return  # a terminal that closes sends it from the shell and from the kernel
         if self.signum:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
@@ -37,7 +40,7 @@ class Stop:
         return self._most(self.signum)
 
     def raise_if_asked(self) -> None:
-        """Raise Interrupted (exit 130 or 143) after a signal. Call it where everything is saved."""
+        """Raise Interrupted (exit 130, 143 or 129) after a signal. Call it where everything is saved."""
         if signum := self.asked():
             raise stopped_by(signum)
 

@@ -12,7 +12,7 @@ from rankcli.data.trec import read_qrels, read_run
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.report import Evaluation, Stages, split_json
 from rankcli.evaluation.significance import compare
-from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, Run, check_metrics, coverage
+from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, Run, check_documents, check_metrics, coverage
 from rankcli.evaluation.trec import evaluate as evaluate_run
 from rankcli.log import warn
 from rankcli.runs.outcome import RUNS
@@ -94,6 +94,8 @@ class _Evaluating:
     def __call__(self, judged: Qrels, run: Run, path: str | Path, advice: bool) -> tuple[Coverage, PerQuery]:
         """Evaluate a run, and warn of queries that the run or the judgments lack."""
         joined = coverage(judged, run, where=str(path))
+        if self.tested is None:
+            check_documents(judged, run, where=str(path))
         if joined.missing:
             loud = joined.missing > MANY * joined.judged
             warn(f"{path}: {_missing(joined)}{_advice(joined) if advice and loud else ''}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(caches: Caches, monkey
 
     monkeypatch.setattr(LocalStorage, "delete", refuse)
     code, text, err = caches.cache("prune", "--max-bytes", "0")
-    assert code == 6 and err.startswith(f"error: {caches.storage.uri}: 1 could not be removed\n")
+    assert code == 6 and f"\nerror: {caches.storage.uri}: 1 could not be removed\n" in err
     place = f"{caches.path('dev')}, {caches.bytes['dev']:,} bytes"
     assert f"not removed {place}: {caches.at['dev']}: Permission denied\n" in text
     assert list(caches.listed()) == [caches.at["dev"]]
@@ -173,25 +174,62 @@ def test_a_prune_that_is_killed_leaves_no_cache_but_what_a_conversion_goes_on_wi
 def test_what_interrupted_conversions_left_goes_by_age(caches: Caches) -> None:
     caches.path("train", "manifest.json").unlink()
     work = caches.folder / "cache" / "work"
-    for name in ("dead", "alive"):
+    dead, alive = "0" * 16 + "-" + "d" * 16, "0" * 16 + "-" + "a" * 16
+    for name in (dead, alive):
         (work / name).mkdir(parents=True)
-        (work / name / "tokens").write_bytes(b"12345")
+        (work / name / "texts").write_bytes(b"12345")
         (work / name / "lock").touch()
     found = caches.json("cache", "ls", "--storage", caches.uri)
-    assert (found["work_bytes"], [Path(each["path"]).name for each in found["work"]]) == (10, ["alive", "dead"])
+    assert (found["work_bytes"], [Path(each["path"]).name for each in found["work"]]) == (10, [alive, dead])
     assert caches.cache("ls")[1].endswith(f"\n{work}: work in progress, 10 bytes\n")
     text = caches.cache("prune", "--older-than", "0h", "--dry-run")[1]
     assert f"kept {caches.path()}, {caches.bytes['train']:,} bytes: its conversion may go on\n" in text
     caches.age("train", 31)
-    for name in ("dead", "alive"):
+    for name in (dead, alive):
         for path in (work / name).iterdir():
             os.utime(path, (0, time.time() - 31 * DAY))
     assert removed(caches.cache("prune", "--unused", "--dry-run")[1]) == []
     assert str(caches.path()) not in caches.cache("prune", "--unused", "--dry-run")[1]
-    with another_process(f"{work}|s.lock('alive')"):
-        os.utime(work / "alive" / "lock", (0, 0))
+    with another_process(f"{work}|s.lock('{alive}')"):
+        os.utime(work / alive / "lock", (0, 0))
         code, text, _ = caches.cache("prune", "--older-than", "30d")
-    assert code == 0 and sorted(removed(text)) == sorted([str(caches.path()), str(work / "dead")])
-    assert re.search(rf"^kept {work / 'alive'}, \d+ bytes: in use$", text, re.MULTILINE)
+    assert code == 0 and sorted(removed(text)) == sorted([str(caches.path()), str(work / dead)])
+    assert re.search(rf"^kept {work / alive}, \d+ bytes: in use$", text, re.MULTILINE)
     assert f"{caches.bytes['train'] + 5:,} bytes freed" in text
-    assert os.listdir(work) == ["alive"] and len(caches.listed()) == 2
+    assert os.listdir(work) == [alive] and len(caches.listed()) == 2
+
+
+def test_nothing_goes_that_is_not_proved_to_be_ours(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache folder is a project's folder, with a run directory and files of people in every folder that we use."""
+    tiny("crossencoder")
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path))
+    caches = Caches(tmp_path, str(tmp_path), capsys)
+    foreign = [
+        *("runs/small/best/map/model.safetensors", "runs/small/run.json", "trees/oak/lock", f"trees/{'a' * 16}/lock"),
+        *("work/thesis/lock", f"work/{'a' * 16}-{'b' * 16}/thesis.doc", f"work/{'c' * 16}-{'d' * 16}/lock.doc"),
+        *("records/my-thesis/1/thesis.doc", f"records/{'a' * 16}/1/thesis.doc", f"runs/{'f' * 32}/run.json"),
+        *(
+            f"records/{caches.at['dev']}/my notes.txt",
+            f"records/{caches.at['test']}/parts/shard.json",
+            "docs-my.sqlite",
+        ),
+    ]
+    for name in foreign:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (0, 0))
+    for criterion in (["--unused"], ["--older-than", "0h"], ["--max-bytes", "0"]):
+        code, text, err = caches.cache("prune", *criterion)
+        assert code == 0 and [(tmp_path / name).read_text() for name in foreign] == foreign
+        assert (
+            f"kept {caches.path('dev')}, {caches.bytes['dev']:,} bytes: it holds 'my notes.txt', which is not ours"
+            in text
+        )
+        if criterion == ["--unused"]:
+            assert (
+                err
+                == f"removing {caches.path()}, {caches.bytes['train']:,} bytes: used by no run directory that exists\n"
+            )
+    assert set(caches.listed()) == {caches.at["dev"], caches.at["test"], f"{'a' * 16}/1"}

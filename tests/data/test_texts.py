@@ -35,8 +35,8 @@ def test_tsv_is_id_and_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "said"),
     [
-        ('{"_id": "a", "text": "x"}\n{"id": "b", "text": "x"}', 2, "'_id' is missing"),
-        ('{"_id": "a", "contents": "x"}', 1, "'text' is missing"),
+        ('{"_id": "a", "text": "x"}\n{"key": "b", "text": "x"}', 2, "'_id' is missing"),
+        ('{"_id": "a", "content": "x"}', 1, "'text' is missing"),
         ('{"_id": 1, "text": "x"}', 1, "'_id' is not a string"),
         ('{"_id": "a", "text": null}', 1, "'text' is not a string"),
         ('{"_id": "a", "text": "x"', 1, "not a JSON object"),

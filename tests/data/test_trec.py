@@ -81,7 +81,7 @@ BAD_QRELS = [
     (b"q1 0 d1 1\nq1 0 d1 2\n", 2, "twice, with 1 and now with 2"),
     (b"q1 0 d1 1\nq1 0 \xff 2\n", 2, "not UTF-8"),
     (b"q1 0 d\xed\xa0\x80 1\n", 1, "not UTF-8"),
-    (b"\xff\xfeq\x001\x00\n", 1, "NUL"),
+    (b"\xff\xfeq\x001\x00\n", 1, "UTF-16"),
     (b"q1 0 d\x001 1\n", 1, "NUL"),
     (b"q1 0 d\x1b[31m 1\n", 1, "contains"),
     (b"q1\r0 d1 1 1\n", 1, "contains"),

@@ -72,3 +72,10 @@ def test_runs_of_another_collection_are_refused_with_the_file(files: Path) -> No
 def test_an_absent_run_is_a_usage_error(files: Path) -> None:
     with pytest.raises(ConfigError):
         evaluate(files / "qrels.txt", files / "absent.run")
+
+
+def test_a_run_of_other_documents_is_an_error_with_an_example_of_each_side(tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text("q1 0 d1 1\n")
+    (tmp_path / "run").write_text("q1 Q0 x7 1 2.0 t\n")
+    with pytest.raises(DataError, match=r"no retrieved document is judged: .*'d1'.*'x7'"):
+        evaluate(tmp_path / "qrels", tmp_path / "run")

@@ -207,3 +207,26 @@ def test_any_text_has_tokens_of_the_vocabulary(texts):
     encoded = TRAINED.encode(texts)
     assert len(encoded) == len(texts)
     assert all(ids.dtype == np.int32 and (ids >= 0).all() and (ids < TRAINED.vocab_size).all() for ids in encoded)
+
+
+@pytest.mark.parametrize(("stored", "setting"), [(True, False), (False, True)])
+def test_settings_of_tokenizer_config_are_obeyed_as_by_transformers(stored, setting, tmp_path):
+    from transformers import AutoTokenizer
+
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES))
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = opened(bert(stored), tmp_path, tokenizer_class="BertTokenizer", do_lower_case=setting, **names)
+    ours = tokenizer.pair_template.fill(*tokenizer.encode(["Cat", "dog"]))[0].tolist()
+    assert ours == AutoTokenizer.from_pretrained(str(tmp_path))("Cat", "dog")["input_ids"]
+    assert ours == [2, 5 if setting else 1, 3, 7, 3]
+
+
+def test_a_setting_that_another_normaliser_contradicts_is_said(tmp_path, capsys):
+    backend = bert()
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase()])
+    opened(backend, tmp_path, do_lower_case=True)
+    assert capsys.readouterr().err == ""
+    opened(backend, tmp_path, do_lower_case=False)
+    assert "do_lower_case is False in tokenizer_config.json, but not in tokenizer.json, which is used" in (
+        capsys.readouterr().err
+    )

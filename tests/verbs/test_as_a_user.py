@@ -73,7 +73,7 @@ def test_json_is_all_of_stdout(folder: Path) -> None:
     assert compared["metrics"]["map"]["losses"] >= 8  # queries that the test run lacks count as 0
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_training_goes_on_with_the_same_command(signum: int, code: int, folder: Path) -> None:
     args = ["train", "--config", "TFKNRM.yaml", "trainer.niters=25"]
     command = [sys.executable, "-m", "rankcli", *args]

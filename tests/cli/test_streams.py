@@ -1,0 +1,82 @@
+"""The standard streams may be closed, full or read by nobody: a command goes on, and succeeds if and only if it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankcli.cli import run, schema
+
+ROOT = Path(__file__).parents[2]
+RANKCLI = f"{sys.executable} -m rankcli"
+SEARCH = "search --docs docs.jsonl --queries queries.jsonl --output found.run"
+
+
+def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = command.replace("rankcli", RANKCLI, 1)
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=folder, env=env)
+
+
+@pytest.fixture
+def folder(tiny: Any, tmp_path: Path) -> Path:
+    """With a config of TFKNRM."""
+    tiny("TFKNRM")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "streams", ["2> >(true)", "2>&-", "2>/dev/full", ">&-", "<&- >&- 2>&-", "| true; exit ${PIPESTATUS[0]}"]
+)
+def test_a_command_whose_messages_are_lost_still_does_its_work(streams: str, folder: Path) -> None:
+    """A BM25 search that tunes says things before, between and after its work."""
+    done = bash(f"rankcli {SEARCH} --tune qrels.txt {streams}", folder)
+    lines = (folder / "found.run").read_text().splitlines()
+    assert (done.returncode, len(lines) > 12) == (0, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failure_keeps_its_exit_code_if_nobody_reads_stderr(folder: Path) -> None:
+    for streams in ("2> >(true)", "2>&-", "2>/dev/full"):
+        assert bash(f"rankcli {SEARCH} --tune docs.jsonl {streams}", folder).returncode == 3
+
+
+@pytest.mark.parametrize("streams", ["2> >(head -1)", "2>&-"])
+def test_a_training_does_not_end_with_its_log(streams: str, folder: Path) -> None:
+    done = bash(f"rankcli train --config TFKNRM.yaml trainer.niters=2 {streams}", folder)
+    assert done.returncode == 0
+    assert json.loads((folder / "runs" / "TFKNRM" / "result.json").read_text())["splits"]
+
+
+def test_a_result_that_cannot_be_written_is_a_failure_with_its_place(folder: Path) -> None:
+    done = bash(f"rankcli {SEARCH} >/dev/full", folder)
+    assert (done.returncode, done.stderr.startswith("error: stdout: No space left on device\n")) == (6, True)
+    assert (folder / "found.run").exists()
+
+
+def test_a_broken_pipe_within_the_work_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise BrokenPipeError(32, "Broken pipe", "the worker's pipe")
+
+    monkeypatch.setattr(schema.command, "callback", fail)
+    assert run(["schema"]) == 6
+    assert capsys.readouterr().err.startswith("error: the worker's pipe: the reader has stopped before the end\n")
+
+
+def test_a_closed_terminal_interrupts_like_sigterm(folder: Path) -> None:
+    code = "import os, signal, sys; from rankcli.cli import main; signal.alarm(30)\n"
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    code += "sys.addaudithook(lambda name, _: name == 'sqlite3.connect' and os.kill(os.getpid(), signal.SIGHUP))\n"
+    code += f"main({SEARCH.split()})"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=env)
+    assert (done.returncode, done.stderr.strip()) == (129, "interrupted")
+    assert not list(folder.glob("found.run*"))
