@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from rankcli.records.numbering import shard_file
 from rankcli.records.stripes import Range
 from rankcli.records.texts import FEATURES
 from rankcli.records.tfrecord import write_records
-from rankcli.records.tokenised import Text
+from rankcli.records.tokenised import Text, kept_if_few
 from rankcli.records.tokens import Tools
 from rankcli.storage.base import Storage
 from rankcli.storage.sealed import sealed, unsealed
@@ -89,6 +90,16 @@ def remove_receipts(storage: Storage, manifest: Manifest) -> None:
         storage.delete(f"{folder}/{name}")
 
 
+class _Query(NamedTuple):
+    """A query: its text, its token streams as entries of a bytes list, and how many bytes of each stream of a document
+    are kept beside it.
+    """
+
+    text: Text
+    tokens: dict[str, bytes]
+    most: dict[str, int]
+
+
 class _Records:
     """Joins records from the files of the work folder, without decoding tokens, and counts the documents' tokens."""
 
@@ -103,29 +114,35 @@ class _Records:
         """The records of a shard, in order."""
         folder, texts = self._tools.numbers, self._texts
         queries = texts.queries.places(Flat(shard_file(folder, "queries", shard), np.int64)[0])
+        query_at = kept_if_few(self._query, len(texts.queries.wanted))
         groups = Flat(shard_file(folder, "groups", shard), np.int64)
         labels = Flat(shard_file(folder, "labels", shard), np.float32)
         drawn = Flat(shard_file(folder, "columns", shard), np.float32) if self._drawn else labels
         places, first = texts.docs.places(groups.values), 0
         for n, end in enumerate(groups.ends.tolist()):
             documents = list(map(texts.document, places[first:end]))
-            query, first = texts.queries.text(queries[n]), end
-            columns = self._columns(query, documents, drawn[n]) if self._codec.columns else []
+            query, first = query_at(queries[n]), end
+            columns = self._columns(query.text, documents, drawn[n]) if self._codec.columns else []
             yield self._record(query, documents, labels[n].tobytes(), columns)
 
-    def _record(self, query: Text, documents: list[Text], labels: bytes, columns: list[bytes]) -> bytes:
-        of_query = dict(zip(self._query_bytes, query.tokens, strict=True))
+    def _query(self, place: int) -> _Query:
+        text = self._texts.queries.text(place)
+        of_query = dict(zip(self._query_bytes, text.tokens, strict=True))
         lengths = {name: len(tokens) // self._query_bytes[name] for name, tokens in of_query.items()}
-        tokens = {name: listed(value) for name, value in of_query.items()}
-        for place, (name, size) in enumerate(self._doc_bytes.items()):
-            most = self._tools.extractor.budget(name, lengths) * size
+        budget = self._tools.extractor.budget
+        most = {name: budget(name, lengths) * size for name, size in self._doc_bytes.items()}
+        return _Query(text, {name: listed(value) for name, value in of_query.items()}, most)
+
+    def _record(self, query: _Query, documents: list[Text], labels: bytes, columns: list[bytes]) -> bytes:
+        tokens = query.tokens.copy()
+        for place, (name, most) in enumerate(query.most.items()):
             kept = [document.tokens[place][:most] for document in documents]
-            self.tokens_kept += sum(map(len, kept)) // size
+            self.tokens_kept += sum(map(len, kept)) // self._doc_bytes[name]
             tokens[name] = b"".join(map(listed, kept))
         self.tokens_total += sum([document.total for document in documents])
         self.documents += len(documents)
         return self._codec.encode_parts(
-            qid=query.listed_id,
+            qid=query.text.listed_id,
             docids=[document.listed_id for document in documents],
             labels=labels,
             tokens=[tokens[name] for name in self._codec.streams],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ from rankcli.records.flat import Flat, FlatBytes
 from rankcli.records.numbering import Numbers, wanted
 from rankcli.shapes import Level
 
-DOCUMENTS_KEPT = 1 << 13  # in memory at most
+TEXTS_KEPT = 1 << 13  # in memory at most
+Value = TypeVar("Value")
 
 
 class Text(NamedTuple):
@@ -50,9 +51,8 @@ class Tokenised:
 
     @functools.cached_property
     def document(self) -> Callable[[int], Text]:
-        """The document at a place. Cached only if all fit: a partial cache costs more than it saves."""
-        few = len(self.docs.wanted) <= DOCUMENTS_KEPT
-        return functools.cache(self.docs.text) if few else self.docs.text
+        """The document at a place."""
+        return kept_if_few(self.docs.text, len(self.docs.wanted))
 
     def __reduce__(self) -> tuple[type[Tokenised], tuple[Path, Path, Codec]]:
         return Tokenised, self._made_of
@@ -79,6 +79,11 @@ class TextsOfLevel:
         """The text at a place."""
         found, tokens = self._ids[place], tuple([pieces[place] for pieces in self._tokens])
         return Text(found, listed(found), tokens, int(self._lengths[place]))
+
+
+def kept_if_few(read: Callable[[int], Value], count: int) -> Callable[[int], Value]:
+    """`read`, whose values are kept in memory if all `count` of them fit: a partial cache costs more than it saves."""
+    return functools.cache(read) if count <= TEXTS_KEPT else read
 
 
 def kinds(codec: Codec, level: Level) -> dict[str, npt.DTypeLike]:
