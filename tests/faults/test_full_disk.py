@@ -106,7 +106,7 @@ def test_a_cache_that_is_extended_stays_as_it_is_when_the_disk_is_full(read: Pro
 
 def test_results_that_cannot_be_written_to_stdout(read: Project) -> None:
     done = read.run("convert", "--split", "train", prefix=("sh", "-c", 'exec "$@" > /dev/full', "sh"))
-    assert done.returncode == 6 and "error: No space left on device" in done.stderr
+    assert done.returncode == 6 and "error: stdout: No space left on device" in done.stderr
 
 
 @pytest.fixture
