@@ -256,7 +256,9 @@ def test_another_run_is_refused_and_overwrite_sets_it_aside(bucket: str, local: 
     states = [name for name in list_uri(f"{bucket}/runs/a") if name.endswith("state.json")]
     assert states == ["checkpoints/iter-00001/state.json"]
     upload_uri(local / "qrels.txt", f"{bucket}/notes/mine.txt")
-    assert run([*train(bucket, "TFKNRM"), "--out", f"{bucket}/notes"]) == 2
+    arguments = train(bucket, "TFKNRM")
+    arguments[arguments.index("--out") + 1] = f"{bucket}/notes"
+    assert run(arguments) == 2
     assert f"{bucket}/notes: this directory holds something that is not a run" in capsys.readouterr().err
     assert list_uri(f"{bucket}/notes") == ["mine.txt"]
 
