@@ -22,6 +22,7 @@ _OTHERS_WITH_CUTOFF = {
     **{"nDCG": "ndcg_cut_", "AP": "map_cut_", "MAP": "map_cut_", "P": "P_", "R": "recall_", "Recall": "recall_"},
     **{"MRR": RR, "Success": "success_"},
 }
+_NONE_ALIKE = ("err", "gm_map", "gm_bpref", "rbp")  # their nearest names compute something else
 
 FIX = (
     f"use trec_eval's names: {', '.join((*_PLAIN, *(f'{stem}K' for stem in _WITH_CUTOFF), 'iprec_at_recall_0.10'))}; "
@@ -61,5 +62,5 @@ def _unknown(name: str) -> str:
     meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
     if not cutoff:
         meant.update((legal.lower(), legal) for legal in _PLAIN)
-    close = difflib.get_close_matches(stem.lower(), meant, n=1)
+    close = [] if stem.lower() in _NONE_ALIKE else difflib.get_close_matches(stem.lower(), meant, n=1)
     return f"unknown metric {name!r}" + (f"; did you mean {meant[close[0]]!r}?" if close else "")

@@ -170,7 +170,6 @@ def test_defect_13_query_ids_need_not_be_numbers() -> None:
 
 
 SURROGATE = """
-from rankcli.config.metrics import canonical
 from rankcli.errors import DataError
 from rankcli.evaluation.trec import evaluate
 for qrels, run in (({"q": {"a": 1}}, {"q": {"\\ud800": 1.0}}), ({"q": {"\\ud800": 1}}, {"q": {"a": 1.0}})):
@@ -224,6 +223,12 @@ def test_relevance_level_must_be_positive() -> None:
 )
 def test_an_unknown_metric_names_the_one_that_was_meant(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown metric '{name}'; did you mean '{meant}'"):
+        check_metrics([name])
+
+
+@pytest.mark.parametrize("name", ["ERR@20", "gm_map"])
+def test_a_measure_that_is_missing_has_no_other_one_suggested(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown metric '{name}'\n  -> use"):
         check_metrics([name])
 
 
