@@ -18,7 +18,7 @@ def plain_turn(contender: Contender, _name: str, _number: int) -> dict[str, Any]
 
 
 def alternate(contenders: Mapping[str, Contender], rounds: int, turn: Turn = plain_turn) -> list[dict[str, Any]]:
-    """What each contender measured in each round; every round begins with another one."""
+    """The measurements of each contender in each round; every round begins with another one."""
     found, names = [], sorted(contenders)
     for number in range(rounds):
         order = names[number % len(names) :] + names[: number % len(names)]

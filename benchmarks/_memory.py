@@ -17,7 +17,7 @@ EVERY_S = 0.1
 
 @dataclass
 class Peak:
-    """What was seen at most of the sums over all processes, in bytes.
+    """The largest sums over all processes, in bytes.
 
     `pss`: memory, where what several processes share counts once. `anonymous`: that without files that are mapped,
     which the system takes back as it likes. `rss`: the plain sum, where what is shared counts for each.

@@ -1,4 +1,4 @@
-"""What rankcli does in its turns: the same code that its commands run."""
+"""The turns of rankcli: the same code that its commands run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Enough(Exception):
 
 
 def count_traces() -> dict[str, int]:
-    """How often the model is traced from now on, under `traces`: each is one compilation."""
+    """Count, under `traces`, the traces of the model from now on: each is one compilation."""
     counted, called = {"traces": 0}, CrossEncoderModel.__call__
 
     def counting(self: Any, *args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What sentence-transformers does, run by the Python of an environment that has it: nothing of rankcli is imported."""
+"""The turns of sentence-transformers, by the Python of an environment that has it, without rankcli."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every benchmark prints: one JSON document with its rounds, what is asked of it, and where it ran.
+"""The output of every benchmark: one JSON document with its rounds, its wanted figures, and the machine it ran on.
 
     {"ratio": 24.1, "rounds": [{...}, ...], "checks": {NAME: {"value": 24.1, "wanted": ">= 20"}}, "conditions": {...}}
 
@@ -63,7 +63,7 @@ def print_report(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """The machine and the versions that the figures depend on."""
     return {
         "cpu": _cpu(),
         "cpus": available_cpus(),

@@ -1,4 +1,4 @@
-"""What the benchmarks compute with: the MiniLM cross-encoder, a collection's configuration, groups, runs, lengths."""
+"""Parts of the benchmarks: the MiniLM cross-encoder, a collection's configuration, groups, runs, lengths."""
 
 from __future__ import annotations
 

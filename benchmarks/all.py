@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def holds(value: float, wanted: str) -> bool:
-    """Whether a figure is what is wanted of it."""
+    """True if a figure is as wanted."""
     sign, bound = wanted.split()
     return COMPARE[sign](value, float(bound))
 

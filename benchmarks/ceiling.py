@@ -1,4 +1,4 @@
-"""How much of what the chip can do `rankcli rerank` and `rankcli train` use: useful operations, padding, compilations.
+"""Share of the ceiling that `rankcli rerank` and `train` reach: useful operations, padding, compilations.
 
 The ceiling is measured in the same rounds: the dense products of an encoder layer of MiniLM over 4,096 tokens, each by
 the better of TensorFlow and PyTorch, the fastest of many runs. Useful operations are those that the scores need

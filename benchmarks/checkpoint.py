@@ -1,4 +1,4 @@
-"""What checkpoints cost a training: MiniLM on Vaswani in the default configuration, one checkpoint per 40 steps.
+"""The cost of checkpoints in a training: MiniLM on Vaswani in the default configuration, one checkpoint per 40 steps.
 
 A round makes some steps after a checkpoint was begun, up to the moment when both the steps and the checkpoint are done,
 and as many without one, in turn. The difference is what the checkpoint costs, wherever it is written; it is divided by

@@ -61,7 +61,7 @@ FILES = ("corpus.jsonl", "queries.jsonl", "qrels.txt")
 
 @dataclass(frozen=True)
 class Task:
-    """What every contender starts from."""
+    """The start of every contender."""
 
     dataset: Dataset
     sampler: Sampler

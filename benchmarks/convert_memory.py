@@ -1,4 +1,4 @@
-"""What `rankcli convert` takes in memory and time on collections of up to a million documents.
+"""Memory and time of `rankcli convert` on collections of up to a million documents.
 
 The collections are made up (`benchmarks/_synthetic.py`), with groups of 1 + 7 documents, so many of them that some 95 %
 of the documents are used. The command runs as a user runs it, from parsing the collection to the manifest, on two

@@ -1,4 +1,4 @@
-"""What `rankcli rerank` takes in memory for runs of differing length.
+"""Memory of `rankcli rerank` for runs of differing length.
 
 The collections are made up (`benchmarks/_synthetic.py`): 100 candidates for each query, and every document once. The
 model is a small part of MiniLM, of one layer and 32 values per token, so that a million pairs take minutes. The command

@@ -1,4 +1,4 @@
-"""How throughput depends on sequence length, list size, depth and devices: time should grow with the tokens alone.
+"""Throughput against sequence length, list size, depth and devices: time should grow with the tokens alone.
 
 Collections are made up of words of one token each, so that every pair has as many tokens as wanted. `rerank`: runs of
 pairs of several lengths, and of several depths, with an open model. `train`: a training per point, for several lengths,
@@ -33,7 +33,7 @@ QUERIES, TRAIN_PAIRS = 8, 128
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured: `varies` names the series."""
+    """A measurement: `varies` names the series."""
 
     varies: str
     length: int = LENGTH

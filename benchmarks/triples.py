@@ -1,4 +1,4 @@
-"""What a collection with training triples takes in time and memory, at the size of MS MARCO.
+"""Time and memory of a collection with training triples, at the size of MS MARCO.
 
 Passages of ten words and triples of ids are made up and written to files. Each step runs in a process of its own, as a
 command would do it: the document store is built; the table of triples is built; samples are drawn, by lines (sampler

@@ -1,4 +1,4 @@
-"""What a training writes of the clock, which differs from one to the next."""
+"""The values in a training's files that come from the clock and differ between trainings."""
 
 from __future__ import annotations
 

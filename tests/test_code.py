@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +14,8 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def nodes() -> Iterator[tuple[str, ast.AST]]:
-    for file in FILES:
+def nodes(files: Sequence[Path] = FILES) -> Iterator[tuple[str, ast.AST]]:
+    for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             yield str(file.relative_to(ROOT)), node
 
@@ -27,7 +27,8 @@ def lines(function: Function) -> int:
 
 
 def test_docstrings_begin_with_a_verb_or_with_the_thing() -> None:
-    texts = [(file, ast.get_docstring(node) or "") for file, node in nodes() if isinstance(node, Documented)]
+    files = [*FILES, *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    texts = [(file, ast.get_docstring(node) or "") for file, node in nodes(files) if isinstance(node, Documented)]
     assert [f"{file}: {text.splitlines()[0]}" for file, text in texts if text.split(" ")[0] in INDIRECT] == []
 
 

@@ -1,4 +1,4 @@
-"""What every registered component promises, whatever it computes; rerankers and extractors have more suites."""
+"""The promises of every registered component; rerankers and extractors have more suites."""
 
 from __future__ import annotations
 

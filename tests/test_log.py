@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
         return True
 
     def last(self) -> str:
-        """What stands on the last line."""
+        """The last line."""
         return self.getvalue().rsplit(CLEAR, 1)[1]
 
 

@@ -64,8 +64,9 @@ def choose(items: Sequence[Item], criteria: Criteria, now: float) -> list[Choice
 
 def sparing_strangers(storage: Storage, chosen: Choice) -> Choice:
     """Return the choice; the item is kept if its directory holds a file that we did not make."""
-    name = "" if chosen.kept_for or isinstance(chosen.item, Work) else stranger(storage, chosen.item)
-    return chosen._replace(kept_for=f"it holds {name!r}, which is not ours") if name else chosen
+    if chosen.kept_for or isinstance(chosen.item, Work):
+        return chosen
+    return chosen._replace(kept_for=_held_stranger(storage, chosen.item))
 
 
 def remove(storage: Storage, chosen: Choice) -> Choice:
@@ -104,6 +105,11 @@ def _in_use(item: Item, now: float) -> str:
     return "its conversion may go on" if begun and now - item.last_used < RECENT_S else ""
 
 
+def _held_stranger(storage: Storage, entry: Entry) -> str:
+    name = stranger(storage, entry)
+    return f"it holds {name!r}, which is not ours" if name else ""
+
+
 def _remove_local(work: Work) -> str:
     return "" if remove_work(work) else "in use"
 
@@ -119,6 +125,8 @@ def _remove_cache(storage: Storage, entry: Entry) -> str:
         now = examine(storage, entry.cache_id, entry.generation)
         if now is None or (now.state, now.last_used, now.names) != (entry.state, entry.last_used, entry.names):
             return "used meanwhile"
+        if kept_for := _held_stranger(storage, entry):  # it came after the items were named
+            return kept_for
         regular = storage.size(name) is not None and not irregular(storage, name)
         manifest = storage.read_bytes(name) if regular else None
         storage.delete(name)

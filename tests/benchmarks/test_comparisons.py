@@ -1,4 +1,4 @@
-"""What the comparisons of speed count with: turns, operations, ceilings, parts of a start, intervals."""
+"""The quantities of the comparisons of speed: turns, operations, ceilings, parts of a start, intervals."""
 
 from __future__ import annotations
 

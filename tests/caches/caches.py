@@ -29,7 +29,7 @@ Said = tuple[int, str, str]
 
 
 def json_of(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
-    """What a command says as JSON."""
+    """The JSON that a command prints."""
     capsys.readouterr()
     assert run([*args, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -58,7 +58,7 @@ class Caches:
         return json.loads(self.run(*args, "--json")[1])
 
     def listed(self) -> dict[str, Any]:
-        """What `ls` says of each cache, by its name."""
+        """The line of `ls` for each cache, by its name."""
         found = self.json("cache", "ls", "--storage", self.uri)["caches"]
         return {f"{each['cache_id']}/{each['generation']}": each for each in found}
 

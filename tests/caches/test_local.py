@@ -1,4 +1,4 @@
-"""What this machine keeps of buckets is listed and goes by `rankcli cache prune`, but not while somebody needs it."""
+"""Local copies of buckets are listed, and removed by `rankcli cache prune`, but not while somebody needs them."""
 
 from __future__ import annotations
 

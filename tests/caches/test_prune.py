@@ -96,6 +96,26 @@ def test_who_begins_to_read_while_it_goes_keeps_it(caches: Caches, monkeypatch: 
 
 
 @pytest.mark.faults
+def test_a_foreign_file_that_arrives_while_prune_waits_for_the_lock_stays(
+    caches: Caches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, manifest = LocalStorage.lock, caches.manifest()
+    notes = Path(caches.storage.uri, caches.at["train"], "my notes.txt")
+
+    @contextmanager
+    def write_first(self: LocalStorage, name: str) -> Iterator[None]:
+        if name == manifest.cache_id:
+            notes.write_text("mine")
+        with lock(self, name):
+            yield
+
+    monkeypatch.setattr(LocalStorage, "lock", write_first)
+    code, text, _ = caches.cache("prune", "--unused")
+    assert code == 0 and notes.read_text() == "mine"
+    assert f"kept {caches.path()}, {caches.bytes['train']:,} bytes: it holds 'my notes.txt', which is not ours" in text
+
+
+@pytest.mark.faults
 def test_who_used_it_while_prune_waited_for_the_lock_keeps_it(caches: Caches, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, manifest = LocalStorage.lock, caches.manifest()
 

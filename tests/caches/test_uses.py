@@ -1,4 +1,4 @@
-"""Which run directories use a cache: noted, and kept from being pruned while they exist."""
+"""Run directories that use a cache are noted, and keep it from being pruned while they exist."""
 
 from __future__ import annotations
 

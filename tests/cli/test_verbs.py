@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the verbs that need TensorFlow are called with."""
+    """The arguments of the verbs that need TensorFlow."""
     calls: list[dict[str, Any]] = []
 
     def record(*args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def slopes_by_distance(query, keys, query_places, key_places, slopes):
 
 
 def found(layout, longest, window, dropout=None, spec=None):
-    """What attention finds, and the gradients of queries, keys and values, and of a table of the bias."""
+    """The result of attention, and the gradients of queries, keys and values, and of a table of the bias."""
     tokens = int(tf.size(layout.ids))
     parts = tf.constant(np.random.default_rng(1).normal(size=(tokens, 3 * WIDTH)).astype(np.float32))
     slopes = tf.constant([1.5, -0.5])

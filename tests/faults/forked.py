@@ -39,7 +39,7 @@ def started(target: Callable[..., None], *args: Any) -> Any:
 
 
 def killed_in(process: Any, seconds: float) -> bool:
-    """Whether a started process still ran after some seconds; it is killed then. It may end before the signal comes."""
+    """True if a started process still ran after some seconds; it is killed then. It may end before the signal comes."""
     process.join(seconds)
     if process.exitcode is None:
         with suppress(ProcessLookupError):
@@ -49,7 +49,7 @@ def killed_in(process: Any, seconds: float) -> bool:
 
 
 def exit_code(target: Callable[..., None], *args: Any) -> int:
-    """How a process that runs `target` ends; less than 0 if by a signal."""
+    """The exit code of a process that runs `target`; less than 0 if by a signal."""
     process = started(target, *args)
     process.join()
     return int(process.exitcode)

@@ -57,7 +57,7 @@ class Project:
 
     @property
     def records(self) -> Path:
-        """Where the caches lie."""
+        """The folder of the caches."""
         return self.cache / "records"
 
     @property

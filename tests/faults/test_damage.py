@@ -83,7 +83,7 @@ def test_a_flipped_bit_of_a_finished_cache_is_found_or_harmless(tmp_path: Path, 
 
 
 def _right(records: Records, damaged: Path) -> bool:
-    """Whether all examples are read and right; if not, then because of the damaged file, named."""
+    """True if all examples are read and right; if not, then because of the damaged file, named."""
     try:
         for n, example in enumerate(read_examples(records)):
             assert same(example, expected(n))
@@ -138,7 +138,7 @@ def fitted(records: Records, number: int) -> Records:
 
 
 def test_a_shard_cut_at_any_byte_is_found_by_its_framing_too(tmp_path: Path) -> None:
-    """Where the manifest was made to match what is left of it; samples 0 and 8 are its two."""
+    """A shard cut off, with a manifest that matches the rest; samples 0 and 8 are its two."""
     records = converted(tmp_path)
     path = path_of(records, records.manifest.shards[0])
     for cut in reversed(range(path.stat().st_size)):

@@ -22,7 +22,7 @@ TRAINING = ("trainer.niters=4", "trainer.itersize=10")
 
 
 def largest_file(size: int) -> Callable[[], None]:
-    """What a process calls to write no file larger than `size` bytes from then on."""
+    """A function after whose call the process writes no file larger than `size` bytes."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

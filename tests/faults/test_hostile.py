@@ -137,7 +137,7 @@ PLANTED = [
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """What nobody may touch."""
+    """A file that nobody may touch."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "file").write_text("untouched")

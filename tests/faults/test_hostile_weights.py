@@ -55,7 +55,7 @@ def pickled(model: Path, canary: Path, name: str) -> None:
 
 
 def keras_archive(model: Path, canary: Path) -> None:
-    """What Keras calls a model with a Lambda layer: code, marshalled, in a zip."""
+    """A model with a Lambda layer, as Keras saves it: code, marshalled, in a zip."""
     code = base64.b64encode(marshal.dumps(compile(f"open({str(canary)!r}, 'w')", "x", "exec"))).decode()
     layer = {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__", "config": {"code": code}}}}
     (model / WEIGHTS).unlink()
@@ -260,7 +260,7 @@ Outcomes = dict[tuple[str, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def measured(canary: Path) -> Callable[[list[tuple[str, str]]], Outcomes]:
-    """What a command comes to with a directory, for each of the pairs, in a process of their own."""
+    """The outcome of a command with a directory, for each of the pairs, in a process of their own."""
     folder = canary.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RANKCLI_CACHE", str(folder / "cache"))
@@ -307,7 +307,7 @@ def test_what_harms_nobody_is_taken(model: str, command: str, outcomes: Outcomes
 
 
 def wrong_with(done: dict[str, Any], canary: Path) -> list[str]:
-    """What is not as it should be of a command that was given hostile weights."""
+    """The faults of a command that was given hostile weights."""
     errors = [line for line in done["err"].splitlines() if "error: " in line]
     checks = {
         "one error": len(errors) == 1 and errors[0].startswith("error: "),

@@ -45,7 +45,7 @@ def unchanged(before: Inodes, folder: Path) -> bool:
 
 
 def left(root: Path) -> list[Path]:
-    """What is there beside the small cache and locks."""
+    """The files beside the small cache and locks."""
     wanted = {root / name for name in ("lock", "tmp.work", "c0ffee", "c0ffee/lock", "c0ffee/1")}
     return [path for path in root.rglob("*") if path not in wanted and path.parent != root / "c0ffee/1"]
 
@@ -95,7 +95,7 @@ def test_killed_at_random_moments(tmp_path: Path, small_tree: dict[str, bytes], 
 
 
 def phase(project: Project) -> str:
-    """What the conversion that was killed was doing."""
+    """The work that the killed conversion was doing."""
     (work,) = (list((project.cache / "work").glob("*-*")) or [None])[:1]
     manifests = list(project.records.glob(f"*/1/{NAME}"))
     receipts = list(project.records.glob("*/1/parts/*.json"))
@@ -119,7 +119,7 @@ def moment(project: Project, process: subprocess.Popen[str], draw: random.Random
 
 
 def killed_within(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Whether the process still ran after some seconds; it is killed then, with those that it has started."""
+    """True if the process still ran after some seconds; it is killed then, with those that it has started."""
     try:
         process.wait(seconds)
         return False

@@ -1,4 +1,4 @@
-"""What a power cut would leave, from the system calls: nothing has its name before its content is on disk."""
+"""The files that a power cut would leave, from the system calls: nothing has its name before its content is on disk."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def traced(project: Project, folder: Path, *args: str) -> list[Call]:
 
 
 def _calls(lines: list[str]) -> Iterator[Call]:
-    """What the lines of a trace say; a call that waited is taken where it goes on, a failed one is left out."""
+    """The calls in the lines of a trace; a call that waited is taken where it goes on, a failed one is left out."""
     waiting: dict[str, Call] = {}
     for line in lines:
         if (resumed := RESUMED.match(line)) and resumed["pid"] in waiting:

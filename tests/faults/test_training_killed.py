@@ -50,7 +50,7 @@ def killed(process: Process) -> bool:
 
 
 def check_after_a_kill(run: Run, before: int) -> None:
-    """What was complete is still there; no more than what two checkpoints are apart is done again."""
+    """All that was complete still exists; no more steps than lie between two checkpoints are done again."""
     assert run.saved() >= before
     assert run.steps() - run.saved() <= 2 * EVERY  # one was being written when the next became due
     written = list(run.out.glob("checkpoints/**/ckpt.data-*"))

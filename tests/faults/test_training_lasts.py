@@ -47,7 +47,7 @@ def test_one_and_two_devices_have_the_same_losses_and_one_may_take_over_from_the
 
 
 def memory(process: Process) -> int:
-    """What the process has in memory, in kB."""
+    """The memory of the process, in kB."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
     assert found is not None
     return int(found[1])

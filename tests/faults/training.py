@@ -118,7 +118,7 @@ class Run:
         return found
 
     def phase(self, process: Process) -> str:
-        """What a process that was killed was doing."""
+        """The work that a killed process was doing."""
         said, notes = process.said(), self.noted()
         if "resuming at step" not in said and "iteration 0: dev" not in said:
             return "start, restoring" if notes and notes[-1][0] == "restore" else "start"
@@ -157,7 +157,7 @@ def tensors(checkpoint: Path) -> dict[str, bytes]:
 
 @contextmanager
 def zygote(cache: Path) -> Iterator[subprocess.Popen[str]]:
-    """What forks trainings."""
+    """The process that forks trainings."""
     threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
     given = {"PYTHONPATH": str(ROOT), "RANKCLI_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     environment = {**os.environ, **threads, **given}

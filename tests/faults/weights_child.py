@@ -37,7 +37,7 @@ def commands(folder: Path, model: Path) -> dict[str, list[str]]:
 
 
 def outcome(args: list[str]) -> dict[str, object]:
-    """What a command came to."""
+    """The outcome of a command."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is that of what follows
     before, out, err = memory("VmRSS"), io.StringIO(), io.StringIO()

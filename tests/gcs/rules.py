@@ -1,4 +1,4 @@
-"""What the real storage service does and the fake server of the tests does not.
+"""Rules of the real storage service that the fake server of the tests does not have.
 
 - `ifGenerationMatch` of a deletion and of a download is enforced (the fake ignores it; for uploads in one request it
   enforces it itself).
@@ -45,7 +45,7 @@ class Call:
 
     @property
     def content(self) -> slice | None:
-        """Where in the body the content of an object is; None where there is none."""
+        """The place in the body of an object's content; None where there is none."""
         if self.kind == "piece" and self.body:
             return slice(0, len(self.body))
         if self.kind == "multipart":
@@ -75,7 +75,7 @@ class Rules:
         self._writing = threading.Lock()
 
     def answer(self, call: Call, *, partial: bool = False) -> Answer:
-        """What the service answers; with `partial`, half of a piece arrives."""
+        """The answer of the service; with `partial`, half of a piece arrives."""
         turn: AbstractContextManager[object] = nullcontext() if call.method == "GET" else self._writing
         with turn:
             if call.kind == "resumable":

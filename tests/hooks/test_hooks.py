@@ -47,7 +47,7 @@ def run(model: Linear, *hooks: Any, accumulate: int = 1, active: Any = (True, Tr
 
 
 def moved(model: Linear) -> np.ndarray:
-    """How far weights and bias went, against the gradient."""
+    """The distance that weights and bias went, against the gradient."""
     return np.concatenate([[1.0, -2.0] - model.variables["encoder/w"].numpy(), 0.5 - model.variables["head/b"].numpy()])
 
 

@@ -162,7 +162,7 @@ print(json.dumps(found))
 
 
 def python(program: str, *args: str) -> Any:
-    """What it prints last."""
+    """The last line that it prints."""
     command = [sys.executable, "-c", program, *args]
     done = subprocess.run(
         command, check=False, cwd=ROOT, env={**os.environ}, timeout=500, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Which listeners a run has, and what is refused before it begins."""
+"""The listeners of a run, and those refused before it begins."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Theirs(RerankerOptions):
 
 
 def install(folder: Path, dist: str, module: str, source: str, entries: str) -> None:
-    """What an installer leaves of a package: its module and its metadata."""
+    """The files that an installer leaves of a package: its module and its metadata."""
     (folder / f"{module}.py").write_text(source)
     info = folder / f"{dist}-1.0.dist-info"
     info.mkdir()

@@ -58,7 +58,7 @@ def test_what_is_encoded_comes_back(data: Any, vocab_size: int) -> None:
 
 
 def of_protobuf(example: Example, dtype: np.dtype[Any]) -> bytes:
-    """What protobuf's own code makes of the same features."""
+    """The same features, encoded by protobuf's own code."""
     features = {
         "labels": [example.labels.astype("<f4").tobytes()],
         "tokens/query": [example.queries["query"].astype(dtype.newbyteorder("<")).tobytes()],

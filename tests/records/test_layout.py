@@ -26,7 +26,7 @@ def of_lengths(lengths: np.ndarray) -> list[TokenSequence]:
 
 
 def holds(layout: Layout, sequences: list[TokenSequence], pad_id: int) -> bool:
-    """Whether the tokens of each sequence lie where `places` says, and nothing lies elsewhere."""
+    """True if the tokens of each sequence lie where `places` says, and nothing lies elsewhere."""
     ids, positions, segments, owners = (array.reshape(-1) for array in layout[:4])
     for n, row in enumerate(layout.places):
         own = sequences[n] if n < len(sequences) else sequence()

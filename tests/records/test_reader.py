@@ -38,7 +38,7 @@ def own(tmp_path: Path) -> Records:
 
 
 def path_of(records: Records, number: int) -> Path:
-    """Where a shard lies."""
+    """The path of a shard."""
     return Path(records.storage.uri) / records.manifest.location / records.manifest.shards[number].name
 
 

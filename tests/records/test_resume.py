@@ -42,7 +42,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def finished(root: Path) -> bool:
-    """Whether a cache is there, equal to one made without interruption, and nothing beside it."""
+    """True if a cache exists, equal to one made without interruption, and nothing beside it."""
     return tree(root) == tree(root.parent / "whole") and not any((root / "tmp.work").iterdir())
 
 

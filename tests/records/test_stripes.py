@@ -1,4 +1,4 @@
-"""Which shards hold which samples, by hand and for any numbers."""
+"""The samples of each shard, by hand and for any numbers."""
 
 from __future__ import annotations
 

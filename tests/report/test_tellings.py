@@ -1,4 +1,4 @@
-"""What the page says of a run: gains and losses, verdicts, history and time, worked out by hand."""
+"""The page of a run: gains and losses, verdicts, history and time, worked out by hand."""
 
 from __future__ import annotations
 

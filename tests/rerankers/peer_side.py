@@ -1,4 +1,4 @@
-"""What sentence-transformers makes and computes: run by the Python of an environment that has it, not by pytest.
+"""Models and scores of sentence-transformers: run by the Python of an environment that has it, not by pytest.
 
     peer_side.py save crossencoder|biencoder|electra SOURCE TARGET
     peer_side.py score crossencoder|biencoder MODEL TEXTS RESULT

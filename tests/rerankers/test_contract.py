@@ -1,4 +1,4 @@
-"""What holds for every registered reranker, of a tiny configuration each."""
+"""The contract of every registered reranker, of a tiny configuration each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What model directories say to sentence-transformers, and say that it wrote: files only, without it."""
+"""Model directories for sentence-transformers and from it: files only, without the library."""
 
 from __future__ import annotations
 

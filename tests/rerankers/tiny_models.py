@@ -81,7 +81,7 @@ def batch(extractor: Extractor, groups: list[Example], *, size: int = 0, docs: i
 
 
 def padding(extractor: Extractor) -> Batch:
-    """What a replica gets for which no groups are left: places, and nothing in them."""
+    """The batch of a replica without groups: places, and nothing in them."""
     parts = collate([examples(extractor), []], extractor, Shape(2, 3, True))
     return tf.nest.map_structure(tf.constant, parts[1])
 

@@ -27,7 +27,7 @@ TWO_LAYERS = "reranker.encoder.layers=2"
 
 
 def reranker_of(prepared: Prepared, seed: int) -> Reranker:
-    """What the config trains, with initial weights of its own."""
+    """The model of the config, with initial weights of its own."""
     built: Reranker = prepared.start.reranker.build(
         RerankerContext(prepared.start.extractor, seed, models=open_models(prepared.start.models))
     )
@@ -43,7 +43,7 @@ def saved(config: RunConfig, directory: Path, seed: int = 9) -> Path:
 
 
 def loaded(config: RunConfig) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What is told, and the variables before and after."""
+    """The messages, and the variables before and after."""
     prepared = prepare(config)
     reranker = reranker_of(prepared, seed=1)
     before = {path: variable.numpy() for path, variable in reranker.variables.items()}

@@ -144,7 +144,7 @@ def test_a_new_directory_is_synced_into_those_above_it(tmp_path: Path, monkeypat
 
 
 class Usage(NamedTuple):
-    """What `shutil.disk_usage` says, as far as it is asked."""
+    """The part of the result of `shutil.disk_usage` that is read."""
 
     free: int
 

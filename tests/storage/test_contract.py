@@ -1,4 +1,4 @@
-"""What every storage promises: the same tests for a local directory and for a bucket."""
+"""The promises of every storage: the same tests for a local directory and for a bucket."""
 
 from __future__ import annotations
 

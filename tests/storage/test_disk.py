@@ -1,4 +1,4 @@
-"""What is said of limits and disks, and the limit of open files."""
+"""Messages about limits and disks, and the limit of open files."""
 
 from __future__ import annotations
 
@@ -45,11 +45,16 @@ def test_the_soft_limit_of_open_files_becomes_the_hard_one() -> None:
 
 
 def test_a_system_that_refuses_keeps_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, before = [], resource.getrlimit(resource.RLIMIT_NOFILE)
+
     def refuse(*args: object) -> None:
+        asked.append(args)
         raise ValueError("not allowed to raise maximum limit")
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     raise_open_files()
+    assert asked == [(resource.RLIMIT_NOFILE, (before[1], before[1]))]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_the_command_line_raises_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What only a bucket has: URIs, credentials, permissions, pages, generations, and objects that the user names."""
+"""Properties of buckets alone: URIs, credentials, permissions, pages, generations, and objects that the user names."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ GENERATIONS = {"a/small": 2, "a/large": 1, "a/m": 2, "a/lock": 1}
 
 
 def written(gcs: Bucket) -> dict[str, int]:
-    """How often each object was written."""
+    """The number of writes of each object."""
     prefix = gcs.uri.removeprefix("gs://") + "/"
     return dict(Counter(name.removeprefix(prefix) for name in gcs.proxy.rules.written))
 
@@ -83,7 +83,7 @@ def test_without_faults_every_call_is_made_once(gcs: Bucket, tmp_path: Path) -> 
 
 
 class Happened(NamedTuple):
-    """What came of the sequence, which faults there were, how often each object was written, how many calls it took."""
+    """The outcome of the sequence, its faults, the writes of each object, and the number of calls."""
 
     result: Result
     injected: list[str]

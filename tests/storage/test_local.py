@@ -1,4 +1,4 @@
-"""What only local storage has: files that are synced, links and pipes, locks of the system."""
+"""Properties of local storage alone: files that are synced, links and pipes, locks of the system."""
 
 from __future__ import annotations
 

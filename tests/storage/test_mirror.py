@@ -215,7 +215,7 @@ FOLDERS = {
 
 
 def assert_whole(found: Contents) -> None:
-    """What has its marker is all old or all new, and one checkpoint at least has it; a result is there last of all."""
+    """Checkpoints with their marker are all old or all new, and one has it; a result is there last of all."""
     marked = [folder for folder, marker in FOLDERS.items() if f"{folder}/{marker}" in found]
     assert "checkpoints/iter-00002" in marked
     for folder in marked:

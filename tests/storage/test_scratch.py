@@ -1,4 +1,4 @@
-"""What killed processes were writing is removed from a directory, and nothing else."""
+"""The unfinished files of killed processes are removed from a directory, and nothing else."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def copies(root: Path) -> int:
 
 
 def forget() -> None:
-    """What the end of the process does: no copy is kept any more."""
+    """The end of the process: no copy is kept any more."""
     for descriptor in (*stage._kept.last.values(), *stage._kept.fixed.values()):
         os.close(descriptor)
     stage._kept.last.clear()

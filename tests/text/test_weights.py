@@ -240,7 +240,7 @@ def test_an_empty_directory_is_missing_weights(tmp_path):
 
 
 def keras_name(name: str) -> str:
-    """How Hugging Face's TensorFlow models call what its PyTorch models call `name`."""
+    """The name in Hugging Face's TensorFlow models of the variable that its PyTorch models call `name`."""
     parts = name.split(".")
     last = parts.pop()
     if parts[-1] == "LayerNorm":

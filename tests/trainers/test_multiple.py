@@ -48,7 +48,7 @@ def made(tiny: Any, trainer: str, *overrides: str) -> Any:
 
 
 def lines(out: Path, *keys: str) -> list[dict[str, Any]]:
-    """What the entries of the iterations say under some keys."""
+    """The values of some keys in the entries of the iterations."""
     found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [{key: entry.get(key) for key in keys} for entry in found if "loss" in entry]
 

@@ -17,7 +17,7 @@ WAIT_S = 300  # for the end of a command, on a machine that is busy with somethi
 
 
 class Done(NamedTuple):
-    """What became of a command on one host."""
+    """The outcome of a command on one host."""
 
     code: int
     stdout: str

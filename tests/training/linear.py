@@ -79,7 +79,7 @@ def inputs(
     number: int = 0,
     **tasks: float,
 ) -> StepInputs:
-    """What the host gives a step: the groups of a single task, or of each; weights are those of terms times `tasks`."""
+    """The input of a step: the groups of a single task, or of each; weights are those of terms times `tasks`."""
     counts = groups if isinstance(groups, dict) else {TRAIN: groups}
     weights = [tasks.get(task, 1.0) * weight for task, weight in step.weights]
     given = {task: tf.constant(float(count)) for task, count in counts.items()}

@@ -58,7 +58,7 @@ def noted(path: Path) -> collections.Counter[str]:
 
 
 def tensors(out: Path) -> dict[str, Any]:
-    """What the last checkpoint holds, by name."""
+    """The values of the last checkpoint, by name."""
     reader = tf.train.load_checkpoint(str(out / LAST))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "GRAPH" not in name}
 

@@ -1,4 +1,4 @@
-"""What hosts tell each other, between threads that stand for them."""
+"""Messages between hosts, in threads that stand for them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Thread(Hosts):
 
 
 def on_hosts(count: int, work: Callable[[Hosts], Any]) -> list[Any]:
-    """What the work returns, or raises, on each host."""
+    """The result or the error of the work on each host."""
     gathered: dict[int, npt.NDArray[np.int64]] = {}
     barrier = threading.Barrier(count)
 

@@ -1,4 +1,4 @@
-"""What changes the id of a cache, what that of a run, and what neither."""
+"""Changes that give a cache a new id, a run a new id, or neither."""
 
 from __future__ import annotations
 

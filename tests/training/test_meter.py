@@ -1,4 +1,4 @@
-"""What the meter counts, against numbers worked out by hand."""
+"""Counts of the meter, against numbers worked out by hand."""
 
 from __future__ import annotations
 
