@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal
@@ -26,6 +27,12 @@ def say(message: str) -> None:
     print(f"{clear}{message}", file=sys.stderr, flush=True)
     if _drawn:
         _drawn[-1].draw()
+
+
+def say_from_handler(message: str) -> None:
+    """Print one line on stderr from a signal handler, past Python's buffers: the signal may have cut a write to them."""
+    with suppress(OSError):
+        os.write(2, f"{_CLEAR if _drawn else ''}{message}\n".encode())
 
 
 def warn(message: str) -> None:

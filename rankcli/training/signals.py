@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from rankcli.errors import Interrupted
-from rankcli.log import say
+from rankcli.log import say_from_handler
 
 
 class Stop:
@@ -33,7 +33,7 @@ class Stop:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
         self.signum = signum
-        say(f"{signal.Signals(signum).name}: saving and stopping; once more to stop at once")
+        say_from_handler(f"{signal.Signals(signum).name}: saving and stopping; once more to stop at once")
 
     def asked(self) -> int:
         """Return the signal that any of the hosts received, 0 without one. All hosts must call it at the same step."""
