@@ -30,7 +30,7 @@ def say(message: str) -> None:
 
 
 def say_from_handler(message: str) -> None:
-    """Print one line on stderr from a signal handler, past Python's buffers: the signal may have cut a write to them."""
+    """Print one line on stderr from a signal handler, past Python's buffers, which may be in use."""
     with suppress(OSError):
         os.write(2, f"{_CLEAR if _drawn else ''}{message}\n".encode())
 
