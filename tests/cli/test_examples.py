@@ -91,7 +91,8 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_model(directory: Path) -> None:
     texts = [json.loads(line)["text"] for line in Path("corpus.jsonl").read_text().splitlines()]
     kind = RERANKERS.get("biencoder")
-    options = (kind(**kind.tiny), EXTRACTORS.get("apart")(vocab_size=60))
+    encoder = {**dataclasses.asdict(TINY), "max_positions": 128}
+    options = (kind(encoder=encoder), EXTRACTORS.get("apart")(vocab_size=60))
     extractor = options[1].build(ExtractorContext(texts=lambda: texts))
     reranker = options[0].build(RerankerContext(extractor=extractor, seed=1, dtype="float32"))
     directory.parent.mkdir()
