@@ -83,6 +83,12 @@ def source(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     return value
 
 
+def sources(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | list[str]:
+    """Check an option that takes one or several of these: one as text, several as a list."""
+    found = [str(source(ctx, param, each)) for each in value]
+    return found[0] if len(found) == 1 else found
+
+
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--config FILE` (repeatable) and `KEY=VALUE` arguments."""
     files = click.option(

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rankcli.config.registry import DATASETS, option
+from rankcli.config.schema import Places
+from rankcli.data.documents import open_store
 from rankcli.data.folds import check_disjoint
 from rankcli.data.source import DatasetOptions, Source, SourceContext
-from rankcli.data.store import open_store
-from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.topics import places, read_judgments, read_topics
 from rankcli.data.trec import Qrels
 
 
@@ -22,10 +23,14 @@ class Files(DatasetOptions):
     """
 
     version: ClassVar[int] = 1
-    docs: str = option(help="documents: JSONL, TSV or TREC; or `ir_datasets:ID`", path="file")
-    queries: str | None = option(None, "queries: JSONL, TSV or TREC topics", path="file")
-    qrels: str | dict[str, str] | None = option(
-        None, "judgments; or {train, dev, test} files, which then make the split", path="file"
+    docs: Places = option(
+        help="documents: a file, folder or zip archive, or a list of them; or `ir_datasets:ID`", path="file"
+    )
+    queries: Places | dict[str, str] | None = option(None, "queries: a file, or several", path="file")
+    qrels: Places | dict[str, str] | None = option(
+        None,
+        "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
+        path="file",
     )
     format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
 
@@ -44,6 +49,4 @@ class Files(DatasetOptions):
         return parts
 
     def _name(self) -> str:
-        if isinstance(self.qrels, dict):
-            return ", ".join(sorted(set(self.qrels.values())))
-        return self.qrels or self.docs
+        return ", ".join(dict.fromkeys(places(self.qrels or self.docs)))

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from rankcli.config.columns import PREDICTION
 from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
+from rankcli.data.documents import open_store
 from rankcli.data.files import replacing
-from rankcli.data.store import open_store
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError

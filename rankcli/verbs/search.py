@@ -9,9 +9,9 @@ from typing import Any
 
 from rankcli.config.metrics import canonical
 from rankcli.data import formats
+from rankcli.data.documents import open_store
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
-from rankcli.data.store import open_store
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import Qrels, Run, read_qrels, write_run
 from rankcli.evaluation import trec

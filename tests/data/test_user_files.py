@@ -90,9 +90,10 @@ def test_a_zip_archive_and_a_json_array_are_named_with_their_remedies(tmp_path: 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("docs.jsonl", "{}")
-    with pytest.raises(DataError, match="a zip archive") as caught:
+        archive.writestr("queries.jsonl", "{}")
+    with pytest.raises(DataError, match="a zip archive of 2 files") as caught:
         detect(put(tmp_path, packed.getvalue()))
-    assert "unzip" in caught.value.fix
+    assert caught.value.fix == f"name one: {tmp_path}/file/docs.jsonl"
     with pytest.raises(DataError, match="a JSON array") as caught:
         detect(put(tmp_path, '[{"_id": "d1", "text": "apple"}]'))
     assert "jq -c" in caught.value.fix
