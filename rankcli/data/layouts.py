@@ -60,8 +60,8 @@ def _uses(parts: set[str]) -> dict[str, str]:
 def _smallest(files: Iterable[File]) -> list[File]:
     """The files without those that also come in a small version, as MS MARCO's dev does."""
     every = list(files)
-    small = {file.part for file in every if "small" in file.path}
-    return [file for file in every if file.part not in small or "small" in file.path]
+    small = {file for file in every if "small" in os.path.basename(file.path)}
+    return [file for file in every if file in small or file.part not in {each.part for each in small}]
 
 
 def _of_parts(files: list[File], uses: dict[str, str]) -> list[File]:

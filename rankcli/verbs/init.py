@@ -6,7 +6,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from rankcli.errors import ConfigError
 from rankcli.runs.joined import joined
 from rankcli.storage.base import is_remote
 
+COVERED = 0.9  # of the judged queries: the least for which a run in the folder is taken as the first stage
 MIN_FOLDS = 3  # one to train, one to choose weights, one to test
 FIVE_FOLDS_FROM = 75  # judged queries; with fewer, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
@@ -72,6 +73,8 @@ def init(place: str | None, given: Mapping[str, Any], output: Place, *, dry_run:
     if missing := [key for key in ("docs", "queries", "qrels") if key not in options]:
         raise ConfigError(f"no {' and no '.join(missing)} found", where=place or "", fix=f"name --{missing[0]} FILE")
     found = look(options, layout.notes)
+    if "run" not in given and found.run_queries is not None and found.run_queries < COVERED * found.judged:
+        found = _without_run(found, options.pop("run"))
     text = configuration(found, {key: _written(value, output) for key, value in options.items()})
     if dry_run:
         return text.rstrip("\n")
@@ -96,6 +99,12 @@ def look(options: Mapping[str, Any], notes: Iterable[str] = ()) -> Findings:
         split={} if folds else {part: len(dataset.split[part]) for part in SPLITS},
         notes=tuple(notes),
     )
+
+
+def _without_run(found: Findings, run: Place) -> Findings:
+    """Return the findings where a run that lies in the folder has too few of the queries to train with."""
+    note = f"{Path(run).name} has candidates for {found.run_queries} queries only: not used, BM25 is searched"
+    return replace(found, run_queries=None, notes=(*found.notes, note))
 
 
 def _frozen(value: Any) -> Any:

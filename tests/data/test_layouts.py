@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rankcli.config.schema import Data
@@ -14,6 +15,7 @@ from rankcli.data.folds import with_dev
 from rankcli.data.layouts import layout_of, siblings
 from rankcli.data.lines import read_lines
 from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.trec import RunFile, read_qrels, read_run
 from rankcli.errors import ConfigError, DataError
 from tests import published
 
@@ -142,3 +144,105 @@ def test_judgments_of_other_parts_beside_a_file_are_told_of(tmp_path: Path) -> N
     (note,) = siblings(str(tmp_path / "qrels" / "train.tsv"))
     assert note.startswith("beside train.tsv lies dev.tsv and test.tsv")
     assert siblings(str(tmp_path / "queries.jsonl")) == () and siblings(None) == ()
+
+
+def test_ms_marco_passages_have_dev_as_test(tmp_path: Path) -> None:
+    published.msmarco_passages(tmp_path)
+    layout = layout_of(str(tmp_path))
+    assert layout.data == {
+        "docs": str(tmp_path / "collection.tsv"),
+        "queries": {"train": str(tmp_path / "queries.train.tsv"), "test": str(tmp_path / "queries.dev.tsv")},
+        "qrels": {"train": str(tmp_path / "qrels.train.tsv"), "test": str(tmp_path / "qrels.dev.tsv")},
+    }
+    assert layout.notes[1:] == (
+        "the published dev queries are used as test",
+        "not used: queries.eval.tsv, run.dev.tsv, top1000.dev, triples.train.small.tsv",
+    )
+    dataset = load_dataset(Data(**layout.data), tmp_path / "kept")  # type: ignore[arg-type]
+    assert {part: len(qids) for part, qids in dataset.split.items()} == {"train": 24, "dev": 6, "test": 10}
+    assert dataset.split["test"] == tuple(f"{n}" for n in range(1030, 1040))
+
+
+def test_the_small_dev_part_and_the_triples_of_ids_are_taken(tmp_path: Path) -> None:
+    published.msmarco_passages(tmp_path)
+    for kind in ("queries", "qrels"):
+        (tmp_path / f"{kind}.dev.small.tsv").write_bytes((tmp_path / f"{kind}.dev.tsv").read_bytes())
+    published.write(tmp_path / "qidpidtriples.train.full.2.tsv", (f"{1000 + n}\t{n}\t{n + 1}" for n in range(30)))
+    data = layout_of(str(tmp_path)).data
+    assert data["qrels"] == {
+        "train": str(tmp_path / "qrels.train.tsv"),
+        "test": str(tmp_path / "qrels.dev.small.tsv"),
+    }
+    assert data["triples"] == str(tmp_path / "qidpidtriples.train.full.2.tsv")
+
+
+def test_ms_marco_documents_have_titles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published.msmarco_documents(tmp_path)
+    data = layout_of(str(tmp_path)).data
+    assert data["docs"] == str(tmp_path / "msmarco-docs.tsv") and "run" not in data
+    assert data["queries"] == {
+        "train": str(tmp_path / "msmarco-doctrain-queries.tsv"),
+        "test": str(tmp_path / "msmarco-docdev-queries.tsv"),
+    }
+    store = open_store(str(data["docs"]), None, tmp_path / "kept")
+    assert store.texts(["D3"]) == [f"Title 3 {published.DOCS[3]}"]
+    assert "4 columns, read as id, url, title and text; the url is left out" in capsys.readouterr().err
+
+
+def test_ms_marco_runs_have_ranks_or_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published.msmarco_passages(tmp_path)
+    assert read_run(tmp_path / "run.dev.tsv")["1030"] == {"35": 1.0, "30": 0.5, "40": float(np.float32(1 / 3))}
+    assert "the score is 1 / rank" in capsys.readouterr().err
+    assert dict(RunFile(tmp_path / "top1000.dev"))["1030"] == {"35": 0.0, "30": 0.0, "40": 0.0}
+    assert "without scores or ranks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "fix"),
+    [
+        ("q1 d1 1\nq1 d2 1\n", "two documents of rank 1", "judgments go to --qrels"),
+        ("q1 d1 1\nq1 d2 0\n", "a rank from 1", ""),
+        ("q1 d1 1\nq1 d2 2.5\n", "a rank from 1", ""),
+        ("q1 d1 2.5\n", "3 columns, expected 6", "a whole number"),
+        ("q1\t0\td1\t1\n", "4 columns, expected 6", "judgments go to --qrels"),
+        ("q1\td1\ta query\ta text\nq1\td2\ta query\n", "3 tab-separated columns, expected 4", ""),
+    ],
+)
+def test_what_is_no_run_is_not_taken_for_one(content: str, what: str, fix: str, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text(content)
+    with pytest.raises(DataError, match=what) as caught:
+        read_run(tmp_path / "run")
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "text"),
+    [
+        ("id\ttitle\ttext", "d1\tA\tapple pie", "A apple pie"),
+        ("id\ttext\ttitle", "d1\tapple pie\tA", "A apple pie"),
+        ("doc_id\turl\ttitle\tbody", "d1\thttps://x.org\tA\tapple pie", "A apple pie"),
+        ("Passage ID\tPassage", "d1\tapple pie", "apple pie"),
+        ("title\tcontents\t_id", "A\tapple pie\td1", "A apple pie"),
+    ],
+)
+def test_a_header_names_the_columns(header: str, row: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").write_text(f"{header}\n{row}\n")
+    store = open_store(str(tmp_path / "docs"), None, tmp_path / "kept")
+    assert list(store.iterate()) == [("d1", text)]
+    (tmp_path / "docs").write_text(f"{header}\n{row}\tmore\n")
+    with pytest.raises(DataError, match="tab-separated columns, expected"):
+        open_store(str(tmp_path / "docs"), None, tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("query_id doc_id relevance", "q1 d1 2"),
+        ("qid\tdocno\tlabel", "q1\td1\t2"),
+        ("QID Q0 DOCNO rel", "q1 0 d1 2"),
+        ("topic iteration docid judgment", "q1 0 d1 2"),
+    ],
+)
+def test_headers_of_judgments_have_many_names(header: str, row: str, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text(f"{header}\n{row}\n")
+    assert read_qrels(tmp_path / "qrels") == {"q1": {"d1": 2}}

@@ -144,10 +144,10 @@ def test_other_keys_of_jsonl_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "content", "fix"),
     [
-        (read_run, "q1\td1\t1\n", "for query, document and rank, as in MS MARCO"),
+        (read_run, "q1\td1\t1.5\n", "a run of three columns has query, document and rank, a whole number"),
         (read_qrels, "q1\td1\t1\n", "put the header of BEIR in front: query-id corpus-id score"),
         (read_queries, "1\tan apple\tred\n", "put one tab between id and text"),
-        (read_queries, "d1\thttp://example.org\ttitle\tapple\n", "as in MS MARCO"),
+        (read_queries, "d1\texample\ttitle\tapple\n", "name the columns in a first line: id, title, text"),
     ],
 )
 def test_other_columns_are_refused_with_a_remedy(read: object, content: str, fix: str, tmp_path: Path) -> None:
