@@ -89,6 +89,16 @@ def sources(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return found[0] if len(found) == 1 else found
 
 
+def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split `--topics`."""
+    return tuple(value.replace(",", " ").split()) if value else ()
+
+
+topics_option: Decorator = click.option(
+    "--topics", callback=_fields, metavar="FIELDS", help="Of TREC topics, as title,desc,narr.  [default: title]"
+)
+
+
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--config FILE` (repeatable) and `KEY=VALUE` arguments."""
     files = click.option(

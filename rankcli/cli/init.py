@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources
+from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources, topics_option
 
 
 @click.command(cls=Command)
@@ -16,6 +16,7 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources
 @click.option("--docs", callback=sources, multiple=True, metavar="PATH", help="Documents. May repeat.")
 @click.option("--queries", callback=sources, multiple=True, metavar="PATH", help="Queries. May repeat.")
 @click.option("--qrels", callback=sources, multiple=True, metavar="PATH", help="Judgments. May repeat.")
+@topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: BM25]")
 @click.option("--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and write nothing.")

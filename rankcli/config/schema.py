@@ -72,6 +72,7 @@ class Data:
         "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
         path="file",
     )
+    topics: tuple[str, ...] = option((), "fields of TREC topics to read as the query, as [title, desc]; default: title")
     triples: str | None = option(None, "MS MARCO training triples of ids: query, relevant, not relevant", path="file")
     builtin: Literal["stdlib-docs"] | None = option(None, "a collection made on the spot instead of files")
     source: Any = component(DATASETS, None, "any other source instead of files: {name: NAME, ...}")
@@ -109,8 +110,8 @@ class Data:
             return self.source
         if self.builtin:
             return DATASETS.get("builtin")(collection=self.builtin)
-        files = {"docs": self.docs, "queries": self.queries, "qrels": self.qrels, "format": self.format}
-        return DATASETS.get("files")(**files)
+        files = {"docs": self.docs, "queries": self.queries, "qrels": self.qrels}
+        return DATASETS.get("files")(**files, format=self.format, topics=self.topics)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ def load_dataset(data: Data, scratch: Path) -> Dataset:
 
 def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, options: DevSet) -> Dataset:
     """Read a further dev set and check it like the main data; warn if training uses some of its queries."""
-    own = read_topics(options.queries, data.format) if options.queries else queries
+    own = read_topics(options.queries, data.format, data.topics) if options.queries else queries
     qrels = read_judgments(options.qrels)
     joined = joins.join_queries(own, qrels.keys(), options.qrels)
     judged = {qid: qrels[qid] for qid in joined}

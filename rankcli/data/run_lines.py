@@ -48,10 +48,10 @@ def _format_of(line: str, path: str | Path) -> _Parse | None:
     fields, cells = columns(line), line.split("\t")
     if is_comment(fields, RUN_COLUMNS):
         return None
-    if len(fields) == 3 and fields[2].isdigit():
+    if len(fields) == 3 and fields[2].isdecimal():
         say(f"{path}: 3 columns, read as query, document and rank; the score is 1 / rank")
         return _Ranks(path)
-    if len(cells) == 4 and not cells[3].strip().isdigit():
+    if len(cells) == 4 and not cells[3].strip().isdecimal():
         warn(f"{path}: candidates with their texts, without scores or ranks: in order of their ids until reranked")
         return _Texts(path)
     return _Trec(path)
@@ -81,7 +81,7 @@ class _Ranks(_Trec):
 
     def __call__(self, line: str, number: int) -> tuple[str, str, float]:
         fields = columns(line)
-        if len(fields) != 3 or not fields[2].isdigit() or not int(fields[2][:9]):
+        if len(fields) != 3 or not fields[2].isdecimal() or not int(fields[2][:9]):
             fail(self.path, number, f"{line.strip()[:60]!r} is not a query, a document and a rank from 1")
         qid, docid, rank = fields
         if qid != self._qid:

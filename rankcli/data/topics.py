@@ -18,11 +18,11 @@ def places(source: Sources) -> tuple[str, ...]:
     return tuple(source.values() if isinstance(source, Mapping) else source)
 
 
-def read_topics(source: Sources, format: formats.Format | None = None) -> dict[str, str]:
-    """The queries by id."""
+def read_topics(source: Sources, format: formats.Format | None = None, fields: Sequence[str] = ()) -> dict[str, str]:
+    """The queries by id; of topics with several fields the chosen ones."""
     found: dict[str, str] = {}
     for path in places(source):
-        queries = irds.read_queries(path) if irds.named(path) else formats.read_queries(path, format)
+        queries = irds.read_queries(path, fields) if irds.named(path) else formats.read_queries(path, format, fields)
         for qid in found.keys() & queries.keys():
             if found[qid] != queries[qid]:
                 raise DataError(

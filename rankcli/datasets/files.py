@@ -34,10 +34,12 @@ class Files(DatasetOptions):
     )
     format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
 
+    topics: tuple[str, ...] = option((), "fields of TREC topics to read as the query, as [title, desc]; default: title")
+
     def build(self, ctx: SourceContext) -> Source:
         """Read the files; documents are parsed into a store the first time."""
         docs = open_store(self.docs, self.format, ctx.scratch)
-        queries = read_topics(self.queries or self.docs, self.format)
+        queries = read_topics(self.queries or self.docs, self.format, self.topics)
         qrels = self._qrels()
         return Source(name=self._name(), queries=queries, qrels=qrels, docs=docs, fingerprint=docs.fingerprint)
 

@@ -27,7 +27,7 @@ def _swapped(data: Data) -> bool:
     """Return True if more judged ids are found with documents and queries swapped."""
     try:
         docs = open_store(data.docs or "", data.format, local_root())
-        queries = read_topics(data.queries or data.docs or "", data.format)
+        queries = read_topics(data.queries or data.docs or "", data.format, data.topics)
         qrels = read_judgments(data.qrels or data.docs or "")
     except RankcliError:
         return False

@@ -246,3 +246,50 @@ def test_a_header_names_the_columns(header: str, row: str, text: str, tmp_path: 
 def test_headers_of_judgments_have_many_names(header: str, row: str, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text(f"{header}\n{row}\n")
     assert read_qrels(tmp_path / "qrels") == {"q1": {"d1": 2}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ((), "{0}"),
+        (("title",), "{0}"),
+        (("desc",), "{1}"),
+        (("title", "desc"), "{0} {1}"),
+        (("narr", "title"), "a long story {0}"),
+    ],
+)
+def test_fields_of_topics_are_chosen(wanted: tuple[str, ...], text: str, tmp_path: Path) -> None:
+    published.trec(tmp_path)
+    published.trec_xml(tmp_path)
+    plain = read_topics(str(tmp_path / "topics.301-320.txt"), None, wanted)
+    marked = read_topics(str(tmp_path / "topics-rnd5.xml"), None, wanted)
+    for n in (0, 7, 19):
+        assert plain[str(n + 301)] == marked[str(n + 1)] == text.format(*published.QUERIES[n])
+
+
+def test_reading_the_title_alone_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published.trec(tmp_path)
+    topics = str(tmp_path / "topics.301-320.txt")
+    read_topics(topics)
+    assert f"{topics}: of each topic the title alone is read, not desc, narr (choose: `topics`)" in (
+        capsys.readouterr().err
+    )
+    read_topics(topics, None, ("title",))
+    assert capsys.readouterr().err == ""
+
+
+def test_fields_that_topics_do_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    topics = tmp_path / "topics"
+    topics.write_text("<top><num>1<title>ant<desc>bee</top>\n<top><num>2<title>cat</top>\n")
+    assert read_topics(str(topics), None, ("title", "desc")) == {"1": "ant bee", "2": "cat"}
+    assert "1 topics without <desc> (the first in line 2)" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"the topic has no <narr>; it has title, desc"):
+        read_topics(str(topics), None, ("narr",))
+    topics.write_text('<topics><topic number="7">\n ant &amp; bee\n</topic></topics>\n')
+    assert read_topics(str(topics)) == {"7": "ant & bee"}
+    topics.write_text("<top><num>1</num></top>\n")
+    with pytest.raises(DataError, match=r"the topic has no <title>; it has nothing else"):
+        read_topics(str(topics))
+    topics.write_text("1\tant\n")
+    with pytest.raises(ConfigError, match="this file is none"):
+        read_topics(str(topics), None, ("title",))
