@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ Format = Literal["jsonl", "tsv", "trec"]
 Reader = Callable[[str | Path], Iterator[Row]]
 
 DOCUMENT_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_trec_docs}
-QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_topics}
+QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv}
 
 
 def detect(path: str | Path) -> Format:
@@ -32,11 +32,13 @@ def detect(path: str | Path) -> Format:
     fail(path, 1, "the file is empty")
 
 
-def read_queries(path: str | Path, format: Format | None = None) -> dict[str, str]:
-    """Query texts by id, in file order. The same id with another text is a DataError, with the same one a warning."""
+def read_queries(path: str | Path, format: Format | None = None, fields: Sequence[str] = ()) -> dict[str, str]:
+    """Query texts by id, in file order; of TREC topics the chosen `fields`. The same id with another text is a
+    DataError, with the same one a warning.
+    """
     queries: dict[str, str] = {}
     notes = Notes(path)
-    for line, qid, text in QUERY_READERS[format or detect(path)](path):
+    for line, qid, text in _query_rows(path, format or detect(path), fields):
         if qid not in queries:
             queries[qid] = text
             if not text:
@@ -47,6 +49,14 @@ def read_queries(path: str | Path, format: Format | None = None) -> dict[str, st
             fail(path, line, f"query {qid!r} is there twice, with different texts", "keep one of them")
     notes.warn()
     return queries
+
+
+def _query_rows(path: str | Path, format: Format, fields: Sequence[str]) -> Iterator[Row]:
+    if format == "trec":
+        return read_topics(path, fields)
+    if fields:
+        raise ConfigError("`topics` chooses fields of TREC topics, and this file is none", where=str(path))
+    return QUERY_READERS[format](path)
 
 
 def _format_of(start: str, line: str, path: str | Path, number: int) -> Format:

@@ -21,9 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from rankcli.data import irds
-from rankcli.data.formats import DOCUMENT_READERS, Format, detect
-from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
@@ -170,16 +167,6 @@ class DocStore:
 
     def __setstate__(self, state: dict[str, str]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-
-def open_store(source: str | Path, format: Format | None, scratch: Path) -> DocStore:
-    """The store of a file of documents, or of `ir_datasets:ID`, in the folder `scratch`; built if it is missing."""
-    name = str(source)
-    if name.startswith(irds.PREFIX):
-        return store_from(f"{name}:{irds.package_version()}", lambda: irds.read_docs(name), name, scratch)
-    content = input_sha256(source)
-    seen = format or detect(source)
-    return store_from(f"{seen}:{content}", lambda: DOCUMENT_READERS[seen](source), name, scratch)
 
 
 def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:

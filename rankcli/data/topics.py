@@ -1,16 +1,49 @@
-"""Queries and judgments of a file or of `ir_datasets:ID`."""
+"""Queries and judgments of files or of `ir_datasets:ID`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rankcli.data import formats, irds
 from rankcli.data.trec import Qrels, read_qrels
+from rankcli.errors import DataError
+
+Sources = str | Sequence[str] | Mapping[str, str]  # one or several; names of parts are not used
 
 
-def read_topics(source: str, format: formats.Format | None = None) -> dict[str, str]:
-    """The queries by id."""
-    return irds.read_queries(source) if irds.named(source) else formats.read_queries(source, format)
+def places(source: Sources) -> tuple[str, ...]:
+    """The files that an option names."""
+    if isinstance(source, str):
+        return (source,)
+    return tuple(source.values() if isinstance(source, Mapping) else source)
 
 
-def read_judgments(source: str) -> Qrels:
+def read_topics(source: Sources, format: formats.Format | None = None, fields: Sequence[str] = ()) -> dict[str, str]:
+    """The queries by id; of topics with several fields the chosen ones."""
+    found: dict[str, str] = {}
+    for path in places(source):
+        queries = irds.read_queries(path, fields) if irds.named(path) else formats.read_queries(path, format, fields)
+        for qid in found.keys() & queries.keys():
+            if found[qid] != queries[qid]:
+                raise DataError(
+                    f"query {qid!r} has another text than in an earlier file", where=path, fix="keep one of them"
+                )
+        found |= queries
+    return found
+
+
+def read_judgments(source: Sources) -> Qrels:
     """The judgments: grades by query and document id."""
-    return irds.read_qrels(source) if irds.named(source) else read_qrels(source)
+    found: Qrels = {}
+    for path in places(source):
+        qrels = irds.read_qrels(path) if irds.named(path) else read_qrels(path)
+        for qid, grades in qrels.items():
+            _add(found.setdefault(qid, {}), qid, grades, path)
+    return found
+
+
+def _add(known: dict[str, int], qid: str, grades: Mapping[str, int], path: str) -> None:
+    for docid, grade in grades.items():
+        if known.setdefault(docid, grade) != grade:
+            what = f"query {qid!r} has document {docid!r} with grade {grade}, but {known[docid]} in an earlier file"
+            raise DataError(what, where=path, fix="keep one of them")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from rankcli.data.documents import open_store
 from rankcli.data.files import check_output, exists, replacing, sha256_file
 from rankcli.data.folds import read_ids
 from rankcli.data.formats import detect, read_queries
-from rankcli.data.store import open_store
 from rankcli.data.trec import read_qrels, read_run, write_run
 from rankcli.data.triple_files import read_id_triples
 from rankcli.errors import ConfigError, DataError, MissingError

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from rankcli.data import store as module
-from rankcli.data.store import DocStore, open_store, store_of
+from rankcli.data.documents import open_store
+from rankcli.data.store import DocStore, store_of
 from rankcli.errors import ConfigError, DataError, StorageError
 
 DOCS = [("d2", "Two", "second"), ("d1", "", "first"), ("long", "", "word " * 300 + "é\nend")]
@@ -136,7 +137,7 @@ def test_empty_documents_are_counted(tmp_path: Path, capsys) -> None:
 def test_a_missing_file_is_a_usage_error_and_an_empty_one_bad_data(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         open_store(tmp_path / "none", None, tmp_path)
-    with pytest.raises(ConfigError, match="not a regular file"):
+    with pytest.raises(ConfigError, match="there are no documents here"):
         open_store(tmp_path, None, tmp_path)
     with pytest.raises(DataError, match="empty"):
         open_store(put(tmp_path, []), None, tmp_path)
