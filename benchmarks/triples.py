@@ -25,7 +25,8 @@ import numpy as np
 from benchmarks._memory import watched
 from benchmarks._report import check, print_report, rounded, run
 from rankcli.config.registry import SAMPLERS
-from rankcli.data.store import DocStore, open_store
+from rankcli.data.documents import open_store
+from rankcli.data.store import DocStore
 from rankcli.data.triple_files import open_triples
 from rankcli.data.triples import Triples
 from rankcli.log import say

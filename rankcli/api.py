@@ -16,8 +16,9 @@ from rankcli.config.types import (
     PositiveInt,
     Rate,
 )
+from rankcli.data.documents import open_store
 from rankcli.data.source import DatasetOptions, Documents, FeatureStore, Source, SourceContext, TrainingTriples
-from rankcli.data.store import open_store, store_of
+from rankcli.data.store import store_of
 from rankcli.data.topics import read_judgments, read_topics
 from rankcli.data.trec import read_run
 from rankcli.encoders.base import Encoder

@@ -83,6 +83,22 @@ def source(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     return value
 
 
+def sources(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | list[str]:
+    """Check an option that takes one or several of these: one as text, several as a list."""
+    found = [str(source(ctx, param, each)) for each in value]
+    return found[0] if len(found) == 1 else found
+
+
+def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split `--topics`."""
+    return tuple(value.replace(",", " ").split()) if value else ()
+
+
+topics_option: Decorator = click.option(
+    "--topics", callback=_fields, metavar="FIELDS", help="Of TREC topics, as title,desc,narr.  [default: title]"
+)
+
+
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--config FILE` (repeatable) and `KEY=VALUE` arguments."""
     files = click.option(

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option
+from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources, topics_option
 
 
 @click.command(cls=Command)
-@click.option("--docs", type=FILE, required=True, help="Documents: JSONL, TSV or TREC.")
-@click.option("--queries", type=FILE, required=True, help="Queries: JSONL, TSV or TREC topics.")
-@click.option("--qrels", type=FILE, required=True, help="Judgments.")
+@click.argument("place", callback=source, metavar="[FOLDER]", required=False)
+@click.option("--docs", callback=sources, multiple=True, metavar="PATH", help="Documents. May repeat.")
+@click.option("--queries", callback=sources, multiple=True, metavar="PATH", help="Queries. May repeat.")
+@click.option("--qrels", callback=sources, multiple=True, metavar="PATH", help="Judgments. May repeat.")
+@topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: BM25]")
 @click.option("--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
+@click.option("--dry-run", is_flag=True, help="Print the configuration and write nothing.")
 @debug_option
-def command(
-    docs: Path | str, queries: Path | str, qrels: Path | str, run: Path | str | None, output: Path | str
-) -> None:
+def command(place: str | None, output: Path | str, dry_run: bool, **given: Any) -> None:
     """Look at a collection and write a configuration for it.
+
+    FOLDER holds a collection as it is published (BEIR, MS MARCO, TREC, Pyserini, Hugging Face), may be a zip archive,
+    or `ir_datasets:ID`. The options replace what is found there.
 
     \b
     Example:
+      rankcli init scifact
       rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt --output config.yaml
     """
     from rankcli.verbs.init import init
 
-    click.echo(init(docs=docs, queries=queries, qrels=qrels, run=run, output=output))
+    said = {key: str(value) if key == "run" else value for key, value in given.items() if value}
+    click.echo(init(place, said, output, dry_run=dry_run))

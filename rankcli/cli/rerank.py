@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
+from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source, topics_option
 
 
 def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | float:
@@ -29,6 +29,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 @click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
+@topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.")
 @click.option("--output", type=OUTPUT, required=True, help="The reranked run.")
 @click.option(

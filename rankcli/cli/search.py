@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source
+from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source, topics_option
 
 DEFAULT = {"k1": 0.9, "b": 0.4}
 
@@ -17,6 +17,7 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.command(cls=Command)
 @click.option("--docs", callback=source, metavar="PATH", required=True, help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", required=True, help="Queries: JSONL, TSV or TREC topics.")
+@topics_option
 @click.option("--output", type=OUTPUT, required=True, help="The run.")
 @click.option("--k", type=int, help="Documents per query.  [default: 1000]")
 @click.option("--k1", type=float, help="How slowly a repeated word stops adding to the score.  [default: 0.9]")
@@ -28,7 +29,14 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @json_option
 @debug_option
 def command(
-    docs: str, queries: str, output: Path | str, tune: Path | str | None, metric: str, as_json: bool, **options: Any
+    docs: str,
+    queries: str,
+    output: Path | str,
+    tune: Path | str | None,
+    metric: str,
+    as_json: bool,
+    topics: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Rank documents with BM25, as a first stage.
 
@@ -48,7 +56,14 @@ def command(
     from rankcli.verbs.search import search
 
     done = search(
-        docs, queries, str(output), searcher, local_root(), tune_qrels=str(tune) if tune else None, metric=metric
+        docs,
+        queries,
+        str(output),
+        searcher,
+        local_root(),
+        fields=topics,
+        tune_qrels=str(tune) if tune else None,
+        metric=metric,
     )
     print_result({"result": done, "text": _text(done, output)}, as_json)
 

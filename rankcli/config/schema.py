@@ -22,6 +22,8 @@ from rankcli.config.types import NonNegativeInt, PositiveInt
 SPLITS = ("train", "dev", "test")
 ALL = "all"  # every set of records
 
+Places = str | tuple[str, ...]  # one file or several
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
@@ -61,15 +63,22 @@ class DevSet:
 class Data:
     """The collection, its queries and judgments, the candidates to rerank, and the split into train, dev and test."""
 
-    docs: str | None = option(None, "documents: JSONL, TSV or TREC; or `ir_datasets:ID`", path="file")
-    queries: str | None = option(None, "queries: JSONL, TSV or TREC topics", path="file")
-    qrels: str | dict[str, str] | None = option(
-        None, "judgments; or {train, dev, test} files, which then make the split", path="file"
+    docs: Places | None = option(
+        None, "documents: a file, folder or zip archive, or a list of them; or `ir_datasets:ID`", path="file"
     )
+    queries: Places | dict[str, Places] | None = option(None, "queries: a file, or several", path="file")
+    qrels: Places | dict[str, Places] | None = option(
+        None,
+        "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
+        path="file",
+    )
+    topics: tuple[str, ...] = option((), "fields of TREC topics to read as the query, as [title, desc]; default: title")
     triples: str | None = option(None, "MS MARCO training triples of ids: query, relevant, not relevant", path="file")
     builtin: Literal["stdlib-docs"] | None = option(None, "a collection made on the spot instead of files")
     source: Any = component(DATASETS, None, "any other source instead of files: {name: NAME, ...}")
-    format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
+    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(
+        None, "of docs and queries; default: seen from the content"
+    )
     run: Any = component(
         SEARCHERS, "bm25", "candidates: a TREC run file, or a searcher (`bm25`, {name: bm25, k1: 1.2})"
     )
@@ -85,12 +94,15 @@ class Data:
         if self.builtin and (self.docs or self.queries or self.qrels or self.folds):
             raise ValueError("`builtin` brings its own docs, queries, qrels and split: leave those out")
         if not (self.builtin or self.source) and not (
-            self.docs and (self.docs.startswith("ir_datasets:") or (self.queries and self.qrels))
+            self.docs and ("ir_datasets:" in str(self.docs) or (self.queries and self.qrels))
         ):
             raise ValueError("give `docs`, `queries` and `qrels` (or `builtin: stdlib-docs`)")
-        if isinstance(self.qrels, dict) and set(self.qrels) != set(SPLITS):
-            raise ValueError("qrels by split need exactly the keys train, dev and test")
-        if isinstance(self.qrels, str) and self.folds is None:
+        if isinstance(self.qrels, dict) and not {"train", "test"} <= set(self.qrels) <= set(SPLITS):
+            raise ValueError(
+                "qrels by part of the split need `train` and `test`; without `dev`, a fifth of train is dev "
+                "(a single file goes with `folds`)"
+            )
+        if isinstance(self.qrels, (str, tuple)) and self.folds is None:
             raise ValueError("`folds` is needed with a single qrels file, for example `folds: {k: 3, fold: 0}`")
 
     @property
@@ -100,8 +112,8 @@ class Data:
             return self.source
         if self.builtin:
             return DATASETS.get("builtin")(collection=self.builtin)
-        files = {"docs": self.docs, "queries": self.queries, "qrels": self.qrels, "format": self.format}
-        return DATASETS.get("files")(**files)
+        files = {"docs": self.docs, "queries": self.queries, "qrels": self.qrels}
+        return DATASETS.get("files")(**files, format=self.format, topics=self.topics)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,6 +172,9 @@ class _Check:
         if isinstance(node.value, dict):
             found = {key: self.located(option, child, (*keys, key)) for key, child in node.value.items()}
             return None if None in found.values() else Node(found, node.place)
+        if isinstance(node.value, list):
+            items = [self.located(option, child, (*keys, str(n))) for n, child in enumerate(node.value)]
+            return None if None in items else Node(items, node.place)
         if not isinstance(node.value, str) or node.value.startswith(ELSEWHERE):
             return node
         if kind == "folder":

@@ -104,7 +104,7 @@ def load_dataset(data: Data, scratch: Path) -> Dataset:
 
 def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, options: DevSet) -> Dataset:
     """Read a further dev set and check it like the main data; warn if training uses some of its queries."""
-    own = read_topics(options.queries, data.format) if options.queries else queries
+    own = read_topics(options.queries, data.format, data.topics) if options.queries else queries
     qrels = read_judgments(options.qrels)
     joined = joins.join_queries(own, qrels.keys(), options.qrels)
     judged = {qid: qrels[qid] for qid in joined}
@@ -161,7 +161,9 @@ def _split(data: Data, source: Source, joined: tuple[str, ...]) -> Split:
     if "" not in source.qrels:
         if data.folds is not None:
             raise ConfigError(f"{source.name} brings a split of its own", where="data.folds", fix="leave `folds` out")
-        return {name: joins.check_judged(source.qrels[name], joined, source.name) for name in SPLITS}
+        return folds.with_dev(
+            {name: joins.check_judged(qrels, joined, source.name) for name, qrels in source.qrels.items()}, source.name
+        )
     if data.folds is None:
         raise ConfigError(
             "`folds` is needed with judgments that are not split", where="data.folds", fix="for example {k: 3, fold: 0}"

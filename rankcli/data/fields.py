@@ -9,17 +9,21 @@ from typing import NoReturn
 
 from rankcli.data.lines import fail
 
-QRELS_COLUMNS = ("qid", "iteration", "docid", "grade")
-RUN_COLUMNS = ("qid", "Q0", "docid", "rank", "score", "tag")
+QRELS_COLUMNS: tuple[str, ...] = ("qid", "iteration", "docid", "grade")
+BEIR_COLUMNS = ("qid", "docid", "grade")
+RUN_COLUMNS: tuple[str, ...] = ("qid", "Q0", "docid", "rank", "score", "tag")
 BEIR_HEADER = ["query-id", "corpus-id", "score"]
-HEADERS = (("query-id", "query_id", "qid"), ("corpus-id", "doc_id", "docid", "pid"), ("score", "relevance", "grade"))
+HEADERS = (
+    {"query-id", "query_id", "queryid", "qid", "query", "topic", "topic_id", "q_id"},
+    {"corpus-id", "corpus_id", "doc_id", "doc-id", "docid", "docno", "pid", "passage_id", "document_id", "doc"},
+    {"score", "relevance", "grade", "rel", "label", "judgment", "judgement", "qrel", "rating"},
+)
+_UNUSED = {"iteration", "iter", "q0", "0", "unused"}
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _REMEDIES = {
     (3, QRELS_COLUMNS): f"for query, document and grade, put the header of BEIR in front: {' '.join(BEIR_HEADER)}",
-    (3, RUN_COLUMNS): (
-        "for query, document and rank, as in MS MARCO, make scores of the ranks: "
-        'awk \'{print $1, "Q0", $2, $3, 1/$3, "run"}\' OLD > NEW'
-    ),
+    (3, RUN_COLUMNS): "a run of three columns has query, document and rank, a whole number",
+    (4, RUN_COLUMNS): "judgments go to --qrels",
 }
 
 
@@ -29,8 +33,11 @@ def columns(line: str) -> list[str]:
 
 
 def is_header(fields: list[str]) -> bool:
-    """True for the header of BEIR's judgments, with these or other usual names."""
-    return len(fields) == len(HEADERS) and all(map(operator.contains, HEADERS, fields))
+    """True for the header of judgments: BEIR's three columns or TREC's four, with these or other usual names."""
+    names = [field.lower() for field in fields]
+    if len(names) == 4 and names.pop(1) not in _UNUSED:
+        return False
+    return len(names) == len(HEADERS) and all(map(operator.contains, HEADERS, names))
 
 
 def is_comment(fields: list[str], names: tuple[str, ...]) -> bool:

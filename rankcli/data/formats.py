@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from rankcli.data.lines import MAX_TEXT_LINE, Notes, Row, fail, read_lines
 from rankcli.data.sgml import read_topics, read_trec_docs
-from rankcli.data.texts import read_jsonl, read_tsv
+from rankcli.data.tables import is_table
+from rankcli.data.texts import read_jsonl, read_table, read_tsv
 from rankcli.data.trec import REPEATED
 from rankcli.errors import ConfigError
 
-Format = Literal["jsonl", "tsv", "trec"]
+Format = Literal["jsonl", "tsv", "trec", "parquet"]
 Reader = Callable[[str | Path], Iterator[Row]]
 
-DOCUMENT_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_trec_docs}
-QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_topics}
+DOCUMENT_READERS: dict[Format, Reader] = {
+    "jsonl": read_jsonl,
+    "tsv": read_tsv,
+    "trec": read_trec_docs,
+    "parquet": read_table,
+}
+QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "parquet": read_table}
 
 
 def detect(path: str | Path) -> Format:
@@ -25,6 +31,8 @@ def detect(path: str | Path) -> Format:
         raise ConfigError(
             "the format of a pipe cannot be seen before it is read", where=str(path), fix="say it with `format`"
         )
+    if is_table(path):
+        return "parquet"
     for number, line in read_lines(path, MAX_TEXT_LINE):
         start = line.lstrip()
         if start:
@@ -32,11 +40,13 @@ def detect(path: str | Path) -> Format:
     fail(path, 1, "the file is empty")
 
 
-def read_queries(path: str | Path, format: Format | None = None) -> dict[str, str]:
-    """Query texts by id, in file order. The same id with another text is a DataError, with the same one a warning."""
+def read_queries(path: str | Path, format: Format | None = None, fields: Sequence[str] = ()) -> dict[str, str]:
+    """Query texts by id, in file order; of TREC topics the chosen `fields`. The same id with another text is a
+    DataError, with the same one a warning.
+    """
     queries: dict[str, str] = {}
     notes = Notes(path)
-    for line, qid, text in QUERY_READERS[format or detect(path)](path):
+    for line, qid, text in _query_rows(path, format or detect(path), fields):
         if qid not in queries:
             queries[qid] = text
             if not text:
@@ -47,6 +57,14 @@ def read_queries(path: str | Path, format: Format | None = None) -> dict[str, st
             fail(path, line, f"query {qid!r} is there twice, with different texts", "keep one of them")
     notes.warn()
     return queries
+
+
+def _query_rows(path: str | Path, format: Format, fields: Sequence[str]) -> Iterator[Row]:
+    if format == "trec":
+        return read_topics(path, fields)
+    if fields:
+        raise ConfigError("`topics` chooses fields of TREC topics, and this file is none", where=str(path))
+    return QUERY_READERS[format](path)
 
 
 def _format_of(start: str, line: str, path: str | Path, number: int) -> Format:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rankcli.data.lines import Row, checked_id, checked_text, fail
@@ -12,6 +12,7 @@ from rankcli.data.trec import Qrels, checked_grade
 from rankcli.errors import ConfigError, MissingError
 
 PREFIX = "ir_datasets:"
+_LONG_NAMES = {"title": ("query", "text"), "desc": ("description",), "narr": ("narrative",)}
 
 
 def package_version() -> str:
@@ -31,11 +32,11 @@ def read_docs(name: str) -> Iterator[Row]:
         yield Row(n, checked_id(doc.doc_id, name, n), checked_text(_text(doc), name, n))
 
 
-def read_queries(name: str) -> dict[str, str]:
-    """The queries: ir_datasets' default text of each, which is its shortest form (a topic's title)."""
+def read_queries(name: str, fields: Sequence[str] = ()) -> dict[str, str]:
+    """The queries: ir_datasets' default text of each, which is its shortest form (a topic's title), or its `fields`."""
     queries = {}
     for n, query in enumerate(_load(name, "queries").queries_iter(), 1):
-        queries[checked_id(query.query_id, name, n)] = checked_text(_text(query), name, n)
+        queries[checked_id(query.query_id, name, n)] = checked_text(_chosen(query, fields, name), name, n)
     return queries
 
 
@@ -71,6 +72,19 @@ def _load(name: str, part: str) -> Any:
             f"this data set of ir_datasets has no {part}", where=name, fix=f"name a subset that has {part}, or a file"
         )
     return dataset
+
+
+def _chosen(query: Any, fields: Sequence[str], name: str) -> str:
+    """The text of a query, or of its chosen fields, joined by spaces."""
+    if not fields:
+        return _text(query)
+    there = {key: value for key, value in query._asdict().items() if isinstance(value, str)}
+    found = [next((key for key in (field, *_LONG_NAMES.get(field, ())) if key in there), "") for field in fields]
+    if "" in found:
+        missing = fields[found.index("")]
+        fix = f"choose from: {', '.join(key for key in there if key != 'query_id')}"
+        raise ConfigError(f"the queries have no {missing}", where=name, fix=fix)
+    return " ".join(there[key] for key in found).strip()
 
 
 def _text(record: Any) -> str:

@@ -7,13 +7,16 @@ end are accepted; nothing is repaired. For a `gs://` URI a verified local copy i
 from __future__ import annotations
 
 import gzip
+import io
 import re
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn, cast
 
+from rankcli.data import archives
 from rankcli.errors import ConfigError, DataError, StorageError
 from rankcli.log import warn
 from rankcli.storage.inputs import local_copy
@@ -24,7 +27,6 @@ MAX_ID = 512  # bytes of UTF-8
 
 _GZIP = b"\x1f\x8b"
 _OTHERS = {  # by their first bytes
-    "a zip archive": (b"PK\x03\x04", "unpack it: unzip FILE"),
     "a bzip2 file": (b"BZh91AY&SY", "unpack it: bunzip2 -k FILE"),
     "an xz file": (b"\xfd7zXZ\0", "unpack it: unxz -k FILE"),
     "a Zstandard file": (b"\x28\xb5\x2f\xfd", "unpack it: unzstd FILE"),
@@ -82,6 +84,8 @@ def read_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, s
                 yield number, _decoded(raw, path, number, limit)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             fail(path, number + 1, f"the gzip data is damaged or cut off ({error})", "fetch or compress the file again")
+        except zipfile.BadZipFile as error:
+            _fail_zip(path, number + 1, error)
         except OSError as error:
             raise StorageError(f"cannot be read: {error.strerror or error}", where=f"{path}:{number + 1}") from error
 
@@ -129,29 +133,60 @@ def checked_text(value: str, path: str | Path, line: int) -> str:
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
-    """Open a file, decompressed if it starts like gzip; ConfigError if there is no such file."""
-    try:
-        stream = open(local_copy(path), "rb")  # noqa: SIM115 (read_lines closes it)
-    except IsADirectoryError:
-        raise ConfigError("is a folder, a file is needed", where=str(path)) from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError("there is no such file", where=str(path)) from None
-    except OSError as error:
-        raise ConfigError(f"cannot be opened: {error.strerror}", where=str(path)) from error
-    start = stream.peek(_LONGEST_MAGIC)
+    """Open a file, decompressed if it starts like gzip or is the only one of a zip archive; ConfigError if there is no
+    such file.
+    """
+    stream = open_file(path)
+    start = _start(stream, path)
+    if start.startswith(archives.MAGIC):
+        stream.close()
+        stream = cast(io.BufferedReader, archives.open_only(local_copy(path)))
+        start = _start(stream, path)
     for what, (magic, fix) in _OTHERS.items():
         if start.startswith(magic):
             stream.close()
             fail(path, 1, f"this is {what}, a text file (or one in gzip) is needed", fix)
-    if not start.startswith(_GZIP):
-        return stream
-    return cast(BinaryIO, _Gunzip(stream))
+    return cast(BinaryIO, _Gunzip(stream) if start.startswith(_GZIP) else stream)
+
+
+def _start(stream: io.BufferedReader, path: str | Path) -> bytes:
+    try:
+        return stream.peek(_LONGEST_MAGIC)
+    except zipfile.BadZipFile as error:
+        _fail_zip(path, 1, error)
+
+
+def _fail_zip(path: str | Path, line: int, error: zipfile.BadZipFile) -> NoReturn:
+    fail(path, line, f"the zip data is damaged ({error})", "fetch the archive again")
+
+
+def start_of(path: str | Path) -> bytes:
+    """The first bytes of a regular file; none of a pipe, which can be read only once."""
+    local = local_copy(path)
+    if local.exists() and not local.is_file() and not local.is_dir():
+        return b""
+    with open_file(path) as stream:
+        return _start(stream, path)
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """A file, or a member of a zip archive, as it is; ConfigError if there is no such file."""
+    try:
+        return open(local_copy(path), "rb")
+    except IsADirectoryError:
+        raise ConfigError("is a folder, a file is needed", where=str(path)) from None
+    except (FileNotFoundError, NotADirectoryError):
+        if found := archives.inside(path):
+            return cast(io.BufferedReader, archives.open_member(*found))
+        raise ConfigError("there is no such file", where=str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be opened: {error.strerror}", where=str(path)) from error
 
 
 class _Gunzip(gzip.GzipFile):
     """A gzip reader that also closes the file under it."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
         super().__init__(fileobj=stream, mode="rb")
         self._stream = stream
 

@@ -4,36 +4,58 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, fail, read_lines
+from rankcli.data.lines import MAX_TEXT_LINE, Notes, Row, checked_id, fail, read_lines
+from rankcli.log import say
 
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>")  # before anything else a `<` is text
 _AROUND = re.compile(r"\s*(?:</?topics\b[^<>]*>|<\?xml\b[^<>]*\?>|<!(?!--)[^<>]*>|<!--.*?-->)\s*", re.IGNORECASE)
 _TOPIC_FIELD = re.compile(r"<(/?[a-zA-Z]\w*)\b[^<>]*>", re.IGNORECASE)
 _NUMBER = re.compile(r"""\bnumber\s*=\s*["']([^"']*)["']""", re.IGNORECASE)
-_LABEL = re.compile(r"\A\s*(?:number|topic)\s*:\s*", re.IGNORECASE)
+_LABEL = re.compile(r"\A\s*(?:number|topic|description|narrative)\s*:\s*", re.IGNORECASE)
+_OTHER_NAMES = {"title": ("query",), "desc": ("description", "question"), "narr": ("narrative",)}  # in XML
+_FURTHER = {"desc", "description", "question", "narr", "narrative", "summary", "note"}
 _DOCNO = re.compile(r"<DOCNO\b[^<>]*>(.*?)</DOCNO>", re.IGNORECASE | re.DOTALL)
 _HEADER = re.compile(r"<(DOCNO|DOCHDR)\b[^<>]*>.*?</\1>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<(TITLE|HEADLINE|HL)\b[^<>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _TEXT = re.compile(r"<TEXT\b[^<>]*>(.*?)</TEXT>", re.IGNORECASE | re.DOTALL)
 
 
-def read_topics(path: str | Path) -> Iterator[Row]:
-    """The `num` and `title` of each `<top>`; end tags of the fields may be missing, as NIST leaves them out.
+def read_topics(path: str | Path, wanted: Sequence[str] = ()) -> Iterator[Row]:
+    """The number and the wanted fields of each `<top>`, joined by spaces; end tags may be missing, as NIST leaves them
+    out. In XML as well: the attribute `number` and the fields of each `<topic>`, which may be called otherwise.
 
-    In XML as well: the attribute `number` and the `query`, else the `title`, of each `<topic>`.
+    By default `title` is read, and what is left out is said; a topic without fields is its text.
     """
+    notes, unread = Notes(path), set[str]()
     for line, opening, block in _blocks(path, "top(?:ic)?", "top"):
         fields = _topic_fields(block)
-        if number := _NUMBER.search(opening):
-            fields["num"] = number.group(1)
-        text = fields.get("query", fields.get("title"))
-        if "num" not in fields or text is None:
-            fail(path, line, f"the topic has no <{'title' if 'num' in fields else 'num'}>")
-        qid = checked_id(_LABEL.sub("", fields["num"], count=1).strip(), path, line, "topic number")
-        yield Row(line, qid, _plain(_LABEL.sub("", text, count=1)))
+        number = _NUMBER.search(opening)
+        qid = _plain(number.group(1) if number else fields.pop("num", ""))
+        if not qid:
+            fail(path, line, "the topic has no <num>")
+        if number and not fields:  # `<topic number="1">the text</topic>`
+            fields["title"] = block
+        text, missing = _chosen(fields, wanted or ("title",))
+        if text is None:
+            there = ", ".join(key for key in fields if key[0] != "/") or "nothing else"
+            fail(path, line, f"the topic has no <{missing[0]}>; it has {there}", "choose its fields with `topics`")
+        for name in missing:
+            notes.add(f"topics without <{name}>", line)
+        unread |= fields.keys() & _FURTHER if not wanted else set()
+        yield Row(line, checked_id(_LABEL.sub("", qid, count=1).strip(), path, line, "topic number"), text)
+    notes.warn()
+    if unread:
+        say(f"{path}: of each topic the title alone is read, not {', '.join(sorted(unread))} (choose: `topics`)")
+
+
+def _chosen(fields: Mapping[str, str], wanted: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The text of the wanted fields, None without any of them, and the names that are missing."""
+    found = {name: next((key for key in (*_OTHER_NAMES.get(name, ()), name) if key in fields), None) for name in wanted}
+    texts = [_plain(_LABEL.sub("", fields[key], count=1)) for key in found.values() if key]
+    return " ".join(texts) if texts else None, [name for name, key in found.items() if key is None]
 
 
 def read_trec_docs(path: str | Path) -> Iterator[Row]:

@@ -5,18 +5,26 @@ A run's rank column is not used: trec_eval orders by score, compared as float32,
 
 from __future__ import annotations
 
-import math
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from rankcli.data.fields import NUMBER, QRELS_COLUMNS, RUN_COLUMNS, columns, fail_columns, is_comment, is_header
+from rankcli.data.fields import (
+    BEIR_COLUMNS,
+    BEIR_HEADER,
+    HEADERS,
+    QRELS_COLUMNS,
+    columns,
+    fail_columns,
+    is_comment,
+    is_header,
+)
 from rankcli.data.files import replacing
 from rankcli.data.lines import Notes, checked_id, fail, read_rows
+from rankcli.data.run_lines import run_lines
 from rankcli.errors import DataError
 from rankcli.shapes import Ranked
 
@@ -28,7 +36,6 @@ MAX_GRADE = 1000  # trec_eval's nDCG takes time and memory that grow with the hi
 REPEATED = "repeated lines ignored"
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
-_FLOAT32 = struct.Struct("<f")
 
 
 class CompactRun(Mapping[str, dict[str, float]]):
@@ -76,16 +83,15 @@ def read_qrels(path: str | Path) -> Qrels:
     """Grades by query and document id.
 
     TREC: `qid iteration docid grade`, the iteration unused. BEIR: a header `query-id corpus-id score` (or other usual
-    names of these), then these.
+    names of these), then these. TREC's columns may have a header, too.
     """
     qrels: Qrels = {}
-    notes, beir = Notes(path), False
+    notes, names = Notes(path), QRELS_COLUMNS
     for number, line in read_rows(path):
         fields = columns(line)
-        if not qrels and not beir and is_header(fields):
-            beir = True
+        if number == 1 and is_header(fields):
+            names = QRELS_COLUMNS if len(fields) == len(QRELS_COLUMNS) else BEIR_COLUMNS
             continue
-        names = ("qid", "docid", "grade") if beir else QRELS_COLUMNS
         if is_comment(fields, names):
             continue
         if len(fields) != len(names):
@@ -102,6 +108,27 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
+def read_judged(records: Iterable[tuple[int, Mapping[str, Any]]], path: str | Path) -> Qrels:
+    """Grades by query and document id of records (line number, values by name), named as in BEIR's header."""
+    qrels: Qrels = {}
+    notes = Notes(path)
+    for number, record in records:
+        qid, docid, grade = (_value(record, n, path, number) for n in range(len(HEADERS)))
+        qid, docid = checked_id(qid, path, number, "query id"), checked_id(docid, path, number, "document id")
+        _keep(qrels.setdefault(qid, {}), qid, docid, _grade(grade, path, number), path, number, notes)
+    notes.warn()
+    return qrels
+
+
+def _value(record: Mapping[str, Any], column: int, path: str | Path, number: int) -> str:
+    """The value of a column of BEIR's header, under that or another usual name, as text. It may be a whole number."""
+    value = next((value for name, value in record.items() if name.lower() in HEADERS[column]), None)
+    if type(value) not in (str, int):
+        fix = f"records are {{{', '.join(BEIR_HEADER)}}}"
+        fail(path, number, f"there is no text or whole number {BEIR_HEADER[column]!r}", fix)
+    return str(value)
+
+
 def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     """Write judgments in TREC's columns, by query and document id; whole or not at all."""
     with replacing(path) as stream:
@@ -110,7 +137,7 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> Non
 
 
 def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> CompactRun:
-    """Scores by query and document id, from `qid Q0 docid rank score tag`, each rounded to the nearest float32.
+    """Scores by query and document id, each rounded to the nearest float32; `run_lines` says which files it reads.
 
     A query in `depths` keeps only that many of its best documents.
     """
@@ -123,7 +150,7 @@ def read_run(path: str | Path, depths: Mapping[str, int] | None = None) -> Compa
 def _read_run(path: str | Path, depths: Mapping[str, int]) -> CompactRun:
     notes, queries = Notes(path), _Queries(depths)
     docids: dict[str, str] = {}  # an id is checked and kept once for all queries
-    for number, qid, docid, score in _run_lines(path):
+    for number, qid, docid, score in run_lines(path):
         if qid != queries.last:
             queries.turn_to(qid)
         known = docids.setdefault(docid, docid)
@@ -148,7 +175,7 @@ class RunFile:
     def __iter__(self) -> Iterator[tuple[str, dict[str, float]]]:
         notes, seen, last = Notes(self.path), set[str](), ""
         scores: dict[str, float] = {}
-        for number, qid, docid, score in _run_lines(self.path):
+        for number, qid, docid, score in run_lines(self.path):
             if qid != last:
                 if scores:
                     yield last, scores
@@ -165,21 +192,6 @@ class RunFile:
 
 class Scattered(DataError):
     """The lines of a query are not consecutive, so that a run cannot be read query by query."""
-
-
-def _run_lines(path: str | Path) -> Iterator[tuple[int, str, str, float]]:
-    """Line number, query id, document id (not checked) and score of every line of a run."""
-    last = ""
-    for number, line in read_rows(path):
-        fields = columns(line)
-        if is_comment(fields, RUN_COLUMNS):
-            continue
-        if len(fields) != len(RUN_COLUMNS):
-            fail_columns(fields, RUN_COLUMNS, path, number)
-        qid, _, docid, _, score, _ = fields
-        if qid != last:
-            last = checked_id(qid, path, number, "query id")
-        yield number, last, docid, _score(score, path, number)
 
 
 class _Queries:
@@ -280,15 +292,3 @@ def _grade(text: str, path: str | Path, number: int) -> int:
     if not _INTEGER.fullmatch(text):
         fail(path, number, f"the grade {text[:40]!r} is not an integer")
     return checked_grade(int(text), path, number)
-
-
-def _score(text: str, path: str | Path, number: int) -> float:
-    if not NUMBER.fullmatch(text):
-        fail(path, number, f"the score {text[:40]!r} is not a finite decimal number")
-    try:
-        (score,) = _FLOAT32.unpack(_FLOAT32.pack(float(text)))
-    except OverflowError:
-        score = math.inf
-    if math.isinf(score):  # pack raises nothing for what float() has made infinite
-        fail(path, number, f"the score {text[:40]!r} is out of the range of float32")
-    return float(score)

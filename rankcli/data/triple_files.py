@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -56,7 +57,7 @@ def _plain(path: str | Path) -> Iterator[LineBlock | None]:
         while True:
             try:
                 data = stream.read(_BYTES)
-            except (EOFError, OSError, zlib.error, gzip.BadGzipFile):
+            except (EOFError, OSError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
                 yield None
                 return
             whole, end, rest = (rest + data).rpartition(b"\n") if data else (rest, b"\n" if rest else b"", b"")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rankcli.config.registry import DATASETS, option
+from rankcli.config.schema import Places
+from rankcli.data.documents import open_store
 from rankcli.data.folds import check_disjoint
 from rankcli.data.source import DatasetOptions, Source, SourceContext
-from rankcli.data.store import open_store
-from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.topics import places, read_judgments, read_topics
 from rankcli.data.trec import Qrels
 
 
@@ -22,17 +23,25 @@ class Files(DatasetOptions):
     """
 
     version: ClassVar[int] = 1
-    docs: str = option(help="documents: JSONL, TSV or TREC; or `ir_datasets:ID`", path="file")
-    queries: str | None = option(None, "queries: JSONL, TSV or TREC topics", path="file")
-    qrels: str | dict[str, str] | None = option(
-        None, "judgments; or {train, dev, test} files, which then make the split", path="file"
+    docs: Places = option(
+        help="documents: a file, folder or zip archive, or a list of them; or `ir_datasets:ID`", path="file"
     )
-    format: Literal["jsonl", "tsv", "trec"] | None = option(None, "of docs and queries; default: seen from the content")
+    queries: Places | dict[str, Places] | None = option(None, "queries: a file, or several", path="file")
+    qrels: Places | dict[str, Places] | None = option(
+        None,
+        "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
+        path="file",
+    )
+    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(
+        None, "of docs and queries; default: seen from the content"
+    )
+
+    topics: tuple[str, ...] = option((), "fields of TREC topics to read as the query, as [title, desc]; default: title")
 
     def build(self, ctx: SourceContext) -> Source:
         """Read the files; documents are parsed into a store the first time."""
         docs = open_store(self.docs, self.format, ctx.scratch)
-        queries = read_topics(self.queries or self.docs, self.format)
+        queries = read_topics(self.queries or self.docs, self.format, self.topics)
         qrels = self._qrels()
         return Source(name=self._name(), queries=queries, qrels=qrels, docs=docs, fingerprint=docs.fingerprint)
 
@@ -44,6 +53,4 @@ class Files(DatasetOptions):
         return parts
 
     def _name(self) -> str:
-        if isinstance(self.qrels, dict):
-            return ", ".join(sorted(set(self.qrels.values())))
-        return self.qrels or self.docs
+        return ", ".join(dict.fromkeys(places(self.qrels or self.docs)))

@@ -6,17 +6,22 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rankcli.config.render import to_yaml
+from rankcli.config.schema import SPLITS, Data, Folds
 from rankcli.data.files import exists, replacing
-from rankcli.data.formats import DOCUMENT_READERS, detect, read_queries
-from rankcli.data.trec import Qrels, read_qrels, read_run
-from rankcli.errors import ConfigError, DataError
+from rankcli.data.irds import PREFIX
+from rankcli.data.layouts import Layout, layout_of, siblings
+from rankcli.data.trec import read_run
+from rankcli.errors import ConfigError
+from rankcli.runs.joined import joined
 from rankcli.storage.base import is_remote
 
-MIN_QUERIES = 3  # one to train, one to choose weights, one to test
+COVERED = 0.9  # of the judged queries: the least for which a run in the folder is taken as the first stage
+MIN_FOLDS = 3  # one to train, one to choose weights, one to test
 FIVE_FOLDS_FROM = 75  # judged queries; with fewer, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
 READ = 128  # tokens of a document that are read by default, with two special ones
@@ -34,7 +39,10 @@ class Findings:
     query_words: tuple[int, int]
     judged: int
     grades: Mapping[int, int]
+    absent: int
     run_queries: int | None
+    split: Mapping[str, int]
+    notes: tuple[str, ...]
 
     @property
     def relevance_level(self) -> int:
@@ -52,56 +60,71 @@ class Findings:
         return self.doc_words[1] * TOKENS_PER_WORD <= READ - 2
 
 
-def init(*, docs: Place, queries: Place, qrels: Place, run: Place | None, output: Place) -> str:
-    """Write a configuration to `output`, and return the findings and the next command. ConfigError where `output`
-    exists.
+def init(place: str | None, given: Mapping[str, Any], output: Place, *, dry_run: bool = False) -> str:
+    """Write a configuration to `output`, and return the findings and the next command.
+
+    `place` is a folder, an archive or `ir_datasets:ID`; `given` are options of `data` that replace what is found there.
+    With `dry_run` the configuration is part of the answer and nothing is written. ConfigError where `output` exists.
     """
-    if exists(output):
+    if exists(output) and not dry_run:
         raise ConfigError("this file exists and is not overwritten", where=str(output), fix="give another --output")
-    found = look(docs, queries, qrels, run)
-    paths = {"docs": docs, "queries": queries, "qrels": qrels, **({"run": run} if run else {})}
+    layout = layout_of(place) if place else Layout({}, siblings(given.get("qrels")))
+    options = layout.data | dict(given)
+    if missing := [key for key in ("docs", "queries", "qrels") if key not in options]:
+        raise ConfigError(f"no {' and no '.join(missing)} found", where=place or "", fix=f"name --{missing[0]} FILE")
+    found = look(options, layout.notes)
+    if "run" not in given and found.run_queries is not None and found.run_queries < COVERED * found.judged:
+        found = _without_run(found, options.pop("run"))
+    text = configuration(found, {key: _written(value, output) for key, value in options.items()})
+    if dry_run:
+        return text.rstrip("\n")
     with replacing(output) as stream:
-        stream.write(configuration(found, {key: _relative(path, output) for key, path in paths.items()}))
+        stream.write(text)
     return f"{summary(found)}\nwrote {output}; next: rankcli train --config {output} --dry-run"
 
 
-def look(docs: Place, queries: Place, qrels: Place, run: Place | None) -> Findings:
-    """Read all files once and count; DataError where the ids do not match."""
-    texts, judgments = read_queries(queries), read_qrels(qrels)
-    judged = [qid for qid in judgments if qid in texts]
-    if len(judged) < MIN_QUERIES:
-        raise DataError(
-            f"{len(judged)} of {len(judgments)} judged queries have a text in {queries}, {MIN_QUERIES} are needed",
-            where=str(qrels),
-            fix="check that both files use the same query ids",
-        )
-    lengths = _document_lengths(docs, judgments)
+def look(options: Mapping[str, Any], notes: Iterable[str] = ()) -> Findings:
+    """Read and join all files as a training does, and count; DataError where the ids do not match."""
+    folds = None if isinstance(options["qrels"], dict) else Folds(k=MIN_FOLDS)
+    dataset = joined(Data(**{key: _frozen(value) for key, value in options.items()}, folds=folds))
     return Findings(
-        docs=len(lengths),
-        doc_words=_median_and_95th(lengths),
-        queries=len(texts),
-        query_words=_median_and_95th(len(text.split()) for text in texts.values()),
-        judged=len(judged),
-        grades=Counter(grade for qid in judged for grade in judgments[qid].values()),
-        run_queries=sum(qid in texts for qid in read_run(run)) if run else None,
+        docs=len(dataset.docs),
+        doc_words=_median_and_95th(len(text.split()) for _, text in dataset.docs.iterate()),
+        queries=len(dataset.queries),
+        query_words=_median_and_95th(len(text.split()) for text in dataset.queries.values()),
+        judged=len(dataset.qrels),
+        grades=Counter(grade for grades in dataset.qrels.values() for grade in grades.values()),
+        absent=len(dataset.absent),
+        run_queries=sum(qid in dataset.queries for qid in read_run(options["run"])) if "run" in options else None,
+        split={} if folds else {part: len(dataset.split[part]) for part in SPLITS},
+        notes=tuple(notes),
     )
 
 
-def _document_lengths(docs: Place, judgments: Qrels) -> list[int]:
-    """Return the number of words of each document; DataError if no judged document is among them."""
-    wanted = {docid for grades in judgments.values() for docid in grades}
-    lengths, seen = [], False
-    for _, docid, text in DOCUMENT_READERS[detect(docs)](docs):
-        seen = seen or docid in wanted
-        lengths.append(len(text.split()))
-    if not seen:
-        raise DataError(f"none of the {len(wanted)} judged documents is there", where=str(docs), fix="check the ids")
-    return lengths
+def _without_run(found: Findings, run: Place) -> Findings:
+    """Return the findings where a run that lies in the folder has too few of the queries to train with."""
+    note = f"{Path(run).name} has candidates for {found.run_queries} queries only: not used, BM25 is searched"
+    return replace(found, run_queries=None, notes=(*found.notes, note))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _frozen(child) for key, child in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _median_and_95th(lengths: Iterable[int]) -> tuple[int, int]:
     known = sorted(lengths)
     return int(statistics.median_low(known)), known[(len(known) * 95 - 1) // 100]
+
+
+def _written(value: Any, output: Place) -> Any:
+    """Return an option as the configuration should have it: each path as `_relative` has it."""
+    if isinstance(value, Mapping):
+        return {key: _written(child, output) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_written(child, output) for child in value]
+    return value if str(value).startswith(PREFIX) else _relative(value, output)
 
 
 def _relative(path: Place, output: Place) -> str:
@@ -123,17 +146,19 @@ def summary(found: Findings) -> str:
     ]
     if found.run_queries is not None:
         lines.append(f"candidates for {found.run_queries} queries")
-    return "\n".join(lines)
+    if found.split:
+        lines.append("split: " + ", ".join(f"{part} {count}" for part, count in found.split.items()) + " queries")
+    return "\n".join([*lines, *found.notes])
 
 
-def configuration(found: Findings, paths: Mapping[str, str]) -> str:
+def configuration(found: Findings, paths: Mapping[str, Any]) -> str:
     """Return the configuration as YAML with comments. It states only options that depend on the collection."""
     files = to_yaml({"data": {**paths, "relevance_level": found.relevance_level}})
     notes = "".join(f"# {line}\n" for line in summary(found).split("\n"))
     first_stage = "" if "run" in paths else "  # run: first.run      # a TREC run; BM25 is searched otherwise\n"
     return (
         f"{notes}\n{files}{first_stage}"
-        f"  folds: {{k: {found.folds}, fold: 0, seed: 7}}  # `fold: all` trains every fold in turn\n\n"
+        f"{_folds(found)}\n"
         f"# A directory, or a hub id that is downloaded once. `rankcli modules rerankers` lists the others.\n"
         f"reranker: {{name: biencoder, pretrained: sentence-transformers/all-MiniLM-L6-v2}}\n"
         f"# reranker: TFKNRM        # word embeddings: nothing to download\n\n"
@@ -141,6 +166,12 @@ def configuration(found: Findings, paths: Mapping[str, str]) -> str:
         f"# Every other option has a default: rankcli modules trainers tensorflow. To train for longer:\n"
         f"# trainer: {{niters: 10}}\n"
     )
+
+
+def _folds(found: Findings) -> str:
+    if found.split:
+        return ""
+    return f"  folds: {{k: {found.folds}, fold: 0, seed: 7}}  # `fold: all` trains every fold in turn\n"
 
 
 def _extractor(found: Findings) -> str:

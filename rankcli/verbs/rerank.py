@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from rankcli.config.columns import PREDICTION
 from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
+from rankcli.data.documents import open_store
 from rankcli.data.files import replacing
-from rankcli.data.store import open_store
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
@@ -48,6 +48,7 @@ def rerank(
     docs: str | None = None,
     queries: str | None = None,
     run: str | None = None,
+    topics: Sequence[str] = (),
     depth: int | None = None,
     split: str = "test",
     mix: str | float = "none",
@@ -66,8 +67,10 @@ def rerank(
     given = [docs, queries, run]
     if any(given) and not all(given):
         raise ConfigError("give all of --docs, --queries and --run, or none of them")
+    if topics and not any(given):
+        raise ConfigError("--topics goes with --queries: the run directory's own topics are read as it was trained")
     opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given), mix=mix)
-    return opened(output=output, docs=docs, queries=queries, run=run, depth=depth, split=split)
+    return opened(output=output, docs=docs, queries=queries, run=run, topics=topics, depth=depth, split=split)
 
 
 class Reranking:
@@ -103,12 +106,13 @@ class Reranking:
         docs: str | None = None,
         queries: str | None = None,
         run: str | None = None,
+        topics: Sequence[str] = (),
         depth: int | None = None,
         split: str = "test",
     ) -> dict[str, Any]:
         """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
         if docs and queries and run:
-            inputs = _given_inputs(self.model, docs, queries, run)
+            inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         else:
             inputs = _own_inputs(self.model, split)
         self._check_columns(inputs)
@@ -183,6 +187,6 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features)
 
 
-def _given_inputs(model: Model, docs: str, queries: str, run: str) -> Inputs:
+def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str) -> Inputs:
     store = open_store(docs, None, local_root())
-    return Inputs(store, read_topics(queries), run_in(run), run, trained_queries(model))
+    return Inputs(store, queries, run_in(run), run, trained_queries(model))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rankcli.config.metrics import canonical
 from rankcli.data import formats
+from rankcli.data.documents import open_store
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
-from rankcli.data.store import open_store
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import Qrels, Run, read_qrels, write_run
 from rankcli.evaluation import trec
@@ -30,12 +31,15 @@ def search(
     scratch: Path,
     *,
     format: formats.Format | None = None,
+    fields: Sequence[str] = (),
     tag: str = "rankcli",
     tune_qrels: str | None = None,
     metric: str = "ndcg_cut_10",
     relevance_level: int = 1,
 ) -> dict[str, Any]:
     """Search every query of a file and write the run.
+
+    Of TREC topics, the chosen `fields` are the query.
 
     With `tune_qrels`, the k1 and b that are best for `metric` on those judgments replace those of `options`, which must
     then be BM25's. Returns a summary: documents, queries, answered (queries with a result), lines, seconds and, with
@@ -46,7 +50,7 @@ def search(
         metric = canonical(metric)
         trec.check_metrics([metric], where="--metric")
     store = open_store(docs, format, scratch)
-    topics = read_topics(queries, format)
+    topics = read_topics(queries, format, fields)
     done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}
     if tune_qrels is not None:
         tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)

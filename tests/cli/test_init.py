@@ -58,13 +58,13 @@ def test_a_run_is_taken_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 )
 def test_the_relevance_level_follows_the_grades(tmp_path: Path, grades: tuple[int, ...], level: int) -> None:
     collection(tmp_path, grades=grades)
-    assert look(*(tmp_path / name for name in FILES.values()), run=None).relevance_level == level
+    assert look({key: str(tmp_path / name) for key, name in FILES.items()}).relevance_level == level
 
 
 @pytest.mark.parametrize(("queries", "folds"), [(6, 3), (74, 3), (75, 5)])
 def test_more_queries_make_more_folds(tmp_path: Path, queries: int, folds: int) -> None:
     collection(tmp_path, queries=queries)
-    assert look(*(tmp_path / name for name in FILES.values()), run=None).folds == folds
+    assert look({key: str(tmp_path / name) for key, name in FILES.items()}).folds == folds
 
 
 def test_long_documents_are_told_of(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_ids_that_do_not_join_exit_3(tmp_path: Path, capsys: pytest.CaptureFixtu
     good = qrels.read_text()
     qrels.write_text(good.replace("q", "topic"))
     assert init(tmp_path) == 3
-    assert "0 of 6 judged queries have a text" in capsys.readouterr().err
+    assert "no query id is among the queries: here 'topic0'" in capsys.readouterr().err
     qrels.write_text(good.replace("d", "doc"))
     assert init(tmp_path) == 3
-    assert "none of the 2 judged documents is there" in capsys.readouterr().err
+    assert "no document id is in the collection: here 'doc0'" in capsys.readouterr().err
     assert not (tmp_path / "config.yaml").exists()
 
 

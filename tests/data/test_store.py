@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from rankcli.data import store as module
-from rankcli.data.store import DocStore, open_store, store_of
+from rankcli.data.documents import open_store
+from rankcli.data.store import DocStore, store_of
 from rankcli.errors import ConfigError, DataError, StorageError
 
 DOCS = [("d2", "Two", "second"), ("d1", "", "first"), ("long", "", "word " * 300 + "é\nend")]
@@ -49,7 +50,11 @@ def test_reads_by_id_in_the_order_asked_and_iterates_in_file_order(docs: DocStor
     assert docs.absent(["x", "d1", *map(str, range(1200)), "long"]) == {"x", *map(str, range(1200))}
 
 
-def test_an_ordinal_is_the_place_of_a_document_in_the_file(docs: DocStore) -> None:
+@pytest.mark.parametrize("kept", [0, 3])
+def test_an_ordinal_is_the_place_of_a_document_in_the_file(
+    kept: int, docs: DocStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDS_KEPT", kept)
     assert docs.ordinals(["d1", "nope", "d2", "d1", "long", "\udfff"]).tolist() == [1, -1, 0, 1, 2, -1]
     assert [docs.id_at(n) for n in range(3)] == docs.ids_at(range(3)) == list(TEXTS)
     assert docs.texts_at(np.array([2, 0, 2])) == [TEXTS["long"], TEXTS["d2"], TEXTS["long"]]
@@ -132,7 +137,7 @@ def test_empty_documents_are_counted(tmp_path: Path, capsys) -> None:
 def test_a_missing_file_is_a_usage_error_and_an_empty_one_bad_data(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         open_store(tmp_path / "none", None, tmp_path)
-    with pytest.raises(ConfigError, match="not a regular file"):
+    with pytest.raises(ConfigError, match="there are no documents here"):
         open_store(tmp_path, None, tmp_path)
     with pytest.raises(DataError, match="empty"):
         open_store(put(tmp_path, []), None, tmp_path)

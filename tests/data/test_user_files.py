@@ -90,9 +90,10 @@ def test_a_zip_archive_and_a_json_array_are_named_with_their_remedies(tmp_path: 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("docs.jsonl", "{}")
-    with pytest.raises(DataError, match="a zip archive") as caught:
+        archive.writestr("queries.jsonl", "{}")
+    with pytest.raises(DataError, match="a zip archive of 2 files") as caught:
         detect(put(tmp_path, packed.getvalue()))
-    assert "unzip" in caught.value.fix
+    assert caught.value.fix == f"name one: {tmp_path}/file/docs.jsonl"
     with pytest.raises(DataError, match="a JSON array") as caught:
         detect(put(tmp_path, '[{"_id": "d1", "text": "apple"}]'))
     assert "jq -c" in caught.value.fix
@@ -143,10 +144,10 @@ def test_other_keys_of_jsonl_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "content", "fix"),
     [
-        (read_run, "q1\td1\t1\n", "for query, document and rank, as in MS MARCO"),
+        (read_run, "q1\td1\t1.5\n", "a run of three columns has query, document and rank, a whole number"),
         (read_qrels, "q1\td1\t1\n", "put the header of BEIR in front: query-id corpus-id score"),
         (read_queries, "1\tan apple\tred\n", "put one tab between id and text"),
-        (read_queries, "d1\thttp://example.org\ttitle\tapple\n", "as in MS MARCO"),
+        (read_queries, "d1\texample\ttitle\tapple\n", "name the columns in a first line: id, title, text"),
     ],
 )
 def test_other_columns_are_refused_with_a_remedy(read: object, content: str, fix: str, tmp_path: Path) -> None:

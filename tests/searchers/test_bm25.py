@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rankcli.config.registry import SEARCHERS
+from rankcli.data.documents import open_store
 from rankcli.data.formats import read_queries
-from rankcli.data.store import open_store, store_of
+from rankcli.data.store import store_of
 from rankcli.data.trec import Qrels, Run, read_qrels
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25, splitter
