@@ -26,7 +26,9 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 
 @click.command(cls=Command)
 @click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or gs://..., or a hub id.")
-@click.option("--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Which.")
+@click.option(
+    "--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Of a run directory."
+)
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
@@ -47,13 +49,19 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     help="Mix in the first stage: ALPHA is the weight of the reranker, auto the one that training chose on dev.",
 )
 @click.option("--evalbatch", type=click.IntRange(min=0), default=0, help="Pairs per step.  [default: chosen]")
-@click.option("--amp", type=click.Choice(["none", "bf16"]), default="none", show_default=True, help="Precision.")
+@click.option(
+    "--amp",
+    type=click.Choice(["none", "bf16"]),
+    default="none",
+    show_default=True,
+    help="Number type of the computation.",
+)
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "cpu", "mirrored", "multiworker", "tpu"]),
     default="auto",
     show_default=True,
-    help="Devices.",
+    help="Which devices to use.",
 )
 @json_option
 @debug_option

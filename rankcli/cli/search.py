@@ -21,7 +21,7 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--output", type=OUTPUT, required=True, help="The run.")
 @click.option("--k", type=int, help="Documents per query.  [default: 1000]")
 @click.option("--k1", type=float, help="How slowly a repeated word stops adding to the score.  [default: 0.9]")
-@click.option("--b", type=float, help="How much long documents are held back.  [default: 0.4]")
+@click.option("--b", type=float, help="Length normalisation, 0 to 1.  [default: 0.4]")
 @click.option("--stemmer", help="A Snowball stemmer or `none`.  [default: english]")
 @click.option("--stopwords", help="Words to leave out: `english` or `none`.  [default: english]")
 @click.option("--tune", type=FILE, metavar="QRELS", help="Choose k1 and b on these judgments.")

@@ -56,7 +56,7 @@ def _package() -> Any:
         return importlib.import_module("ir_datasets")
     except ImportError as error:
         raise MissingError(
-            "the package ir_datasets is not installed", where=PREFIX, fix="pip install 'rankcli[ir_datasets]'"
+            "the package ir_datasets is not installed", where=PREFIX, fix="pip install 'ir_datasets>=0.5.6'"
         ) from error
 
 

@@ -90,7 +90,7 @@ def warn_of_training(trained: Mapping[str, str], queries: Mapping[str, str], whe
     same = {qid for qid in leaked(trained, queries) if trained[qid] == queries[qid]}
     if same:
         what = f"{len(same)} of {len(queries)} queries were trained on, for example {min(same)!r}"
-        warn(f"{where}: {what}; what is measured on them is too good")
+        warn(f"{where}: {what}; scores on them are inflated")
 
 
 def check_judged(qids: Collection[str], joined: Collection[str], where: str) -> tuple[str, ...]:

@@ -245,7 +245,9 @@ def options(facts: Facts) -> Html:
     if not facts.options:
         return section("Options", _missing("Every option has its default, or they are not known."))
     lines = joined(joined([_option(line), "\n"]) for line in facts.options)
-    note = _note("What is not the default, and what was before. All options, with this run's values: config.yaml.")
+    folder = f"{facts.folds[0].name}/" if facts.folds else ""
+    whole = element("a", "config.yaml", href=f"{folder}config.yaml")
+    note = _note(joined(["What is not the default, and what was before. All options, with this run's values: ", whole]))
     return section("Options", note, element("pre", lines))
 
 
@@ -283,7 +285,7 @@ def _missing(sentence: str) -> Html:
     return element("p", sentence, class_="missing")
 
 
-def _note(sentence: str) -> Html:
+def _note(sentence: object) -> Html:
     return element("p", sentence, class_="note")
 
 

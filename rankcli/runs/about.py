@@ -47,9 +47,9 @@ def about(config: RunConfig) -> About:
 
 
 def _collection(config: RunConfig) -> str:
-    """Return the name of the documents, or of the source that makes them."""
+    """Return the name of the documents with their folder, or of the source that makes them."""
     data = config.data
-    return data.builtin or str(data.docs or DATASETS.name_of(data.reader)).rsplit("/", 1)[-1]
+    return data.builtin or "/".join(str(data.docs or DATASETS.name_of(data.reader)).split("/")[-2:])
 
 
 def _summary(config: RunConfig) -> dict[str, str]:
@@ -59,6 +59,7 @@ def _summary(config: RunConfig) -> dict[str, str]:
         "Extractor": EXTRACTORS.name_of(config.extractor),
         **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
         "Collection": _collection(config),
+        "Reranked": f"the first {trainer.testthreshold} candidates of a query",
         "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
     }
 

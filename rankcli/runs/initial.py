@@ -93,7 +93,7 @@ class Initial:
             if same:
                 warn(
                     f"{self.where}: {len(same)} of {len(topics)} {split} queries were trained on, for example "
-                    f"{same[0]!r}; what is measured on them is too good"
+                    f"{same[0]!r}; scores on them are inflated"
                 )
 
     def load(self, reranker: Reranker, extractor: Any, vocabulary: str) -> str:

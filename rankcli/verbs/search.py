@@ -76,5 +76,5 @@ def _tuned(
     qrels = read_qrels(path)
     judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
     say(f"tuning k1 and b: {len(GRID)} settings on {len(judged)} judged queries")
-    warn("the tuned settings have seen these judgments: figures on the same queries are too good")
+    warn("the tuned settings have seen these judgments: figures on the same queries are inflated")
     return tune(store, topics, judged, value, options=options)

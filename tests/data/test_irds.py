@@ -63,9 +63,9 @@ def package(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
 
 
-def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path: Path) -> None:
+def test_without_the_package_its_installation_is_named(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
-    with pytest.raises(MissingError, match=r"rankcli\[ir_datasets\]"):
+    with pytest.raises(MissingError, match="pip install .ir_datasets"):
         load_dataset(Data(docs="ir_datasets:good", folds=Folds(k=3)), tmp_path)
 
 

@@ -36,6 +36,8 @@ def test_a_run_leaves_its_page_before_its_result(tiny: Any, tmp_path: Path, monk
     assert seen == [True]
     assert f"report: {out}/report.html" in capsys.readouterr().err
     page = (out / "report.html").read_text()
+    assert f"<dd>{tmp_path.name}/docs.jsonl</dd>" in page and "the first 20 candidates of a query" in page
+    assert 'href="config.yaml"' in page and (out / "config.yaml").exists()
     assert "<h1>TFKNRM</h1>" in page and result["run_id"] in page
     found, test = cells(page), result["splits"]["test"]
     for metric in ("ndcg_cut_10", "map"):
@@ -76,7 +78,11 @@ def test_all_folds_have_a_page_each_and_one_for_all(tiny: Any, tmp_path: Path, c
     out = tmp_path / "folds"
     result = train(tiny("TFKNRM", "trainer.niters=1", "data.folds.fold=all"), out=out)["result"]
     page = (out / "report.html").read_text()
-    assert re.findall('href="([^"]+)"', page) == [f"fold-{n}/report.html" for n in range(3)]
+    assert re.findall('href="([^"]+)"', page) == [
+        *(f"fold-{n}/report.html" for n in range(3)),
+        "fold-0/config.yaml",
+    ]
+    assert (out / "fold-0/config.yaml").exists()
     assert all((out / f"fold-{n}/report.html").exists() for n in range(3))
     assert "<h1>folds/fold-2</h1>" in (out / "fold-2/report.html").read_text()
     assert "12 queries" in page and "fold: all" in page and "Dev queries" not in page
