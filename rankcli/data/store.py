@@ -1,7 +1,8 @@
 """The collection on disk: parsed once into SQLite, then read by id from any number of processes, in flat memory.
 
 A store is named after a hash of its input, built under a temporary name, renamed when it is complete, and never changed
-after that. So it can be read without locks, and several processes may build the same one at once.
+after that; a hash of it beside it shows if it was. So it can be read without locks, and several processes may build the
+same one at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from rankcli.data import irds
 from rankcli.data.formats import DOCUMENT_READERS, Format, detect
 from rankcli.data.hashes import input_sha256
+from rankcli.data.kept import is_whole, seal
 from rankcli.data.lines import Row, fail
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
@@ -191,11 +193,12 @@ def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scr
     """
     key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
     path = scratch / f"docs-{key[:32]}.sqlite"
-    if not path.exists():
+    if not is_whole(path):
         try:
             with guard(path):
                 scratch.mkdir(parents=True, exist_ok=True)
                 _build(path, rows(), source)
+                seal(path)
         except sqlite3.Error as error:
             raise StorageError(
                 f"the document store cannot be written ({error}); {free_bytes(path):,} bytes are free",
