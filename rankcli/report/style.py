@@ -53,7 +53,7 @@ td.number, td a { white-space: nowrap; }
 .query { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 svg { display: block; width: 100%; }
-.chart { max-width: 24rem; height: auto; overflow: visible; }
+.chart { max-width: 19rem; height: auto; overflow: visible; }
 .chart text { font-size: 12px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .chart .left { text-anchor: end; } .chart .below { text-anchor: middle; }
 .grid { stroke: var(--line); stroke-width: 1; }

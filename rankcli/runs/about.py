@@ -59,7 +59,7 @@ def _summary(config: RunConfig) -> dict[str, str]:
         "Extractor": EXTRACTORS.name_of(config.extractor),
         **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
         "Collection": _collection(config),
-        "Reranked": f"the first {trainer.testthreshold} candidates of a query",
+        "Depth on test": f"{trainer.testthreshold} candidates a query",
         "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
     }
 

@@ -36,7 +36,7 @@ def test_a_run_leaves_its_page_before_its_result(tiny: Any, tmp_path: Path, monk
     assert seen == [True]
     assert f"report: {out}/report.html" in capsys.readouterr().err
     page = (out / "report.html").read_text()
-    assert f"<dd>{tmp_path.name}/docs.jsonl</dd>" in page and "the first 20 candidates of a query" in page
+    assert f"<dd>{tmp_path.name}/docs.jsonl</dd>" in page and "20 candidates a query" in page
     assert 'href="config.yaml"' in page and (out / "config.yaml").exists()
     assert "<h1>TFKNRM</h1>" in page and result["run_id"] in page
     found, test = cells(page), result["splits"]["test"]
