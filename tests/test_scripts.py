@@ -91,7 +91,7 @@ def test_what_is_there_is_not_installed_again_in_any_order(checkout: Checkout) -
         done = checkout(script)
         assert done.returncode == 0, done.stderr
     assert checkout.installed == ["pip .", "pip .[test]"]
-    assert done.stderr == "" and done.stdout.splitlines()[-1] == f"{checkout.root}: pytest "
+    assert done.stderr == "" and done.stdout.splitlines()[-1] == f"{checkout.root}: pytest -n 2 --dist loadfile"
 
 
 def test_uv_is_used_where_it_is_and_needs_no_ensurepip(checkout: Checkout) -> None:
