@@ -8,15 +8,16 @@ from typing import Literal
 
 from rankcli.data.lines import MAX_TEXT_LINE, Notes, Row, fail, read_lines
 from rankcli.data.sgml import read_topics, read_trec_docs
-from rankcli.data.texts import read_jsonl, read_tsv
+from rankcli.data.tables import is_table
+from rankcli.data.texts import read_jsonl, read_table, read_tsv
 from rankcli.data.trec import REPEATED
 from rankcli.errors import ConfigError
 
-Format = Literal["jsonl", "tsv", "trec"]
+Format = Literal["jsonl", "tsv", "trec", "parquet"]
 Reader = Callable[[str | Path], Iterator[Row]]
 
-DOCUMENT_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_trec_docs}
-QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv}
+DOCUMENT_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_trec_docs, "parquet": read_table}
+QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "parquet": read_table}
 
 
 def detect(path: str | Path) -> Format:
@@ -25,6 +26,8 @@ def detect(path: str | Path) -> Format:
         raise ConfigError(
             "the format of a pipe cannot be seen before it is read", where=str(path), fix="say it with `format`"
         )
+    if is_table(path):
+        return "parquet"
     for number, line in read_lines(path, MAX_TEXT_LINE):
         start = line.lstrip()
         if start:

@@ -136,7 +136,7 @@ def open_bytes(path: str | Path) -> BinaryIO:
     """Open a file, decompressed if it starts like gzip or is the only one of a zip archive; ConfigError if there is no
     such file.
     """
-    stream = _opened(path)
+    stream = open_file(path)
     start = _start(stream, path)
     if start.startswith(archives.MAGIC):
         stream.close()
@@ -160,8 +160,17 @@ def _fail_zip(path: str | Path, line: int, error: zipfile.BadZipFile) -> NoRetur
     fail(path, line, f"the zip data is damaged ({error})", "fetch the archive again")
 
 
-def _opened(path: str | Path) -> io.BufferedReader:
-    """A file, or a member of a zip archive."""
+def start_of(path: str | Path) -> bytes:
+    """The first bytes of a regular file; none of a pipe, which can be read only once."""
+    local = local_copy(path)
+    if local.exists() and not local.is_file() and not local.is_dir():
+        return b""
+    with open_file(path) as stream:
+        return _start(stream, path)
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """A file, or a member of a zip archive, as it is; ConfigError if there is no such file."""
     try:
         return open(local_copy(path), "rb")
     except IsADirectoryError:

@@ -1,4 +1,4 @@
-"""Documents and queries with one record per line: JSONL as in BEIR, TSV as in MS MARCO."""
+"""Documents and queries with one record per line or row: JSONL as in BEIR, TSV as in MS MARCO, tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, checked_text, fail, read_rows
+from rankcli.data.tables import read_records
 from rankcli.log import say, warn
 
-ID_KEYS, TEXT_KEYS = ("_id", "id", "qid"), ("text", "contents", "query")
-_ID_NAMES = {*ID_KEYS, "pid", "docid", "docno", "number", "queryid", "corpusid", "passageid", "documentid", "topic"}
+ID_KEYS = ("_id", "id", "qid", "docid", "doc_id", "docno", "pid", "query_id", "query-id", "corpus-id")
+TEXT_KEYS = ("text", "contents", "query", "content", "body", "passage", "question")
+_ID_NAMES = {"_id", "id", "qid", "pid", "docid", "docno", "number", "queryid", "corpusid", "passageid", "documentid", "topic"}
 _TITLE_NAMES = {"title", "headline"}
-_TEXT_NAMES = {*TEXT_KEYS, "content", "body", "passage", "document", "doc", "question", "abstract", "sentence"}
+_TEXT_NAMES = {*TEXT_KEYS, "document", "doc", "abstract", "sentence"}
 _UNREAD_NAMES = {"url", "metadata", "link"}
 _NAMES = _ID_NAMES | _TITLE_NAMES | _TEXT_NAMES | _UNREAD_NAMES
 
@@ -35,12 +37,28 @@ def read_jsonl(path: str | Path) -> Iterator[Row]:
 
     Their keys are `_id` and `text` (BEIR), `id` and `contents` (Anserini), or `qid` and `query`.
     """
+    for line, record in json_records(path):
+        yield _row(record, path, line)
+
+
+def read_table(path: str | Path) -> Iterator[Row]:
+    """Read a Parquet or Arrow file, whose columns are called as the keys of JSONL; ids may be whole numbers."""
+    for number, record in read_records(path):
+        key = _named(record, ID_KEYS)
+        yield _row({**record, key: str(record[key])} if type(record.get(key)) is int else record, path, number)
+
+
+def json_records(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of every line."""
     for line, content in read_rows(path, MAX_TEXT_LINE):
-        record = _object(content, path, line)
-        docid = checked_id(_string(record, _named(record, ID_KEYS), path, line), path, line)
-        title = _string(record, "title", path, line) if record.get("title") is not None else ""
-        text = f"{title} {_string(record, _named(record, TEXT_KEYS), path, line)}".strip()
-        yield Row(line, docid, checked_text(text, path, line))
+        yield line, _object(content, path, line)
+
+
+def _row(record: dict[str, Any], path: str | Path, line: int) -> Row:
+    docid = checked_id(_string(record, _named(record, ID_KEYS), path, line), path, line)
+    title = _string(record, "title", path, line) if record.get("title") is not None else ""
+    text = f"{title} {_string(record, _named(record, TEXT_KEYS), path, line)}".strip()
+    return Row(line, docid, checked_text(text, path, line))
 
 
 def read_tsv(path: str | Path) -> Iterator[Row]:
@@ -109,5 +127,5 @@ def _string(record: dict[str, Any], key: str, path: str | Path, line: int) -> st
         )
     value = record[key]
     if not isinstance(value, str):
-        fail(path, line, f"{key!r} is not a string but {json.dumps(value)[:40]}", "put it in quotes")
+        fail(path, line, f"{key!r} is not a string but {json.dumps(value, default=str)[:40]}", "put it in quotes")
     return value

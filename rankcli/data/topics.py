@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rankcli.data import formats, irds
+from rankcli.data.judged_records import read_records_of_judgments
+from rankcli.data.lines import start_of
+from rankcli.data.tables import is_table
+from rankcli.data.tables import read_records as table_records
+from rankcli.data.texts import json_records
 from rankcli.data.trec import Qrels, read_qrels
 from rankcli.errors import DataError
 
-Sources = str | Sequence[str] | Mapping[str, str]  # one or several; names of parts are not used
+Sources = str | Sequence[str] | Mapping[str, str | Sequence[str]]  # one or several; names of parts are not used
 
 
 def places(source: Sources) -> tuple[str, ...]:
     """The files that an option names."""
     if isinstance(source, str):
         return (source,)
-    return tuple(source.values() if isinstance(source, Mapping) else source)
+    each = source.values() if isinstance(source, Mapping) else source
+    return tuple(path for child in each for path in places(child))
 
 
 def read_topics(source: Sources, format: formats.Format | None = None, fields: Sequence[str] = ()) -> dict[str, str]:
@@ -36,10 +42,18 @@ def read_judgments(source: Sources) -> Qrels:
     """The judgments: grades by query and document id."""
     found: Qrels = {}
     for path in places(source):
-        qrels = irds.read_qrels(path) if irds.named(path) else read_qrels(path)
+        qrels = irds.read_qrels(path) if irds.named(path) else _qrels_in(path)
         for qid, grades in qrels.items():
             _add(found.setdefault(qid, {}), qid, grades, path)
     return found
+
+
+def _qrels_in(path: str) -> Qrels:
+    """The judgments of a file: lines, or records in JSONL or a table with the columns of BEIR's header."""
+    if is_table(path):
+        return read_records_of_judgments(table_records(path), path)
+    start = start_of(path)
+    return read_records_of_judgments(json_records(path), path) if start.lstrip().startswith(b"{") else read_qrels(path)
 
 
 def _add(known: dict[str, int], qid: str, grades: Mapping[str, int], path: str) -> None:
