@@ -6,6 +6,7 @@ after that. So it can be read without locks, and several processes may build the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -29,6 +30,7 @@ from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.scratch import scratch as building
 
 VERSION = 3
+IDS_KEPT = 1 << 15  # documents, of which all ids are kept in memory
 _CHUNK = 500  # ids per statement; older SQLite allows 999
 _COMPRESS_FROM = 1024  # characters; on a passage, compression saves a third and takes longer than all other work on it
 _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
@@ -91,8 +93,14 @@ class DocStore:
     def ordinals(self, docids: Iterable[str]) -> Ints:
         """The ordinal of each id, int64; -1 for an id that is not in the collection."""
         wanted = list(docids)
-        found = dict(self._select("id, n", "id", sorted(set(wanted))))  # sorted: neighbours are on the same pages
+        # sorted: neighbours are on the same pages
+        found = self._numbers if len(self) <= IDS_KEPT else dict(self._select("id, n", "id", sorted(set(wanted))))
         return np.array([found.get(docid, -1) for docid in wanted], np.int64)
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The ordinal of every id, for a collection so small that one look-up of all is cheaper than many of some."""
+        return dict(self._select("id, n", "n", range(len(self))))
 
     def known(self, docids: Iterable[str]) -> set[str]:
         """The ids among `docids` that are in the collection."""
@@ -145,8 +153,7 @@ class DocStore:
         if getattr(self._local, "pid", None) != os.getpid():
             uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
             self._local.db, self._local.pid = sqlite3.connect(uri, uri=True), os.getpid()
-        db: sqlite3.Connection = self._local.db
-        return db
+        return self._local.db  # type: ignore[no-any-return]
 
     def _damaged(self, error: Exception) -> StorageError:
         return StorageError(
@@ -164,9 +171,7 @@ class DocStore:
 
 def store_of(docs: Mapping[str, str], source: str, scratch: Path) -> DocStore:
     """The store of documents given as texts by id; `source` is its name in messages."""
-    content = hashlib.sha256()
-    for docid, text in docs.items():
-        content.update(_digest(docid, text))
+    content = hashlib.sha256(b"".join(_digest(docid, text) for docid, text in docs.items()))
     rows = (Row(n, docid, text) for n, (docid, text) in enumerate(docs.items(), 1))
     return store_from(f"texts:{content.hexdigest()}", lambda: rows, source, scratch)
 

@@ -51,9 +51,9 @@ class Codec:
 
     def __init__(self, streams: Mapping[str, Stream], columns: Sequence[str] = ()) -> None:
         self.streams, self.columns = dict(sorted(streams.items())), tuple(sorted(columns))
-        self._columns = [f"column/{name}" for name in self.columns]
-        self._tokens = [f"tokens/{name}" for name in self.streams]
-        self._wanted = {"qid", "docids", "labels", *self._columns, *self._tokens}
+        drawn, tokens = [f"column/{name}" for name in self.columns], [f"tokens/{name}" for name in self.streams]
+        self._features = [*drawn, "docids", "labels", "qid", *tokens]  # in order
+        self._wanted = set(self._features)
 
     @classmethod
     def of(cls, streams: Mapping[str, StreamSpec], columns: Sequence[str] = ()) -> Codec:
@@ -92,14 +92,9 @@ class Codec:
 
         The result equals protobuf's deterministic serialisation: names in order.
         """
-        features = [
-            *zip(self._columns, map(listed, columns), strict=True),
-            ("docids", b"".join(docids)),
-            ("labels", listed(labels)),
-            ("qid", qid),
-            *zip(self._tokens, tokens, strict=True),
-        ]
-        parts = [part for name, values in features for part in (_before(name, len(values)), values)]
+        values = [*map(listed, columns), b"".join(docids), listed(labels), qid, *tokens]
+        features = zip(self._features, values, strict=True)
+        parts = [part for name, value in features for part in (_before(name, len(value)), value)]
         return b"".join([_head(_FIRST, sum(map(len, parts))), *parts])
 
     def decode(self, data: bytes, where: str = "") -> Example:

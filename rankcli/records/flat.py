@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -26,18 +26,29 @@ _CRC = np.dtype("<u4")
 _BLOCK = 1 << 22
 
 
-def write_flat(path: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
+class Joined(NamedTuple):
+    """Arrays in one: their `values`, one behind the other, and the length of each."""
+
+    values: npt.NDArray[Any]
+    lengths: Sequence[int]
+
+    @classmethod
+    def of(cls, arrays: Sequence[npt.NDArray[Any]]) -> Joined:
+        """Join arrays."""
+        return cls(np.concatenate(arrays) if arrays else np.zeros(0, np.uint8), list(map(len, arrays)))
+
+
+def write_flat(path: Path, arrays: Joined, dtype: npt.DTypeLike) -> None:
     """Write `arrays`, their values as `dtype`, little-endian, to the file `path`."""
-    ends = np.cumsum([len(array) for array in arrays], dtype=_INT)
-    values = np.concatenate(arrays) if arrays else np.zeros(0, np.dtype(dtype))
-    parts = [np.array([len(arrays)], _INT).tobytes(), ends.tobytes(), values.astype(_little(dtype)).tobytes()]
-    content = b"".join(parts)
+    ends = np.cumsum(arrays.lengths, dtype=_INT)
+    values = arrays.values.astype(_little(dtype), copy=False)
+    content = b"".join([np.array([len(ends)], _INT).tobytes(), ends.tobytes(), values.tobytes()])
     content += np.array([google_crc32c.value(content)], _CRC).tobytes()
     with guard(path, len(content)):
         path.write_bytes(content)
 
 
-def keep_flat(file: Path, arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
+def keep_flat(file: Path, arrays: Joined, dtype: npt.DTypeLike) -> None:
     """`write_flat` under a temporary name, then renamed. It is not synced: `intact` finds damage by a power cut."""
     with _renamed(file) as path:
         write_flat(path, arrays, dtype)

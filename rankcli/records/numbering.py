@@ -8,7 +8,7 @@ shards, the ordinals that occur are written, sorted, to `wanted-query` and `want
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rankcli.errors import DataError
-from rankcli.records.flat import Flat, intact, keep_flat
+from rankcli.records.flat import Flat, Joined, intact, keep_flat
 from rankcli.records.stripes import Range
 from rankcli.records.texts import LEVELS, Texts, known
 from rankcli.shapes import Level, Sample
@@ -41,21 +41,23 @@ def write_numbers(tools: Numbering, shard: Range) -> int:
     docids = [docid for sample in samples for docid in sample.docids]
     queries = known(tools.queries.ordinals(qids), qids, "query")
     docs = known(tools.docs.ordinals(docids), docids, "document")
-    ends = [0, *accumulate(len(sample.docids) for sample in samples)]
-    groups = [docs[start:end] for start, end in pairwise(ends)]
-    _write(tools.folder, "queries", shard, [queries], np.int64)
-    _write(tools.folder, "groups", shard, groups, np.int64)
-    _write(tools.folder, "labels", shard, [np.array(sample.labels, np.float32) for sample in samples], np.float32)
+    _write(tools.folder, "queries", shard, Joined(queries, [len(queries)]), np.int64)
+    _write(tools.folder, "groups", shard, Joined(docs, [len(sample.docids) for sample in samples]), np.int64)
+    _write(tools.folder, "labels", shard, _floats([sample.labels for sample in samples]), np.float32)
     if tools.columns:
-        _write(tools.folder, "columns", shard, [_columns(sample, tools.columns) for sample in samples], np.float32)
+        _write(tools.folder, "columns", shard, _floats([_columns(it, tools.columns) for it in samples]), np.float32)
     return len(samples)
 
 
-def _columns(sample: Sample, names: Sequence[str]) -> npt.NDArray[np.float32]:
+def _floats(lists: Sequence[Sequence[float]]) -> Joined:
+    return Joined(np.array(list(chain.from_iterable(lists)), np.float32), list(map(len, lists)))
+
+
+def _columns(sample: Sample, names: Sequence[str]) -> list[float]:
     missing = [name for name in names if len(sample.columns.get(name, ())) != len(sample.docids)]
     if missing:
         raise DataError(f"a group of query {sample.qid!r} has no column {missing[0]!r} with a value per document")
-    return np.array([value for name in names for value in sample.columns[name]], np.float32)
+    return [value for name in names for value in sample.columns[name]]
 
 
 def is_numbered(folder: Path, shard: Range, columns: bool) -> bool:
@@ -69,7 +71,8 @@ def write_wanted(folder: Path, shards: Iterable[Range]) -> None:
     kinds: dict[Level, str] = {"doc": "groups", "query": "queries"}
     for level, kind in kinds.items():
         files = (Flat(shard_file(folder, kind, shard), np.int64).values for shard in shards)
-        keep_flat(wanted_file(folder, level), [_distinct(files)], np.int64)
+        found = _distinct(files)
+        keep_flat(wanted_file(folder, level), Joined(found, [len(found)]), np.int64)
 
 
 def _distinct(arrays: Iterable[Numbers]) -> Numbers:
@@ -109,7 +112,5 @@ def shard_file(folder: Path, kind: str, shard: Range) -> Path:
     return folder / f"{kind}-{shard.name}"
 
 
-def _write(
-    folder: Path, kind: str, shard: Range, arrays: Sequence[npt.NDArray[np.generic]], dtype: npt.DTypeLike
-) -> None:
+def _write(folder: Path, kind: str, shard: Range, arrays: Joined, dtype: npt.DTypeLike) -> None:
     keep_flat(shard_file(folder, kind, shard), arrays, dtype)

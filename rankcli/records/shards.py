@@ -90,14 +90,28 @@ def remove_receipts(storage: Storage, manifest: Manifest) -> None:
         storage.delete(f"{folder}/{name}")
 
 
+_FLOAT = np.dtype(np.float32).itemsize
+
+
+class _Cut(NamedTuple):
+    """A stream of documents: its place among the streams and among those of documents, the bytes of a token, and how
+    many bytes of a document are kept beside a query.
+    """
+
+    stream: int
+    text: int
+    size: int
+    most: int
+
+
 class _Query(NamedTuple):
-    """A query: its text, its token streams as entries of a bytes list, and how many bytes of each stream of a document
-    are kept beside it.
+    """A query: its text, its tokens as entries of a bytes list at their places among the streams, and the cuts of the
+    other streams.
     """
 
     text: Text
-    tokens: dict[str, bytes]
-    most: dict[str, int]
+    tokens: list[bytes]
+    cuts: list[_Cut]
 
 
 class _Records:
@@ -113,39 +127,45 @@ class _Records:
     def of(self, shard: Range) -> Iterator[bytes]:
         """The records of a shard, in order."""
         folder, texts = self._tools.numbers, self._texts
-        queries = texts.queries.places(Flat(shard_file(folder, "queries", shard), np.int64)[0])
+        queries = texts.queries.places(Flat(shard_file(folder, "queries", shard), np.int64)[0]).tolist()
         query_at = kept_if_few(self._query, len(texts.queries.wanted))
         groups = Flat(shard_file(folder, "groups", shard), np.int64)
         labels = Flat(shard_file(folder, "labels", shard), np.float32)
         drawn = Flat(shard_file(folder, "columns", shard), np.float32) if self._drawn else labels
-        places, first = texts.docs.places(groups.values), 0
+        label_bytes = labels.values.tobytes()  # one label per document, so they end where groups end
+        found = texts.docs.places(groups.values)
+        self.documents += len(found)
+        self.tokens_total += texts.docs.total(found)
+        places, first = found.tolist(), 0
         for n, end in enumerate(groups.ends.tolist()):
             documents = list(map(texts.document, places[first:end]))
-            query, first = query_at(queries[n]), end
+            query = query_at(queries[n])
             columns = self._columns(query.text, documents, drawn[n]) if self._codec.columns else []
-            yield self._record(query, documents, labels[n].tobytes(), columns)
+            yield self._record(query, documents, label_bytes[first * _FLOAT : end * _FLOAT], columns)
+            first = end
 
     def _query(self, place: int) -> _Query:
-        text = self._texts.queries.text(place)
+        text, streams = self._texts.queries.text(place), list(self._codec.streams)
         of_query = dict(zip(self._query_bytes, text.tokens, strict=True))
         lengths = {name: len(tokens) // self._query_bytes[name] for name, tokens in of_query.items()}
         budget = self._tools.extractor.budget
-        most = {name: budget(name, lengths) * size for name, size in self._doc_bytes.items()}
-        return _Query(text, {name: listed(value) for name, value in of_query.items()}, most)
+        cuts = [
+            _Cut(streams.index(name), n, size, budget(name, lengths) * size)
+            for n, (name, size) in enumerate(self._doc_bytes.items())
+        ]
+        return _Query(text, [listed(of_query[name]) if name in of_query else b"" for name in streams], cuts)
 
     def _record(self, query: _Query, documents: list[Text], labels: bytes, columns: list[bytes]) -> bytes:
         tokens = query.tokens.copy()
-        for place, (name, most) in enumerate(query.most.items()):
+        for stream, place, size, most in query.cuts:
             kept = [document.tokens[place][:most] for document in documents]
-            self.tokens_kept += sum(map(len, kept)) // self._doc_bytes[name]
-            tokens[name] = b"".join(map(listed, kept))
-        self.tokens_total += sum([document.total for document in documents])
-        self.documents += len(documents)
+            self.tokens_kept += sum(map(len, kept)) // size
+            tokens[stream] = b"".join(map(listed, kept))
         return self._codec.encode_parts(
             qid=query.text.listed_id,
             docids=[document.listed_id for document in documents],
             labels=labels,
-            tokens=[tokens[name] for name in self._codec.streams],
+            tokens=tokens,
             columns=columns,
         )
 

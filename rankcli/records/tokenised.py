@@ -20,14 +20,13 @@ Value = TypeVar("Value")
 
 
 class Text(NamedTuple):
-    """A query or document: its id, the id as an entry of a bytes list, the bytes of its tokens in every stream of its
-    level, and its number of tokens before they were cut off.
+    """A query or document: its id, the id as an entry of a bytes list, and the bytes of its tokens in every stream of
+    its level.
     """
 
     id: bytes
     listed_id: bytes
     tokens: tuple[bytes, ...]
-    total: int
 
 
 class Tokenised:
@@ -70,15 +69,18 @@ class TextsOfLevel:
         ]
         self._lengths = Flat(files["lengths"], np.int64).values
 
-    def places(self, ordinals: Numbers) -> list[int]:
+    def places(self, ordinals: Numbers) -> Numbers:
         """The place of each ordinal of the collection among the needed ones."""
-        places: list[int] = np.searchsorted(self.wanted, ordinals).tolist()
-        return places
+        return np.searchsorted(self.wanted, ordinals)
 
     def text(self, place: int) -> Text:
         """The text at a place."""
         found, tokens = self._ids[place], tuple([pieces[place] for pieces in self._tokens])
-        return Text(found, listed(found), tokens, int(self._lengths[place]))
+        return Text(found, listed(found), tokens)
+
+    def total(self, places: Numbers) -> int:
+        """The number of tokens at some places before they were cut off."""
+        return int(self._lengths[places].sum())
 
 
 def kept_if_few(read: Callable[[int], Value], count: int) -> Callable[[int], Value]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rankcli import log
 from rankcli.extractors.base import Extractor
 from rankcli.records.codec import Codec
-from rankcli.records.flat import intact, keep_flat, merge_flat
+from rankcli.records.flat import Joined, intact, keep_flat, merge_flat
 from rankcli.records.numbering import wanted
 from rankcli.records.texts import LEVELS, Features, Texts
 from rankcli.records.tokenised import Tokenised, kinds
@@ -120,15 +120,14 @@ def write_tokens(tools: Tools, task: TextPart) -> int:
     """Tokenise the texts of one part and return their number; a task of a conversion process."""
     texts, ordinals = tools.of(task.level), _ordinals(tools, task).tolist()
     records = list(map(Record, texts.ids_at(ordinals), texts.texts_at(ordinals)))
-    arrays: dict[str, list[npt.NDArray[Any]]] = {
-        "ids": [np.frombuffer(record.id.encode(), np.uint8) for record in records]
-    }
+    ids = [record.id.encode() for record in records]
+    arrays = {"ids": Joined(np.frombuffer(b"".join(ids), np.uint8), list(map(len, ids)))}
     lengths = np.zeros(len(records), np.int64)
     for n, stream in enumerate(tools.codec.of_level(task.level)):
         encoded = encoded_texts(tools.extractor, stream, records)
-        arrays[str(n)] = encoded.tokens
+        arrays[str(n)] = Joined.of(encoded.tokens)
         lengths += np.array(encoded.lengths, np.int64)
-    arrays["lengths"] = [lengths[n : n + 1] for n in range(len(records))]
+    arrays["lengths"] = Joined(lengths, [1] * len(records))
     for kind, dtype in kinds(tools.codec, task.level).items():
         keep_flat(_part(tools, task.level, kind, task.number), arrays[kind], dtype)
     return len(records)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+import tenacity
+from tenacity.stop import stop_base
 
 from rankcli.errors import StorageError
 
@@ -40,20 +42,34 @@ def attempted(call: Callable[[float], Result], task: str, uri: str, policy: Poli
 
     StorageError, with the number of attempts, if the policy allows no further one.
     """
-    policy, attempt, end = policy or POLICY, 1, float("inf")
-    while True:
-        try:
-            return call(policy.answer_s)
-        except Failure as failure:
-            end = min(end, time.monotonic() + policy.deadline_s)
-            pause = random.uniform(0, policy.pause_s * 2 ** (attempt - 1))
-            if attempt == policy.attempts or time.monotonic() + pause > end:
-                raise _gave_up(task, uri, attempt, failure) from failure
-        time.sleep(pause)
-        attempt += 1
+    policy = policy or POLICY
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Failure),
+        wait=tenacity.wait_random_exponential(policy.pause_s, max=policy.deadline_s),
+        stop=tenacity.stop_after_attempt(policy.attempts) | _Deadline(policy.deadline_s),
+    )
+    try:
+        return tries(call, policy.answer_s)
+    except tenacity.RetryError as error:
+        last = error.last_attempt
+        raise _gave_up(task, uri, last.attempt_number, last.exception()) from last.exception()
 
 
-def _gave_up(task: str, uri: str, attempts: int, failure: Failure) -> StorageError:
+class _Deadline(stop_base):
+    """Ends the attempts a time after the first failure: tenacity's own deadlines count from the first attempt's start,
+    so that a long upload that fails would not be tried again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end = seconds, math.inf
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        failed = state.outcome_timestamp or 0.0
+        self._end = min(self._end, failed + self._seconds)
+        return failed + state.upcoming_sleep > self._end
+
+
+def _gave_up(task: str, uri: str, attempts: int, failure: BaseException | None) -> StorageError:
     often = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     return StorageError(
         f"{task} failed, after {often}: {failure}",

@@ -50,7 +50,11 @@ def test_reads_by_id_in_the_order_asked_and_iterates_in_file_order(docs: DocStor
     assert docs.absent(["x", "d1", *map(str, range(1200)), "long"]) == {"x", *map(str, range(1200))}
 
 
-def test_an_ordinal_is_the_place_of_a_document_in_the_file(docs: DocStore) -> None:
+@pytest.mark.parametrize("kept", [0, 3])
+def test_an_ordinal_is_the_place_of_a_document_in_the_file(
+    kept: int, docs: DocStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDS_KEPT", kept)
     assert docs.ordinals(["d1", "nope", "d2", "d1", "long", "\udfff"]).tolist() == [1, -1, 0, 1, 2, -1]
     assert [docs.id_at(n) for n in range(3)] == docs.ids_at(range(3)) == list(TEXTS)
     assert docs.texts_at(np.array([2, 0, 2])) == [TEXTS["long"], TEXTS["d2"], TEXTS["long"]]
