@@ -66,7 +66,7 @@ class Data:
     docs: Places | None = option(
         None, "documents: a file, folder or zip archive, or a list of them; or `ir_datasets:ID`", path="file"
     )
-    queries: Places | dict[str, str] | None = option(None, "queries: a file, or several", path="file")
+    queries: Places | dict[str, Places] | None = option(None, "queries: a file, or several", path="file")
     qrels: Places | dict[str, Places] | None = option(
         None,
         "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
@@ -76,7 +76,9 @@ class Data:
     triples: str | None = option(None, "MS MARCO training triples of ids: query, relevant, not relevant", path="file")
     builtin: Literal["stdlib-docs"] | None = option(None, "a collection made on the spot instead of files")
     source: Any = component(DATASETS, None, "any other source instead of files: {name: NAME, ...}")
-    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(None, "of docs and queries; default: seen from the content")
+    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(
+        None, "of docs and queries; default: seen from the content"
+    )
     run: Any = component(
         SEARCHERS, "bm25", "candidates: a TREC run file, or a searcher (`bm25`, {name: bm25, k1: 1.2})"
     )

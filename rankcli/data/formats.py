@@ -16,7 +16,12 @@ from rankcli.errors import ConfigError
 Format = Literal["jsonl", "tsv", "trec", "parquet"]
 Reader = Callable[[str | Path], Iterator[Row]]
 
-DOCUMENT_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "trec": read_trec_docs, "parquet": read_table}
+DOCUMENT_READERS: dict[Format, Reader] = {
+    "jsonl": read_jsonl,
+    "tsv": read_tsv,
+    "trec": read_trec_docs,
+    "parquet": read_table,
+}
 QUERY_READERS: dict[Format, Reader] = {"jsonl": read_jsonl, "tsv": read_tsv, "parquet": read_table}
 
 

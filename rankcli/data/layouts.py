@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rankcli.data.roles import NONE, File, survey
 from rankcli.errors import ConfigError
 
 ORDER = ("train", "dev", "test")
-Places = dict[str, str] | list[str]
+Places = Mapping[str, str | list[str]] | list[str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _option(key: str, files: Sequence[File], uses: dict[str, str], place: str) -
         common = os.path.commonpath(paths)
         return common if common.startswith(place) else place
     if uses and all(file.part in uses for file in files):
-        return {use: file.path for part, use in uses.items() for file in files if file.part == part}
+        parts = {use: [file.path for file in files if file.part == part] for part, use in uses.items()}
+        return {use: found[0] if len(found) == 1 else found for use, found in parts.items()}
     return paths
 
 

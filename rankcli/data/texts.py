@@ -14,7 +14,20 @@ from rankcli.log import say, warn
 
 ID_KEYS = ("_id", "id", "qid", "docid", "doc_id", "docno", "pid", "query_id", "query-id", "corpus-id")
 TEXT_KEYS = ("text", "contents", "query", "content", "body", "passage", "question")
-_ID_NAMES = {"_id", "id", "qid", "pid", "docid", "docno", "number", "queryid", "corpusid", "passageid", "documentid", "topic"}
+_ID_NAMES = {
+    "_id",
+    "id",
+    "qid",
+    "pid",
+    "docid",
+    "docno",
+    "number",
+    "queryid",
+    "corpusid",
+    "passageid",
+    "documentid",
+    "topic",
+}
 _TITLE_NAMES = {"title", "headline"}
 _TEXT_NAMES = {*TEXT_KEYS, "document", "doc", "abstract", "sentence"}
 _UNREAD_NAMES = {"url", "metadata", "link"}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rankcli.data import formats, irds
-from rankcli.data.judged_records import read_records_of_judgments
 from rankcli.data.lines import start_of
 from rankcli.data.tables import is_table
 from rankcli.data.tables import read_records as table_records
 from rankcli.data.texts import json_records
-from rankcli.data.trec import Qrels, read_qrels
+from rankcli.data.trec import Qrels, read_judged, read_qrels
 from rankcli.errors import DataError
 
 Sources = str | Sequence[str] | Mapping[str, str | Sequence[str]]  # one or several; names of parts are not used
@@ -49,11 +48,10 @@ def read_judgments(source: Sources) -> Qrels:
 
 
 def _qrels_in(path: str) -> Qrels:
-    """The judgments of a file: lines, or records in JSONL or a table with the columns of BEIR's header."""
+    """The judgments of a file: lines, or records in JSONL or a table."""
     if is_table(path):
-        return read_records_of_judgments(table_records(path), path)
-    start = start_of(path)
-    return read_records_of_judgments(json_records(path), path) if start.lstrip().startswith(b"{") else read_qrels(path)
+        return read_judged(table_records(path), path)
+    return read_judged(json_records(path), path) if start_of(path).startswith(b"{") else read_qrels(path)
 
 
 def _add(known: dict[str, int], qid: str, grades: Mapping[str, int], path: str) -> None:

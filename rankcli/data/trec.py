@@ -8,11 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from rankcli.data.fields import BEIR_COLUMNS, QRELS_COLUMNS, columns, fail_columns, is_comment, is_header
+from rankcli.data.fields import (
+    BEIR_COLUMNS,
+    BEIR_HEADER,
+    HEADERS,
+    QRELS_COLUMNS,
+    columns,
+    fail_columns,
+    is_comment,
+    is_header,
+)
 from rankcli.data.files import replacing
 from rankcli.data.lines import Notes, checked_id, fail, read_rows
 from rankcli.data.run_lines import run_lines
@@ -97,6 +106,27 @@ def read_qrels(path: str | Path) -> Qrels:
         fail(path, 2, "there is no judgment below the header")
     notes.warn()
     return qrels
+
+
+def read_judged(records: Iterable[tuple[int, Mapping[str, Any]]], path: str | Path) -> Qrels:
+    """Grades by query and document id of records (line number, values by name), named as in BEIR's header."""
+    qrels: Qrels = {}
+    notes = Notes(path)
+    for number, record in records:
+        qid, docid, grade = (_value(record, n, path, number) for n in range(len(HEADERS)))
+        qid, docid = checked_id(qid, path, number, "query id"), checked_id(docid, path, number, "document id")
+        _keep(qrels.setdefault(qid, {}), qid, docid, _grade(grade, path, number), path, number, notes)
+    notes.warn()
+    return qrels
+
+
+def _value(record: Mapping[str, Any], column: int, path: str | Path, number: int) -> str:
+    """The value of a column of BEIR's header, under that or another usual name, as text. It may be a whole number."""
+    value = next((value for name, value in record.items() if name.lower() in HEADERS[column]), None)
+    if type(value) not in (str, int):
+        fix = f"records are {{{', '.join(BEIR_HEADER)}}}"
+        fail(path, number, f"there is no text or whole number {BEIR_HEADER[column]!r}", fix)
+    return str(value)
 
 
 def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:

@@ -26,13 +26,15 @@ class Files(DatasetOptions):
     docs: Places = option(
         help="documents: a file, folder or zip archive, or a list of them; or `ir_datasets:ID`", path="file"
     )
-    queries: Places | dict[str, str] | None = option(None, "queries: a file, or several", path="file")
+    queries: Places | dict[str, Places] | None = option(None, "queries: a file, or several", path="file")
     qrels: Places | dict[str, Places] | None = option(
         None,
         "judgments; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
         path="file",
     )
-    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(None, "of docs and queries; default: seen from the content")
+    format: Literal["jsonl", "tsv", "trec", "parquet"] | None = option(
+        None, "of docs and queries; default: seen from the content"
+    )
 
     topics: tuple[str, ...] = option((), "fields of TREC topics to read as the query, as [title, desc]; default: title")
 

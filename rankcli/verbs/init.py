@@ -108,6 +108,8 @@ def _without_run(found: Findings, run: Place) -> Findings:
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _frozen(child) for key, child in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -216,7 +216,7 @@ def test_every_command_is_documented_with_an_example(name: str, capsys: pytest.C
     text = capsys.readouterr().out
     assert "Example:" in text and f"rankcli {name}" in text.partition("Example:")[2]
     for param in command_named(name).params:
-        assert param.name in ("files", "overrides", "kind", "name") or getattr(param, "help", None), param.name
+        assert param.name in ("files", "overrides", "kind", "name", "place") or getattr(param, "help", None), param.name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
