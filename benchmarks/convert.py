@@ -52,7 +52,8 @@ from rankcli.searchers.bm25 import BM25
 from rankcli.storage.open import open_storage
 
 NEGATIVES = 7
-PASSAGE = Passage(maxseqlen=256, maxqlen=32)
+MAXQLEN = 32
+PASSAGE = Passage(maxseqlen=256, maxqlen=MAXQLEN)
 DEPTH = 100
 REPEATS = 3
 DATA = Path(os.environ.get("RANKCLI_DATA") or Path(__file__).resolve().parent.parent / "data")
@@ -187,7 +188,7 @@ def _padded(task: Task, tokenizer: Path, samples: int, scratch: str) -> dict[str
         task.dataset.queries.__getitem__,
         documents.__getitem__,
         PASSAGE.maxseqlen,
-        PASSAGE.maxqlen,
+        MAXQLEN,
     )
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         start = time.perf_counter()

@@ -20,7 +20,11 @@ def main() -> NoReturn:
 
 def _pass_over_working_directory() -> None:
     """Import no `tensorflow`, `numpy` or other library from the working directory, which `python -m` puts in front."""
-    here = Path.cwd() if sys.path and sys.path[0] else None
+    try:
+        here = Path.cwd() if sys.path and sys.path[0] else None
+    except FileNotFoundError:
+        print("error: the working directory was deleted\n  -> change to another one", file=sys.stderr)
+        sys.exit(2)
     if here and Path(sys.path[0]) == here != Path(__file__).parents[1]:
         del sys.path[0]
 

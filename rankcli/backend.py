@@ -17,6 +17,8 @@ import types
 import warnings
 from typing import Any
 
+from rankcli.errors import MissingError
+
 _SAID_BY_XLA = (b"absl::InitializeLog", b"Compiled cluster using XLA", b"XLA service", b"StreamExecutor device")
 
 
@@ -36,9 +38,24 @@ def _load_tensorflow() -> types.ModuleType:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         warnings.filterwarnings("ignore", module="tf_keras|keras|tensorflow|tensorflow_ranking")
-        module = importlib.import_module("tensorflow")
+        module = _imported("tensorflow")
         module.get_logger().setLevel("ERROR")
     return sys.modules["tensorflow"]
+
+
+def _imported(name: str) -> types.ModuleType:
+    """Import a library; MissingError if it is there but cannot be loaded."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # in a small memory, or with PYTHONOPTIMIZE=2, it may fail anywhere
+        fix = (
+            "unset PYTHONOPTIMIZE"
+            if sys.flags.optimize > 1
+            else "raise the limit of memory (ulimit -v), or reinstall it"
+        )
+        raise MissingError(f"{name} cannot be loaded: {str(error)[:200]}", fix=fix) from error
 
 
 def _load_ranking() -> types.ModuleType:

@@ -64,6 +64,10 @@ class StorageError(RankcliError):
     exit_code = 6
 
 
+class DamageError(StorageError):
+    """A file of ours is gone, or is not what was written: it may be made again. Not for files that cannot be read."""
+
+
 class Interrupted(RankcliError):
     """SIGINT, SIGTERM or SIGHUP was received, and the work done so far is saved."""
 

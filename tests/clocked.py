@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CLOCKED = frozenset(
-    "seconds time train_seconds pairs_per_second tokens_per_second padding_share waiting_share".split()  # noqa: SIM905
+    "seconds time train_seconds pairs_per_second tokens_per_second padding_share waiting_share checksum".split()  # noqa: SIM905
 )
 
 

@@ -9,19 +9,23 @@ from typing import NamedTuple
 from rankcli import log
 from rankcli.caches.entries import COMPLETE, DAMAGED, INTERRUPTED, OTHER, SHARD, THREADS, Entry, irregular
 from rankcli.caches.text import counted
-from rankcli.errors import StorageError
+from rankcli.errors import DamageError, StorageError
 from rankcli.records.manifest import NAME, Manifest, Shard
 from rankcli.records.stripes import STRIPES, positions
 from rankcli.storage.base import Storage
 
 
 class Damage(NamedTuple):
-    """A damaged file of a cache and a description of the damage. `shard` is set if the manifest lists the file."""
+    """A damaged file of a cache and a description of the damage.
+
+    `shard` is set if the manifest lists the file. An `unreadable` file may be whole: it is never replaced.
+    """
 
     location: str
     name: str
     what: str
     shard: Shard | None = None
+    unreadable: bool = False
 
     @property
     def path(self) -> str:
@@ -92,19 +96,21 @@ def _is_extension(entry: Entry, manifest: Manifest, name: str) -> bool:
 
 
 def _check(storage: Storage, entry: Entry, shard: Shard) -> Damage | None:
-    what = _difference(storage, entry, shard)
+    try:
+        what = _difference(storage, entry, shard)
+    except DamageError as error:
+        what = error.what
+    except StorageError as error:
+        return Damage(entry.location, shard.name, f"cannot be read: {error.what}", shard, unreadable=True)
     return Damage(entry.location, shard.name, what, shard) if what else None
 
 
 def _difference(storage: Storage, entry: Entry, shard: Shard) -> str:
     """Describe how a shard differs from its manifest entry. Empty if it does not differ."""
     name = f"{entry.location}/{shard.name}"
-    try:
-        if kind := irregular(storage, name):
-            return f"{kind} stands in the place of the shard"
-        found = storage.stat(name)
-    except StorageError as error:
-        return f"cannot be read: {error.what}"
+    if kind := irregular(storage, name):
+        return f"{kind} stands in the place of the shard"
+    found = storage.stat(name)
     if found is None:
         return "a folder stands in the place of the shard" if shard.name in entry.names else "missing"
     if found.bytes != shard.bytes:

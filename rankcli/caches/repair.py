@@ -40,6 +40,8 @@ class Repairer:
         return refusals
 
     def _repair(self, entry: Entry, damages: Sequence[Damage]) -> None:
+        if any(damage.unreadable for damage in damages):
+            raise self._error(entry, "it cannot be read, so it may be whole: nothing is replaced")
         free = [damage for damage in damages if irregular(self.storage, damage.path) != "a folder"]
         shards = [damage.shard for damage in free if damage.shard]
         if entry.state == DAMAGED and free:

@@ -17,7 +17,7 @@ import click
 from rankcli import __version__
 from rankcli.cli._options import debug_option
 from rankcli.cli._streams import make_lasting
-from rankcli.errors import RankcliError, StorageError
+from rankcli.errors import MissingError, RankcliError, StorageError
 from rankcli.log import say
 from rankcli.storage.disk import remedy
 from rankcli.storage.limits import raise_open_files
@@ -117,6 +117,8 @@ def _report(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
         error = StorageError(str(error.strerror), where=str(error.filename or ""), fix=remedy(error))
+    if isinstance(error, MemoryError):
+        error = MissingError("there is not enough memory", fix="free some, or raise the limit (ulimit -v)")
     if isinstance(error, RankcliError):
         say(f"error: {error}")
         return error.exit_code

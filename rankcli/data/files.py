@@ -8,18 +8,18 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from rankcli.errors import ConfigError, StorageError
 from rankcli.storage import inputs
-from rankcli.storage.atomic import replacing_file
+from rankcli.storage.atomic import TEMPORARY, replacing_file
 from rankcli.storage.base import is_remote
 from rankcli.storage.disk import guard
 from rankcli.storage.gcs import upload_uri
-from rankcli.storage.places import local_root
-from rankcli.storage.scratch import scratch
+from rankcli.storage.places import work_root
+from rankcli.storage.scratch import scratch, sweep
 
 _BLOCK = 1 << 20
 
@@ -51,6 +51,32 @@ def check_output(uri: str) -> None:
         raise ConfigError("this is a folder, a file is needed", where=uri, fix="name an object: gs://BUCKET/PATH")
 
 
+def check_apart(output: str | Path, *inputs: object) -> None:
+    """ConfigError if `output` is one of the inputs, under any name: it would be replaced.
+
+    Inputs that are no existing files are passed over. Of a folder no file is replaced either.
+    """
+    path = Path(output)
+    if is_stdout(output) or is_remote(str(output)) or not path.is_file():
+        if is_remote(str(output)) and str(output) in map(str, inputs):
+            raise _replaces(output)
+        return
+    for each in inputs:
+        if isinstance(each, (str, Path)) and _is_at(path, Path(each)):
+            raise _replaces(output)
+
+
+def _is_at(path: Path, place: Path) -> bool:
+    try:
+        return path.samefile(place) or any(parent.samefile(place) for parent in path.resolve().parents)
+    except OSError:
+        return False
+
+
+def _replaces(output: str | Path) -> ConfigError:
+    return ConfigError("it is an input, which is not replaced", where=str(output), fix="name another output file")
+
+
 def is_stdout(path: object) -> bool:
     """True for `-` and /dev/stdout, which may lead to a file that must not be replaced."""
     return str(path) in ("-", "/dev/stdout")
@@ -76,7 +102,7 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     if is_remote(path):
-        with scratch(local_root(), "output") as folder:
+        with scratch(work_root(), "output") as folder:
             local = folder / f"output{Path(path).suffix}"
             with replacing(local) as stream:
                 yield stream
@@ -85,6 +111,9 @@ def replacing(path: str | Path) -> Iterator[TextIO]:
     named = Path(path)
     direct = named.exists() and not named.is_file()
     target = named if direct else Path(os.path.realpath(named))  # the name of a pipe (/dev/fd/N) has no real path
+    if not direct:
+        with suppress(OSError, StorageError):  # what a killed command has left
+            sweep(target.parent, f"{target.name}.{TEMPORARY}")
     try:
         with (
             nullcontext(target) if direct else replacing_file(target) as place,

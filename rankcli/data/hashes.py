@@ -20,6 +20,7 @@ from rankcli.errors import StorageError
 from rankcli.log import warn
 from rankcli.storage import inputs
 from rankcli.storage.atomic import write_file
+from rankcli.storage.json_files import whole_file
 from rankcli.storage.locks import exclusive
 from rankcli.storage.places import local_root
 from rankcli.storage.sealed import sealed, unsealed
@@ -77,8 +78,13 @@ def input_sha256(path: str | Path) -> str:
 
 
 def _remember(name: str, file: _Known) -> None:
-    """Add one file. A failure is only a warning: the file is hashed again the next time."""
+    """Add one file. A failure is only a warning: the file is hashed again the next time.
+
+    Whoever may only read the folder is not warned: it would come with every command.
+    """
     place = local_root()
+    if place.exists() and not os.access(place, os.W_OK):
+        return
     try:
         with exclusive(place / LOCK):
             known = _read()
@@ -94,7 +100,7 @@ def _read() -> dict[str, _Known]:
     """The remembered files, those hashed longest ago first; none, with a warning, if the list is damaged."""
     path = local_root() / NAME
     try:
-        rows = unsealed(path.read_bytes())["files"]
+        rows = unsealed(whole_file(path))["files"]
         return {name: _Known(_State(*state), digest) for name, *state, digest in rows}
     except (FileNotFoundError, NotADirectoryError):
         return {}

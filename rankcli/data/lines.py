@@ -23,6 +23,7 @@ from rankcli.storage.inputs import local_copy
 
 MAX_LINE = 1 << 20  # bytes, of judgments, runs and lists
 MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
+MAX_BLANK = 10_000  # lines one after another
 MAX_ID = 512  # bytes of UTF-8
 
 _GZIP = b"\x1f\x8b"
@@ -76,11 +77,14 @@ class Notes:
 
 def read_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[int, str]]:
     """Line number and text of every line, without its end; `limit` is in bytes."""
-    number = 0
+    number = blank = 0
     with open_bytes(path) as stream:
         try:
             while raw := stream.readline(limit + 1):
                 number += 1
+                blank = blank + 1 if raw.isspace() else 0
+                if blank > MAX_BLANK:  # a small gzip file may be hours of them
+                    fail(path, number, f"more than {MAX_BLANK:,} blank lines one after another", "remove them")
                 yield number, _decoded(raw, path, number, limit)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             fail(path, number + 1, f"the gzip data is damaged or cut off ({error})", "fetch or compress the file again")

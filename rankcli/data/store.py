@@ -1,7 +1,8 @@
 """The collection on disk: parsed once into SQLite, then read by id from any number of processes, in flat memory.
 
 A store is named after a hash of its input, built under a temporary name, renamed when it is complete, and never changed
-after that. So it can be read without locks, and several processes may build the same one at once.
+after that; a hash of it beside it shows if it was. So it can be read without locks, and several processes may build the
+same one at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from rankcli.data.kept import is_whole, seal
 from rankcli.data.lines import Row, fail
+from rankcli.data.packing import packed, unpacked
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
 from rankcli.shapes import Ints
@@ -32,7 +35,6 @@ from rankcli.storage.scratch import scratch as building
 VERSION = 3
 IDS_KEPT = 1 << 15  # documents, of which all ids are kept in memory
 _CHUNK = 500  # ids per statement; older SQLite allows 999
-_COMPRESS_FROM = 1024  # characters; on a passage, compression saves a third and takes longer than all other work on it
 _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
 _REPEATED = "id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1)"
 _REPORT_EVERY = 1_000_000
@@ -67,7 +69,7 @@ class DocStore:
         """The text of each id, title and text joined by a space; an id that is not in the collection is a DataError."""
         wanted = list(docids)
         try:
-            found = {docid: _unpacked(text) for docid, text in self._select("id, text", "id", wanted)}
+            found = {docid: unpacked(text) for docid, text in self._select("id, text", "id", wanted)}
         except zlib.error as error:
             raise self._damaged(error) from error
         missing = next((docid for docid in wanted if docid not in found), None)
@@ -78,7 +80,7 @@ class DocStore:
     def texts_at(self, ordinals: Iterable[int]) -> list[str]:
         """The text of each ordinal; IndexError where there is none."""
         try:
-            return [_unpacked(text) for text in self._at("text", ordinals)]
+            return [unpacked(text) for text in self._at("text", ordinals)]
         except zlib.error as error:
             raise self._damaged(error) from error
 
@@ -124,7 +126,7 @@ class DocStore:
         """The documents that follow number `after`, read at once since a connection belongs to one thread."""
         query = "SELECT n, id, text FROM docs WHERE n > ? ORDER BY n LIMIT ?"
         try:
-            return [(n, docid, _unpacked(text)) for n, docid, text in self._db().execute(query, (after, _CHUNK))]
+            return [(n, docid, unpacked(text)) for n, docid, text in self._db().execute(query, (after, _CHUNK))]
         except (sqlite3.Error, zlib.error) as error:
             raise self._damaged(error) from error
 
@@ -183,11 +185,12 @@ def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scr
     """
     key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
     path = scratch / f"docs-{key[:32]}.sqlite"
-    if not path.exists():
+    if not is_whole(path):
         try:
             with guard(path):
                 scratch.mkdir(parents=True, exist_ok=True)
                 _build(path, rows(), source)
+                seal(path)
         except sqlite3.Error as error:
             raise StorageError(
                 f"the document store cannot be written ({error}); {free_bytes(path):,} bytes are free",
@@ -221,7 +224,7 @@ def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
     while batch := list(islice(rows, 10_000)):
         db.executemany(
             "INSERT INTO docs VALUES (?, ?, ?, ?)",
-            ((n, row.id, row.line, _packed(row.text)) for n, row in enumerate(batch, seen)),
+            ((n, row.id, row.line, packed(row.text)) for n, row in enumerate(batch, seen)),
         )
         digests = [_digest(row.id, row.text) for row in batch]
         total += sum(int.from_bytes(digest, "big") for digest in digests)
@@ -249,9 +252,9 @@ def _repeats(db: sqlite3.Connection, source: str) -> tuple[int, int]:
         "JOIN docs a ON a.n = (SELECT min(n) FROM docs WHERE id = b.id) WHERE b.n > a.n ORDER BY b.n"
     )
     for docid, first, again, old, new in db.execute(query):
-        if _unpacked(old) != _unpacked(new):
+        if unpacked(old) != unpacked(new):
             fail(source, again, f"document {docid!r} has another text than in line {first}", "keep one of them")
-        count, total = count + 1, total + int.from_bytes(_digest(docid, _unpacked(new)), "big")
+        count, total = count + 1, total + int.from_bytes(_digest(docid, unpacked(new)), "big")
     return count, total
 
 
@@ -268,16 +271,6 @@ def _remove_repeats(db: sqlite3.Connection) -> None:
 def _digest(docid: str, text: str) -> bytes:
     """SHA-256 of one document; ids contain no NUL, so the pair cannot be read in two ways."""
     return hashlib.sha256(f"{docid}\0{text}".encode()).digest()
-
-
-def _packed(text: str) -> str | bytes:
-    if len(text) < _COMPRESS_FROM:
-        return text
-    return zlib.compress(text.encode(), 1)
-
-
-def _unpacked(value: str | bytes) -> str:
-    return zlib.decompress(value).decode() if isinstance(value, bytes) else value
 
 
 def _storable(values: Sequence[str] | Sequence[int]) -> Sequence[str] | Sequence[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,8 @@ from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.encoders.weights import Arrays, values_from
 from rankcli.errors import MissingError, StorageError
 from rankcli.log import say
-from rankcli.text.weights import Tensors, open_tensors, small_file
+from rankcli.storage.json_files import read_object
+from rankcli.text.weights import Tensors, open_tensors
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,4 @@ def _read_config(directory: Path) -> dict[str, object]:
     path = directory / "config.json"
     if not path.exists():
         raise MissingError("no config.json here", where=str(directory), fix="give a directory that holds a model")
-    try:
-        content = json.loads(small_file(path))
-    except (ValueError, RecursionError) as error:
-        raise StorageError(f"not readable as JSON: {error}", where=str(path)) from error
-    if not isinstance(content, dict):
-        raise StorageError("not a JSON object", where=str(path))
-    return content
+    return read_object(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
-from rankcli.shapes import Example, Floats, TokenSequence
+from rankcli.shapes import Example, Floats, Ints, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
@@ -19,18 +19,20 @@ from rankcli.text.tokenizer import Tokenizer
 class Passage(SubwordOptions):
     """One sequence per document: `[CLS] query [SEP] document [SEP]`, with the tokenizer's own special tokens.
 
-    The query is cut off at `maxqlen` tokens, the document where the sequence has `maxseqlen`.
+    The query is cut off at `maxqlen` tokens, the document where the sequence has `maxseqlen`. Without `maxqlen`, the
+    longer of the two is cut, and then both equally, as sentence-transformers does.
     """
 
     version: ClassVar[int] = 1
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     maxseqlen: PositiveInt = option(256, "tokens of a sequence, special tokens included")
-    maxqlen: PositiveInt = option(32, "tokens of the query")
+    maxqlen: PositiveInt | None = option(32, "tokens of the query; null cuts the longer of query and document")
 
     def __post_init__(self) -> None:
-        if self.maxseqlen < self.maxqlen + 4:
+        least = (self.maxqlen or 1) + 4
+        if self.maxseqlen < least:
             raise ValueError(
-                f"maxseqlen must be at least maxqlen + 4 = {self.maxqlen + 4}: 3 special tokens and one of the document"
+                f"maxseqlen must be at least maxqlen + 4 = {least}: 3 special tokens and one of the document"
             )
 
     def build(self, ctx: ExtractorContext) -> PassageExtractor:
@@ -44,16 +46,42 @@ class PassageExtractor(SubwordExtractor):
     def __init__(self, options: Passage, tokenizer: Tokenizer) -> None:
         self.maxqlen, self.template = options.maxqlen, tokenizer.pair_template
         self.room = options.maxseqlen - self.template.special
-        room(self.template, options.maxseqlen, options.maxqlen, "the document")
-        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, {"query": options.maxqlen, "doc": self.room})
+        room(self.template, options.maxseqlen, options.maxqlen or 1, "the document")
+        keep = {"query": options.maxqlen or self.room, "doc": self.room}
+        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, keep)
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
-        """`maxseqlen` without the query and the special tokens."""
-        return self.room - min(query_tokens["query"], self.maxqlen)
+        """`maxseqlen` without the query and the special tokens; for a long query without `maxqlen`, as many as it has,
+        so that `extract` sees which is longer.
+        """
+        query = min(query_tokens["query"], self.maxqlen or self.room)
+        return self.room - query if self.maxqlen else max(self.room - query, query)
 
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`pair`: query and document, one sequence per document."""
-        query = example.queries["query"][: self.maxqlen]
-        budget = self.room - len(query)
-        filled = [self.template.fill(query, doc[:budget]) for doc in example.docs["doc"]]
+        query = example.queries["query"][: self.maxqlen or self.room]
+        docs = example.docs["doc"]
+        filled = [
+            self.template.fill(query[:q], doc[:d]) for doc, (q, d) in zip(docs, self._cuts(query, docs), strict=True)
+        ]
         return {"pair": [TokenSequence(*arrays, doc) for doc, arrays in enumerate(filled)]}
+
+    def _cuts(self, query: Ints, docs: Sequence[Ints]) -> list[tuple[int, int]]:
+        """The tokens of the query and of the document in each sequence."""
+        if self.maxqlen:
+            return [(len(query), self.room - len(query))] * len(docs)
+        return [longest_first(len(query), len(doc), self.room) for doc in docs]
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """The lengths of two texts once the longer one is cut, and then both equally, until they fit into `room` tokens.
+
+    An odd token goes to the text that was longer, of two equal ones to the second: the rule of Hugging Face's
+    tokenizers, strategy `longest_first`.
+    """
+    short, long = sorted((first, second))
+    long = min(long, max(short, room - short))
+    if short + long > room:
+        short = room // 2
+        long = room - short
+    return (long, short) if first > second else (short, long)

@@ -23,7 +23,7 @@ from rankcli.listeners.base import (
     Vote,
 )
 from rankcli.listeners.tensorboard import TensorBoard
-from rankcli.listeners.validation import Validating
+from rankcli.listeners.validation import Validating, Validator
 from rankcli.listeners.watch import Watching
 
 
@@ -124,7 +124,7 @@ class Listeners:
         }
         self._stepping = [each for each in self if getattr(each.end_step, "__func__", None) is not Listener.end_step]
         main = (DEV, dev[DEV].metrics.optimize)
-        self._main = next(each.name for each in found if main in each.kept)
+        self.main = next(each.name for each in found if main in each.kept)
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(self.members.values())
@@ -132,7 +132,14 @@ class Listeners:
     @property
     def best(self) -> dict[str, dict[str, Any]]:
         """Per metric of the main validation, the iteration, value and path of the best weights."""
-        return dict(self.members[self._main].result()["best"])
+        return dict(self.validator.best)
+
+    @property
+    def validator(self) -> Validator:
+        """The main validation."""
+        found = self.members[self.main]
+        assert isinstance(found, Validator)
+        return found
 
     def before_initialisation(self) -> None:
         """Pass the event to all listeners."""

@@ -20,6 +20,9 @@ from rankcli.listeners.base import DEV, ListenerContext, Measured, Measuring, Mo
 from rankcli.listeners.patience import Patience
 from rankcli.log import say
 from rankcli.storage.atomic import write_file
+from rankcli.storage.noted import Noted, noted
+
+DEV_RUN = "dev.run"
 
 
 @LISTENERS.register("validation")
@@ -73,6 +76,7 @@ class Validator(Measuring):
             evaluate(self.dev.qrels, self.dev.first_stage, self.metrics, self.dev.relevance_level)
         )
         self.best: dict[str, dict[str, Any]] = {}
+        self.written: Noted = {}  # of the run of the best weights
         self.patience = Patience("above", options.patience, options.min_delta)
 
     def after_initialisation(self, training: Training) -> None:
@@ -81,12 +85,13 @@ class Validator(Measuring):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the best weights so far and the patience."""
-        self.best = dict(state["best"])
+        self.best, self.written = dict(state["best"]), state.get("written", {})
         self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:
         """Return the best weights so far and the patience."""
-        return {"best": self.best, **self.patience.state()}
+        written = {"written": self.written} if self.written else {}
+        return {"best": self.best, **written, **self.patience.state()}
 
     def due(self, iteration: int) -> bool:
         """True every `interval` iterations after warm-up, and after the last."""
@@ -114,7 +119,12 @@ class Validator(Measuring):
                 self.training.keep(path)
                 self.best[metric] = {"iter": iteration, "value": means[metric], "path": str(path)}
                 if self.options.set == DEV and metric == self.dev.metrics.optimize:
-                    write_run(self.ctx.out / "dev.run", run)
+                    self.write_run(run)
+
+    def write_run(self, run: Scores) -> None:
+        """Write the run of the best weights, and note its checksum."""
+        write_run(self.ctx.out / DEV_RUN, run)
+        self.written = noted(self.ctx.out, [DEV_RUN])
 
     def _write(self, iteration: int, values: PerQuery) -> None:
         path = self.ctx.out / "perquery" / self.ctx.name / f"iter-{iteration:05d}.json"

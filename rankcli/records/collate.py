@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rankcli.errors import StorageError
 from rankcli.extractors.base import Extractor
 from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, SequenceSpec, TokenSequence
@@ -38,9 +39,22 @@ def collate(parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Sha
         lists = [[made[name] for made in part] for part in extracted]
         for laid_out, field in zip(fields, _field(parts, lists, spec, shape), strict=True):
             laid_out[name] = field
+            _check_ids(field, spec, extractor)
     first = next((example for part in parts for example in part), None)
     widths = {name: values.shape[1:] for name, values in first.columns.items()} if first else {}
     return [_batch(part, laid_out, shape, widths) for part, laid_out in zip(parts, fields, strict=True)]
+
+
+def _check_ids(field: Any, spec: FieldSpec, extractor: Extractor) -> None:
+    """StorageError for a token id beyond the vocabulary: no embedding is there for it."""
+    if isinstance(spec, DenseSpec):
+        return
+    most, known = int(field.layout.ids.max(initial=0)), extractor.streams[spec.stream].vocab_size
+    if most >= known:
+        raise StorageError(
+            f"the cached records hold token {most} of {known} in the vocabulary: they are not of this extractor",
+            fix="convert them anew: trainer.usecache=false",
+        )
 
 
 def _field(parts: Sequence[Sequence[Example]], lists: list[list[Any]], spec: FieldSpec, shape: Shape) -> list[Any]:

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rankcli.errors import StorageError
+from rankcli.errors import DamageError
 from rankcli.log import warn
 from rankcli.records.damage import damaged
 from rankcli.records.manifest import Manifest, Shard
@@ -71,11 +71,14 @@ def read_examples(records: Records, start: int = 0, stop: int | None = None, par
 
 
 def open_verified(records: Records, shard: Shard) -> OpenShard:
-    """Open a shard and compare it with the manifest; a damaged one is made again if possible, else StorageError."""
+    """Open a shard and compare it with the manifest; a damaged one is made again if possible, else StorageError.
+
+    One that cannot be read may be whole, so it is an error and stays.
+    """
     name = f"{records.manifest.location}/{shard.name}"
     try:
         return _verified(records.storage, name, shard)
-    except StorageError as error:
+    except DamageError as error:
         if records.rebuild is None:
             raise
         warn(f"{error.where}: {error.what}; it is made again")

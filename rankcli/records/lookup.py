@@ -10,7 +10,7 @@ from typing import Any
 
 from rankcli import log
 from rankcli.config.identity import ABSENT, Difference, differences
-from rankcli.errors import StorageError
+from rankcli.errors import DamageError, StorageError
 from rankcli.records.manifest import NAME, PARTS, Manifest, location
 from rankcli.storage.base import Storage
 
@@ -52,7 +52,10 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
     """
 
     def difference(cache: tuple[str, list[str]]) -> tuple[int, str] | None:
-        manifest = next(_readable(storage, *cache), None)
+        try:
+            manifest = next(_readable(storage, *cache), None)
+        except StorageError:  # one of another user, say: it is only described here
+            return None
         if manifest is None:
             return None
         differing = differences(complete(manifest.identity), complete(identity))
@@ -73,7 +76,7 @@ def _readable(storage: Storage, cache_id: str, names: Collection[str]) -> Iterat
     for place in (location(cache_id, generation) for generation in found):
         try:
             manifest = load(storage, place)
-        except StorageError as error:
+        except DamageError as error:
             log.warn(f"{error.where}: passed over: {error.what}")
             continue
         if manifest.cache_id == cache_id:

@@ -43,8 +43,7 @@ class CrossEncoder(RerankerOptions):
         model = ForeignDirectory(directory)
         if not model.architecture.endswith("ForSequenceClassification") or not model.modules.keys() <= {"Transformer"}:
             return None
-        longest = model.longest
-        return Opened(cls(), EXTRACTORS.get("passage")(maxseqlen=longest, maxqlen=max(1, longest // 2 - 4)))
+        return Opened(cls(), EXTRACTORS.get("passage")(maxseqlen=model.longest, maxqlen=None))
 
     def build(self, ctx: RerankerContext) -> CrossEncoderModel:
         """Load pretrained weights or make random ones."""

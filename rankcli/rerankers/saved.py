@@ -20,10 +20,13 @@ from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.foreign import options_for
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.disk import guard
+from rankcli.storage.json_files import read_object
+from rankcli.storage.noted import check_noted, noted
 from rankcli.storage.scratch import replacing_directory
-from rankcli.text.weights import Tensors, open_tensors, small_file, write_tensors
+from rankcli.storage.sealed import check_kinds, read_checked, with_checksum
+from rankcli.text.weights import Tensors, open_tensors, write_tensors
 
-FILE = "rankcli.json"
+FILE, FILES = "rankcli.json", "files"
 SCHEMA_VERSION = 1
 
 
@@ -43,8 +46,22 @@ def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[st
         extractor.save(building)
         _write_length(building, extractor)
         write_tensors(building, reranker.tensors())
-        content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections}
-        (building / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        files = noted(building, sorted(path.relative_to(building).as_posix() for path in _files(building)))
+        content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections, FILES: files}
+        (building / FILE).write_text(json.dumps(with_checksum(content), indent=2) + "\n", encoding="utf-8")
+
+
+def check_saved(directory: Path) -> None:
+    """Compare the files of a model directory with what was noted of them; DamageError if it was changed.
+
+    Nothing is known of a directory of another tool or of an older version.
+    """
+    if (directory / FILE).exists():
+        _read(directory / FILE)
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
 
 
 def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Extractor, dict[str, Any]]:
@@ -87,26 +104,23 @@ def _write_length(directory: Path, extractor: Extractor) -> None:
     """Write the longest sequence into the tokenizer's settings, so that other tools cut texts at the same length."""
     file = directory / "tokenizer_config.json"
     if (directory / "tokenizer.json").exists():
-        settings = json.loads(file.read_bytes()) if file.exists() else {}
+        settings = read_object(file) if file.exists() else {}
         sequences = (spec for spec in extractor.fields.values() if isinstance(spec, SequenceSpec))
         settings["model_max_length"] = max(spec.max_length for spec in sequences)
         file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(small_file(file))
-        version = content["schema_version"]
-        if not {"reranker", "extractor"} <= content.keys():
-            raise KeyError("reranker, extractor")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StorageError(
-            f"not a description of a saved model: {error!r}", where=str(file), fix="save the model again"
-        ) from error
+    """The sections of a model directory, whose files are compared with what was noted of them."""
+    fix = "take it from where it came, or save the model again"
+    content = read_checked(file, {"schema_version": int}, fix=fix)
+    version = content["schema_version"]
     if version != SCHEMA_VERSION:
         raise MissingError(
             f"saved in format {version}; this version of rankcli reads format {SCHEMA_VERSION}",
             where=str(file),
             fix="update rankcli",
         )
-    return {key: value for key, value in content.items() if key not in ("schema_version", "rankcli")}
+    check_kinds(content, {"reranker": dict, "extractor": dict}, str(file), fix)
+    check_noted(file.parent, content.get(FILES, {}), fix)
+    return {key: value for key, value in content.items() if key not in ("schema_version", "rankcli", FILES)}

@@ -11,10 +11,9 @@ from typing import Any
 from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import Data
 from rankcli.data.dataset import Dataset, canonical_hash
-from rankcli.data.files import replacing, sha256_file
 from rankcli.data.joins import join_run
+from rankcli.data.kept import is_kept, seal
 from rankcli.data.trec import CompactRun, Run, read_run, write_run
-from rankcli.errors import StorageError
 from rankcli.log import warn
 from rankcli.searchers.base import SearcherContext
 
@@ -107,28 +106,16 @@ def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch:
 def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
     """Return the run cached at `path`, and make it if it is missing.
 
-    Its SHA-256 is written last, so a run without it does not count as cached. StorageError where the run does not match
-    it.
+    StorageError where it was changed.
     """
-    seal = path.with_suffix(".sha256")
-    if not seal.exists():
+    if not is_kept(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
-        _keep(path, seal, run)
+        write_run(path, run)
+        seal(path)
         return CompactRun.of(run.items())
-    if not path.exists() or sha256_file(path) != seal.read_text(encoding="utf-8").strip():
-        raise StorageError(
-            "the kept first-stage run is damaged", where=str(path), fix=f"delete {seal.name} beside it: it is made anew"
-        )
     kept: Run = read_run(path) if path.stat().st_size else {}
     return CompactRun.of((qid, kept.get(qid, {})) for qid in topics)
-
-
-def _keep(path: Path, seal: Path, run: Run) -> None:
-    """Publish a run and then its hash. Processes that make the same run at the same time write the same bytes."""
-    write_run(path, run)
-    with replacing(seal) as stream:
-        stream.write(sha256_file(path))
 
 
 def warn_unanswered(run: Run, topics: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,23 +11,17 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.config.identity import differences
-from rankcli.errors import ConfigError
-from rankcli.log import say
-from rankcli.storage.atomic import write_file
+from rankcli.errors import ConfigError, DamageError
+from rankcli.log import say, warn
+from rankcli.runs.written import RESULT, RUN, read_result, read_run, write_run
 from rankcli.storage.claim import LOCK, claimed
 from rankcli.storage.disk import guard
-from rankcli.storage.json_files import parse_object
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.scratch import sweep_tree
 from rankcli.versions import installed, versions
 
 TENSORFLOW = ("tensorflow", "tensorflow-tpu", "tensorflow-cpu")  # one module, whichever distribution installed it
 NOTED = ("tf-keras", "transformers", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file completely or not at all."""
-    write_file(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def result_versions() -> dict[str, str]:
@@ -88,29 +81,34 @@ class RunDirectory:
             )
         self._check_same(run_id, identity)
         self._sweep()
-        return self._read("result.json")
+        return self._result()
 
     def _sweep(self) -> None:
         with guard(self.out):
             sweep_tree(self.out, spared=LOCK)
 
-    def _read(self, file: str) -> dict[str, Any] | None:
-        path = self.out / file
-        if not path.exists():
+    def _result(self) -> dict[str, Any] | None:
+        """Return the result of a finished run. One that was damaged is made again, since all that it needs is left."""
+        if not (self.out / RESULT).exists():
             return None
-        return parse_object(path.read_bytes(), f"{self.name}/{file}", fix="use another --out, or --overwrite")
+        try:
+            return read_result(self.out, self.name)
+        except DamageError as error:
+            warn(f"{error.where}: {error.what}; the test is made again")
+            (self.out / RESULT).unlink()
+            return None
 
     def _check_same(self, run_id: str, identity: Mapping[str, Any]) -> None:
-        known = self._read("run.json")
-        if known is None:
+        if not (self.out / RUN).exists():
             raise ConfigError(
                 "this directory holds something that is not a run", where=self.name, fix="give another --out"
             )
-        if known.get("run_id") == run_id:
+        known = read_run(self.out, self.name)
+        if known["run_id"] == run_id:
             return
-        lines = "".join(f"\n    {line}" for line in differences(known.get("identity", {}), dict(identity)))
+        lines = "".join(f"\n    {line}" for line in differences(known["identity"], dict(identity)))
         raise ConfigError(
-            f"the directory holds another run ({known.get('run_id')}, wanted {run_id}):{lines}",
+            f"the directory holds another run ({known['run_id']}, wanted {run_id}):{lines}",
             where=self.name,
             fix=f"give another --out (--init-from {self.name} starts from its weights), or --overwrite to set the old "
             "run aside",
@@ -120,17 +118,14 @@ class RunDirectory:
         self, config_yaml: str, run_id: str, identity: Mapping[str, Any], cache_ids: Mapping[str, str]
     ) -> None:
         """Write `run.json`, which makes this a run directory, and `config.yaml`, and sync them."""
-        write_json(
-            self.out / "run.json",
-            {
-                "schema_version": 1,
-                "run_id": run_id,
-                "cache_ids": dict(cache_ids),
-                "command": sys.argv,
-                "versions": result_versions(),
-                "devices": _devices(),
-                "identity": dict(identity),
-            },
-        )
-        write_file(self.out / "config.yaml", config_yaml.encode())
+        content = {
+            "schema_version": 1,
+            "run_id": run_id,
+            "cache_ids": dict(cache_ids),
+            "command": sys.argv,
+            "versions": result_versions(),
+            "devices": _devices(),
+            "identity": dict(identity),
+        }
+        write_run(self.out, content, config_yaml.encode())
         self.sync()

@@ -15,12 +15,13 @@ from rankcli.evaluation.trec import Run
 from rankcli.log import say
 from rankcli.report.history import added
 from rankcli.runs.about import about
-from rankcli.runs.directory import RunDirectory, write_json
-from rankcli.runs.outcome import RUNS, Judgments, judgments, summary, write_test
+from rankcli.runs.directory import RunDirectory
+from rankcli.runs.outcome import QRELS, RUNS, Judgments, judgments, summary, write_test
 from rankcli.runs.prepare import Prepared, checked
 from rankcli.runs.report import Subject, report_folds
 from rankcli.runs.sets import TEST
 from rankcli.runs.single import run_once
+from rankcli.runs.written import write_result
 from rankcli.storage.disk import guard
 from rankcli.storage.scratch import sweep_files
 from rankcli.training.hosts import Hosts
@@ -56,7 +57,7 @@ def run_folds(
     pooled, runs = _pooled(results, judgments(qrels, run.measures), directory.out)
     subject = Subject(about(config), run.measures, run.dataset.queries, qrels, run.dataset.report)
     report_folds(subject, directory, pooled, runs)
-    write_json(directory.out / "result.json", pooled)
+    write_result(directory.out, pooled, [QRELS, *RUNS.values()])
     directory.sync()
     return pooled
 

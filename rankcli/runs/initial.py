@@ -23,6 +23,7 @@ from rankcli.errors import ConfigError, StorageError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.log import warn
 from rankcli.rerankers.base import Reranker
+from rankcli.rerankers.saved import check_saved
 from rankcli.runs.model import Model, find_model, places, trained_queries
 from rankcli.text.weights import Tensors, open_tensors
 from rankcli.training.variables import open_variables
@@ -79,6 +80,7 @@ class Initial:
 
     def check(self) -> None:
         """Read names and shapes, so that unreadable files and rules without effect raise an error before any work."""
+        check_saved(self.directory)
         self._mapped()
 
     def warn_of_leakage(self, dataset: Dataset) -> None:

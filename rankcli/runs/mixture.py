@@ -7,8 +7,8 @@ from pathlib import Path
 from rankcli.config.metrics import canonical
 from rankcli.errors import ConfigError, StorageError
 from rankcli.log import warn
-from rankcli.runs.model import RESULT, Model
-from rankcli.storage.json_files import read_object
+from rankcli.runs.model import Model
+from rankcli.runs.written import RESULT, read_result
 
 
 def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
@@ -32,7 +32,7 @@ def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
     kind, _, metric = weights.partition(":")
     if kind != "best" or canonical(metric) not in ("", optimize):
         warn(f"{model.said}: alpha was chosen for the best weights by {optimize}, not for {weights}")
-    return _checked(read_object(path).get("alpha"), path)
+    return _checked(read_result(path.parent, files=()).get("alpha"), path)
 
 
 def _checked(alpha: object, path: Path) -> float:

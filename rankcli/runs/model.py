@@ -18,6 +18,7 @@ from rankcli.extractors.base import Extractor
 from rankcli.log import warn
 from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import FILE, load_reranker
+from rankcli.runs.written import CONFIG, RESULT, RUN, read_config
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import exists, local_tree
 from rankcli.storage.places import local_root
@@ -26,7 +27,6 @@ from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
 from rankcli.training.variables import assign_variables
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
-RUN, CONFIG, RESULT = "run.json", "config.yaml", "result.json"
 
 
 class Model(NamedTuple):
@@ -43,7 +43,7 @@ class Model(NamedTuple):
     @property
     def config(self) -> RunConfig:
         """The config of a run directory."""
-        return load_saved(Path(self.path) / CONFIG)
+        return read_config(Path(self.path))
 
     @property
     def home(self) -> Model | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from rankcli.config.registry import EXTRACTORS, SAMPLERS, describe
+from rankcli.errors import StorageError
 from rankcli.log import say
 from rankcli.records.convert import convert, rebuild
 from rankcli.records.interleave import Records
@@ -126,8 +127,9 @@ class RecordSets(Mapping[str, RecordSet]):
             manifest = convert(self.job(name), processes=available_cpus())
             say(f"{name}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
         elif manifest.receipts:
-            # of a conversion that was killed just before it removed them
-            remove_receipts(self.caching.storage, manifest)
+            # of a conversion that was killed just before it removed them; whoever may only read leaves them
+            with suppress(StorageError):
+                remove_receipts(self.caching.storage, manifest)
         return Records(manifest, self.caching.storage, partial(self._rebuild, name, manifest))
 
     def _rebuild(self, name: str, manifest: Manifest, shard: Shard) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,8 @@ from rankcli.report.page import write_report
 from rankcli.report.timing import slowest
 from rankcli.runs.about import About, Measures
 from rankcli.runs.directory import RunDirectory
+from rankcli.runs.written import read_run
+from rankcli.storage.json_files import whole_file
 
 NAME = "report.html"
 OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]
@@ -40,7 +41,7 @@ def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any],
     out = directory.out
     facts = Facts(
         **_common(subject, directory, result, runs),
-        run=json.loads((out / "run.json").read_text()),
+        run=read_run(out),
         history=history_of(out),
         counts=subject.counts,
     )
@@ -50,7 +51,7 @@ def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any],
 def report_folds(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
     """Write the page of all folds from their pooled test runs by stage. The subject has the judgments of all folds."""
     places = [directory.out / f"fold-{number}" for number in range(len(result["folds"]))]
-    run = json.loads((places[0] / "run.json").read_text())
+    run = read_run(places[0])
     facts = Facts(
         **_common(subject, directory, result, runs),
         run={key: run[key] for key in ("versions", "devices", "command")},
@@ -84,7 +85,7 @@ def _common(
 def history_of(*places: Path) -> RunHistory:
     """Read the history of some run directories from their metrics. A directory without metrics adds nothing."""
     files = [place / "metrics.jsonl" for place in places]
-    return RunHistory.parse("".join(file.read_text() for file in files if file.exists()))
+    return RunHistory.parse("".join(whole_file(file).decode(errors="replace") for file in files if file.exists()))
 
 
 def _name(directory: str) -> str:

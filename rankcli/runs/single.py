@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rankcli.data.trec import CompactRun, read_run
+from rankcli.errors import DamageError, DataError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.runs import top
 from rankcli.evaluation.trec import Run
 from rankcli.listeners.base import Validation
-from rankcli.log import say
+from rankcli.listeners.validation import DEV_RUN
+from rankcli.log import say, warn
 from rankcli.records.interleave import Records
-from rankcli.runs.directory import RunDirectory, result_versions, write_json
+from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
-from rankcli.runs.outcome import choose_alpha, judgments, stages, summary, write_test
+from rankcli.runs.outcome import QRELS, RUNS, choose_alpha, judgments, stages, summary, write_test
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
+from rankcli.runs.written import RESULT, write_result
+from rankcli.runs.written import read_run as read_run_json
+from rankcli.storage.noted import Noted, check_noted
 from rankcli.training.base import TrainerContext, TrainingSet
 from rankcli.training.hosts import Hosts
 from rankcli.training.meter import Meter
@@ -52,7 +56,7 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
         **{part: times[part] for part in ("conversion", "test")},
     }
     report(_subject(run), directory, result, runs)
-    write_json(directory.out / "result.json", result)
+    write_result(directory.out, result, [DEV_RUN, QRELS, *RUNS.values()])
     directory.sync()
     return result
 
@@ -69,7 +73,7 @@ def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str,
         say(f"{directory.name}: this run is finished; its result follows (--overwrite trains anew)")
         return finished
     say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
-    (directory.out / "result.json").unlink()
+    (directory.out / RESULT).unlink()
     return None
 
 
@@ -78,7 +82,7 @@ def _tested_on(out: Path) -> Any:
 
     The run id does not depend on these records, because training does not use them.
     """
-    return json.loads((out / "run.json").read_text())["cache_ids"][TEST]
+    return read_run_json(out)["cache_ids"].get(TEST)
 
 
 def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext:
@@ -111,7 +115,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     depths = {DEV: run.trainer.threshold, TEST: run.trainer.testthreshold}
     found = loop.best_predictor().scores(test, "reranking test")
     first = {split: run.sets[split].candidates for split in depths}
-    scores = {DEV: _dev_scores(first[DEV], depths[DEV], out), TEST: found}
+    scores = {DEV: _dev_scores(loop, first[DEV], depths[DEV], out), TEST: found}
     judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}
     alpha = choose_alpha(judged[DEV], first[DEV], scores[DEV], depths[DEV])
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
@@ -128,10 +132,29 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     return result, runs[TEST]
 
 
-def _dev_scores(candidates: CompactRun, depth: int, out: Path) -> Scores:
-    """Return the scores of the best weights for the dev candidates, from the run that validation wrote."""
-    run = read_run(out / "dev.run")
-    return {qid: {docid: run[qid][docid] for docid in scores} for qid, scores in top(candidates, depth).items()}
+def _dev_scores(loop: Any, candidates: CompactRun, depth: int, out: Path) -> Scores:
+    """Return the scores of the best weights for the dev candidates, from the run that validation wrote.
+
+    If it is gone or was changed, it is made again.
+    """
+    try:
+        return _kept_scores(loop.dev_run, candidates, depth, out)
+    except (DamageError, DataError) as error:
+        warn(f"{error.where}: {error.what}; dev is reranked again")
+    loop.write_dev_run()
+    return _kept_scores(loop.dev_run, candidates, depth, out)
+
+
+def _kept_scores(known: Noted, candidates: CompactRun, depth: int, out: Path) -> Scores:
+    path = out / DEV_RUN
+    if not path.is_file():
+        raise DamageError("the file is missing", where=str(path))
+    check_noted(out, known)
+    run = read_run(path)
+    try:
+        return {qid: {docid: run[qid][docid] for docid in scores} for qid, scores in top(candidates, depth).items()}
+    except KeyError as error:
+        raise DamageError(f"it does not have {error}", where=str(path)) from error
 
 
 def _subject(run: Prepared) -> Subject:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankcli.config.load import load_saved
 from rankcli.config.schema import RunConfig
 from rankcli.data.trec import CompactRun, Qrels, read_qrels, read_run
 from rankcli.errors import ConfigError, MissingError
 from rankcli.runs.about import Measures
 from rankcli.runs.outcome import QRELS, RUNS
+from rankcli.runs.written import CONFIG, RESULT, RUN, read_config, read_result
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import local_tree
 
-RESULT, CONFIG = "result.json", "config.yaml"
 CONFIGS = (CONFIG, f"fold-0/{CONFIG}")  # of one run, or of a directory of all folds
+RUN_FILES = (RUN, f"fold-0/{RUN}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Tested:
         path = next(found, None)
         if path is None:
             raise MissingError(f"there is no {CONFIG}", where=self.said, fix="give a directory of `rankcli train`")
-        return load_saved(path)
+        return read_config(path.parent)
 
     @property
     def measures(self) -> Measures:
@@ -58,7 +58,7 @@ def find_tested(said: str) -> Tested:
 
     ConfigError if there is no such directory, MissingError if its run is not finished.
     """
-    wanted = (*CONFIGS, RESULT, QRELS, *RUNS.values())
+    wanted = (*CONFIGS, *RUN_FILES, RESULT, QRELS, *RUNS.values())
     folder = local_tree(said.rstrip("/"), wanted) if is_remote(said) else Path(said).expanduser()
     if not folder.is_dir():
         raise ConfigError("no such directory", where=said, fix="give a directory of `rankcli train`")
@@ -66,4 +66,5 @@ def find_tested(said: str) -> Tested:
         if not (folder / name).is_file():
             fix = "train it to the end, or give --qrels and --run instead"
             raise MissingError(f"there is no {name}: this is no finished run", where=said, fix=fix)
+    read_result(folder, said, files=(QRELS, *RUNS.values()))
     return Tested(said, folder)

@@ -56,11 +56,12 @@ def using(storage: Storage, manifest: Manifest, run_dir: str, run_id: str | None
     with storage.hold(manifest.location):
         if storage.size(f"{manifest.location}/{NAME}") is None:
             raise CachePruned(manifest.location)
-        _note(storage, manifest.location, run_dir, run_id)
+        noted = _note(storage, manifest.location, run_dir, run_id)
         try:
             yield
         finally:
-            _note(storage, manifest.location, run_dir, run_id)
+            if noted:
+                _note(storage, manifest.location, run_dir, run_id)
 
 
 def uses(storage: Storage, location: str) -> tuple[Use, ...]:
@@ -69,8 +70,8 @@ def uses(storage: Storage, location: str) -> tuple[Use, ...]:
     return tuple(sorted((use for use in found if use is not None), key=lambda use: -use.last))
 
 
-def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> None:
-    """Write the note of a use. A failure only gives a warning, because the work can go on."""
+def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> bool:
+    """Write the note of a use. A failure only gives a warning, because the work can go on; False then."""
     directory = run_dir if is_remote(run_dir) else str(Path(run_dir).absolute())
     host = "" if is_remote(run_dir) else socket.gethostname()
     note = {
@@ -86,6 +87,8 @@ def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> 
         storage.write_bytes(name, json.dumps(note, indent=1).encode() + b"\n")
     except StorageError as error:
         warn(f"{error.where}: {error.what}; `rankcli cache prune` will not know of this use")
+        return False
+    return True
 
 
 def _read(storage: Storage, name: str) -> Use | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -15,17 +16,21 @@ TEMPORARY = "tmp."  # an unfinished file is called NAME.tmp.PID.UUID
 
 @contextmanager
 def replacing_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A temporary name next to `path` for a file to write; when the block ends without an error, it becomes `path`.
+    """A temporary file next to `path` to write; when the block ends without an error, it becomes `path`.
 
-    OSErrors are passed on, for the caller to explain; FileExistsError if `path` exists and `replace` is not set.
+    It is locked, so that nobody takes it for the remains of a dead process. OSErrors are passed on, for the caller to
+    explain; FileExistsError if `path` exists and `replace` is not set.
     """
     temporary = path.with_name(f"{path.name}.{TEMPORARY}{unique()}")
+    lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
         publish(temporary, path, replace=replace)
     finally:
         with suppress(OSError):
             temporary.unlink()
+        os.close(lock)
 
 
 def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:

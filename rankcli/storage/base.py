@@ -52,7 +52,8 @@ class Storage(Protocol):
     def fetch(self, name: str) -> Path:
         """A complete local file with the content of `name`; it is not compared with a checksum recorded elsewhere.
 
-        Open it at once: later fetches may delete the local file, but an open one stays readable.
+        DamageError if it is missing or no plain file, another StorageError if it cannot be read. Open it at once: later
+        fetches may delete the local file, but an open one stays readable.
         """
 
     def stat(self, name: str) -> Stat | None:

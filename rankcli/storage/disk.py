@@ -13,6 +13,7 @@ import google_crc32c
 
 from rankcli.errors import StorageError
 
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}  # of someone who may read only
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _REMEDIES = {
     **dict.fromkeys(_FULL, "free some space (or raise the limit: `ulimit -f`), or use another place, and run again"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from rankcli.errors import ConfigError, StorageError
+from rankcli.errors import ConfigError, DamageError, StorageError
 from rankcli.storage import _gcs_lease as leases
 from rankcli.storage._gcs_client import Changed, Missing
 from rankcli.storage._gcs_objects import ABSENT, Bucket, Meta, content_of
@@ -190,7 +190,7 @@ def _read(bucket: Bucket, name: str, read: Callable[[Meta], Result]) -> Result:
     for _ in range(_ROUNDS):
         meta = bucket.meta(name)
         if meta is None:
-            raise StorageError("No such file or directory", where=bucket.uri(name), fix="check the bucket and the name")
+            raise DamageError("No such file or directory", where=bucket.uri(name), fix="check the bucket and the name")
         try:
             return read(meta)
         except (Changed, Missing):

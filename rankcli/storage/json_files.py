@@ -23,6 +23,12 @@ def open_regular(path: Path) -> BinaryIO:
     raise StorageError("not a regular file", where=str(path))
 
 
+def whole_file(path: Path) -> bytes:
+    """The content of a file of ours; StorageError if it is a pipe or a device."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def small_file(path: Path) -> bytes:
     """The content of a small file, of 4 MiB at most; StorageError if it is larger."""
     with open_regular(path) as file:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankcli.errors import StorageError
+from rankcli.errors import DamageError, StorageError
 from rankcli.storage import locks
 from rankcli.storage.atomic import TEMPORARY, make_directory, publish
 from rankcli.storage.base import Stat, check_name, is_name
@@ -90,12 +90,17 @@ class LocalStorage:
                 publish(temporary, target, replace=replace)
 
     def fetch(self, name: str) -> Path:
-        """The file `name` itself; StorageError if it is missing or no plain file."""
+        """The file `name` itself; DamageError if it is missing or no plain file."""
         path = self._path(name)
-        with guard(path):
-            mode = path.lstat().st_mode
+        try:
+            with guard(path):
+                mode = path.lstat().st_mode
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise DamageError(error.what, where=error.where, fix=error.fix) from error
+            raise
         if not stat.S_ISREG(mode):  # a link may lead anywhere, and opening a pipe would wait for ever
-            raise StorageError("not a regular file", where=str(path), fix="remove it")
+            raise DamageError("not a regular file", where=str(path), fix="remove it")
         return path
 
     def stat(self, name: str) -> Stat | None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from rankcli.log import say
+from rankcli.log import say, warn
 from rankcli.storage.atomic import make_directory
-from rankcli.storage.disk import guard
+from rankcli.storage.disk import READ_ONLY, guard
 
 Busy = Callable[[str], None]
 
@@ -40,13 +40,32 @@ def exclusive(path: Path, busy: Busy | None = None) -> Iterator[None]:
 
 @contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Have the lock file `path` together with any number of other `shared` owners."""
+    """Have the lock file `path` together with any number of other `shared` owners.
+
+    A reader who may not write has it as well; where there is no such file yet, nothing is locked, and that is said.
+    """
     with guard(path):
-        descriptor = _claimed(path, fcntl.LOCK_SH)
+        descriptor = _claimed_by_reader(path)
     try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _claimed_by_reader(path: Path) -> int | None:
+    try:
+        return _claimed(path, fcntl.LOCK_SH)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        warn(f"{path} cannot be written, so nothing tells others that this folder is in use")
+        return None
+    _wait(descriptor, fcntl.LOCK_SH, partial(_say_waiting, path))
+    return descriptor
 
 
 def taken(path: Path) -> bool:
@@ -54,7 +73,7 @@ def taken(path: Path) -> bool:
     if not path.is_file():
         return False
     with guard(path):
-        descriptor = _open(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # whoever lists may not be the owner
     try:
         return not _take(descriptor, fcntl.LOCK_EX)
     finally:

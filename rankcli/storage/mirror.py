@@ -103,6 +103,10 @@ class Mirror:
 
     def set_aside(self) -> str:
         """Move the directory to the first free `URI.old-N`, which is returned."""
+        if not self.remote and Path.cwd().is_relative_to(self.path.resolve()):
+            raise ConfigError(
+                "the working directory is in it: it cannot be moved", where=self.uri, fix="give another --out"
+            )
         number = 1
         while self._sibling(number).exists():
             number += 1

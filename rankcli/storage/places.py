@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from rankcli.storage.base import is_remote
@@ -14,6 +15,13 @@ def cache_uri(storage: str | None) -> str:
     """The place of caches: the option, else $RANKCLI_CACHE, else ~/.cache/rankcli; a local path or a gs:// URI."""
     uri = storage or os.environ.get("RANKCLI_CACHE") or _DEFAULT
     return uri.rstrip("/") if is_remote(uri) else str(Path(uri).expanduser())
+
+
+def work_root() -> Path:
+    """The local folder for files that live as long as a command: that of the caches, if it can be written."""
+    root = local_root()
+    there = next(place for place in (root, *root.absolute().parents) if place.exists())
+    return root if os.access(there, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def local_root(storage: str | None = None) -> Path:

@@ -78,7 +78,7 @@ class State:
     logged values by kind and name. `measured` has the sum and the count of each measure of hooks. `unusable` counts the
     latest steps in a row that `on_nan: skip` left out. `seconds` counts training steps only, not validation.
     `validated` is the last iteration whose validation is complete, -1 before the first. `listeners` has the state of
-    each listener.
+    each listener, `history` the size and the CRC32C of `metrics.jsonl`.
     """
 
     step: int = 0
@@ -90,6 +90,7 @@ class State:
     seconds: float = 0.0
     validated: int = -1
     listeners: dict[str, Any] = field(default_factory=dict)
+    history: list[int] = field(default_factory=list)
 
     def count(
         self, loss: float, logged: Mapping[str, Mapping[str, float]], measured: Mapping[str, Sequence[float]]

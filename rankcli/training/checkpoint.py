@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from rankcli.backend import tf
 from rankcli.errors import MissingError, RankcliError, StorageError
 from rankcli.log import warn
 from rankcli.storage.disk import free_bytes, guard
+from rankcli.storage.json_files import whole_file
 from rankcli.storage.scratch import replacing_directory, scratch, sweep
 from rankcli.training.base import State
 
@@ -69,6 +71,12 @@ def checkpoint_name(iteration: int) -> str:
     return f"iter-{iteration:05d}"
 
 
+def _name_at(step: int, steps_per_iter: int) -> str:
+    """Return the name of the checkpoint after a step."""
+    iteration, between = divmod(step, steps_per_iter)
+    return checkpoint_name(iteration) + (f"-step-{step:06d}" if between else "")
+
+
 def find_checkpoint(directory: Path, iteration: int | None) -> Path:
     """Return the newest checkpoint, or the one of `iteration`; MissingError if it does not exist."""
     names = {path.name: path for path in _newest_first(directory)}
@@ -107,8 +115,7 @@ class Checkpoints:
         Waits first for the previous checkpoint. An error is raised by the next call of a method of this class.
         """
         self.wait()
-        iteration, between = divmod(state.step, steps_per_iter)
-        name = checkpoint_name(iteration) + (f"-step-{state.step:06d}" if between else "")
+        name = _name_at(state.step, steps_per_iter)
         content = {"schema_version": SCHEMA, "run_id": self.run_id, **dataclasses.asdict(state)}
         text = json.dumps({**content, "sha256": _checksum(content)}, indent=1)
         hooks = {name: _snapshot(hook) for name, hook in self._hooks.items()}
@@ -171,20 +178,21 @@ class Checkpoints:
         broken.rename(next(place for place in places if not place.exists()))
         self._broken.discard(broken.name)
 
-    def restore(self) -> State | None:
+    def restore(self, steps_per_iter: int) -> State | None:
         """Load the newest checkpoint that can be loaded, and return its state; None if there is no checkpoint.
 
-        Those that cannot be loaded give a warning and are kept. StorageError if none can be loaded.
+        Those that cannot be loaded, or are not of the step in their name, give a warning and are kept. StorageError if
+        none can be loaded.
         """
         if self.directory.is_dir():
             sweep(self.directory, "iter-")
         existing = _newest_first(self.directory)
         for candidate in existing:
             try:
-                state = self._load(candidate)
+                state = self._load(candidate, steps_per_iter)
                 self._remove_old()  # a kill may have prevented this before
                 return state
-            except StorageError:
+            except (StorageError, PermissionError):
                 raise
             except Exception as error:  # TensorFlow's readers may raise any error; the warning tells it
                 self._broken.add(candidate.name)
@@ -198,15 +206,30 @@ class Checkpoints:
             )
         return None
 
-    def _load(self, directory: Path) -> State:
-        content = json.loads((directory / "state.json").read_text())
+    def _load(self, directory: Path, steps_per_iter: int) -> State:
+        content = json.loads(whole_file(directory / "state.json"))
         if content["schema_version"] != SCHEMA or content["run_id"] != self.run_id:
             raise ValueError("written by another run or another version")
         if content.pop("sha256") != _checksum(content):
             raise ValueError("state.json is damaged")
         del content["schema_version"], content["run_id"]
+        state = State(**content)
+        if not _is_sound(state) or _name_at(state.step, steps_per_iter) != directory.name:
+            raise ValueError(f"state.json has impossible values, step {state.step!r}")
         self._saver(self._model, self._states, self._hooks).read(str(directory / "ckpt")).assert_consumed()
-        return State(**content)
+        return state
+
+
+def _is_sound(state: State) -> bool:
+    """True if all values have the types and the ranges of a training."""
+    whole = all(type(value) is int for value in (state.step, state.skipped, state.unusable, state.validated))
+    return (
+        whole
+        and min(state.step, state.skipped, state.unusable, state.validated + 1) >= 0
+        and all(type(value) in (int, float) and math.isfinite(value) for value in (state.loss_sum, state.seconds))
+        and all(isinstance(value, dict) for value in (state.sums, state.measured, state.listeners))
+        and isinstance(state.history, list)
+    )
 
 
 def _write_tensors(snapshot: Any, building: Path) -> None:

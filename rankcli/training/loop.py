@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rankcli.errors import Interrupted, TrainingError
+from rankcli.evaluation.runs import rerank
 from rankcli.extractors.base import Extractor
 from rankcli.listeners.base import DEV, Moment
 from rankcli.listeners.team import Listeners, entry_of
 from rankcli.log import Progress, say
 from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import load_reranker
+from rankcli.storage.noted import Noted
 from rankcli.training.base import State, TrainerContext
+from rankcli.training.best import damaged_weights, make_again
 from rankcli.training.checkpoint import Checkpoints, checkpoint_name
 from rankcli.training.divergence import check_weights, leave_out
 from rankcli.training.executions import Executions
@@ -71,8 +74,7 @@ class Loop:
 
     def fit(self) -> State:
         """Train to the last iteration, from the newest checkpoint if there is one."""
-        with self.strategy.scope():
-            restored = self.checkpoints.restore()
+        restored = self._restored()
         state = restored or State()
         if restored:
             say(f"resuming at step {state.step} of {self.options.steps}")
@@ -90,6 +92,16 @@ class Loop:
                 raise
         self.team.end_training(self._now(state), bool(self.stopped))
         return state
+
+    def _restored(self) -> State | None:
+        """Load the newest checkpoint. Best weights that are gone since then are made again."""
+        with self.strategy.scope():
+            state = self.checkpoints.restore(self.options.steps_per_iter)
+            best = state.listeners.get(self.team.main, {}).get("best", {}) if state else {}
+            gone = damaged_weights(self.ctx.out, best)
+            for metric, error in gone.items():
+                make_again(self.ctx.out, best[metric], error, self.learner.reranker.variables, self.access.keep)
+            return self.checkpoints.restore(self.options.steps_per_iter) if gone else state
 
     def _train(self, state: State, bar: Progress) -> None:
         over = self._end_of_iteration(state, again=True)
@@ -127,6 +139,17 @@ class Loop:
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
             reranker.freeze()
         return self._predictor(reranker, extractor)
+
+    @property
+    def dev_run(self) -> Noted:
+        """Size and checksum of `dev.run`."""
+        return self.team.validator.written
+
+    def write_dev_run(self) -> None:
+        """Rerank dev with the best weights, and write `dev.run` again."""
+        dev = self.ctx.dev[DEV]
+        scores = self.best_predictor().scores(dev.records, "reranking dev")
+        self.team.validator.write_run(rerank(dev.first_stage, scores))
 
     def _predictor(self, reranker: Reranker, extractor: Extractor) -> Predictor:
         whole_groups = self.ctx.reranker.listwise
@@ -224,7 +247,7 @@ class Loop:
     def _save(self, state: State) -> None:
         """Start to write a checkpoint. TrainingError if a weight is not finite, since no run could resume from it."""
         check_weights(self.learner.trained_variables(), state.step, self.ctx.out)
-        state.listeners = self.team.states()
+        state.listeners, state.history = self.team.states(), self.history.extent
         self.checkpoints.save(state, self.options.steps_per_iter)
         self.meter.lap("checkpoints")
 

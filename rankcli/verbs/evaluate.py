@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rankcli.config.metrics import canonical_names
-from rankcli.data.files import replacing
+from rankcli.data.files import check_apart, replacing
 from rankcli.data.folds import read_ids
 from rankcli.data.trec import read_qrels, read_run
 from rankcli.errors import ConfigError, DataError
@@ -42,6 +42,8 @@ def evaluate(
     With a run directory `model`, its test queries with their judgments, its test run, metrics and relevance level are
     the defaults. Without `run`, `baseline` and `per_query`, all stages of its test are evaluated.
     """
+    if per_query is not None:
+        check_apart(per_query, qrels, run, baseline, queries, model)
     metrics = canonical_names(metrics)
     check_metrics(metrics, where="--metric")
     tested = find_tested(model) if model is not None else None

@@ -13,7 +13,7 @@ from rankcli.config.columns import PREDICTION
 from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.documents import open_store
-from rankcli.data.files import replacing
+from rankcli.data.files import check_apart, replacing
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ from rankcli.runs.model import Model, find_model, open_model, trained_queries, w
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, run_in, survey
 from rankcli.shapes import Example
 from rankcli.storage.disk import guard
-from rankcli.storage.places import local_root
+from rankcli.storage.places import local_root, work_root
 from rankcli.storage.scratch import scratch
 from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
@@ -111,12 +111,13 @@ class Reranking:
         split: str = "test",
     ) -> dict[str, Any]:
         """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
+        check_apart(output, docs, queries, run, self.model.path, *(self._own_files() if not docs else ()))
         if docs and queries and run:
             inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         else:
             inputs = _own_inputs(self.model, split)
         self._check_columns(inputs)
-        with self.hosts.together(), scratch(local_root(), "rerank") as folder:
+        with self.hosts.together(), scratch(work_root(), "rerank") as folder:
             inputs, counts = survey(inputs, depth)
             if self.hosts.count > 1:
                 given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": result_versions()}
@@ -127,6 +128,15 @@ class Reranking:
                 with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
                     shutil.copyfileobj(file, stream)
         return _outcome(counts, self.alpha, output)
+
+    def _own_files(self) -> Iterator[str | Path]:
+        """Yield the paths among the options of the data, and other texts."""
+        left: list[Any] = [asdict(self.model.config.data)]
+        while left:
+            value = left.pop()
+            if isinstance(value, (str, Path)):
+                yield value
+            left += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
     def _check_columns(self, inputs: Inputs) -> None:
         """ConfigError where the model reads columns that these documents do not have."""

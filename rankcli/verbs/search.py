@@ -11,6 +11,7 @@ from typing import Any
 from rankcli.config.metrics import canonical
 from rankcli.data import formats
 from rankcli.data.documents import open_store
+from rankcli.data.files import check_apart
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
 from rankcli.data.topics import read_topics
@@ -46,6 +47,7 @@ def search(
     tuning, k1, b and the table of all settings that were tried.
     """
     start = time.monotonic()
+    check_apart(output, docs, queries, tune_qrels)
     if tune_qrels is not None:
         metric = canonical(metric)
         trec.check_metrics([metric], where="--metric")

@@ -137,7 +137,12 @@ def test_topics_need_number_and_title(tmp_path: Path, missing: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "format"),
-    [('\n {"_id": "1", "text": "x"}', "jsonl"), ("1\tx", "tsv"), ("\n<top>", "trec"), (gzip.compress(b"1\tx", mtime=0), "tsv")],
+    [
+        ('\n {"_id": "1", "text": "x"}', "jsonl"),
+        ("1\tx", "tsv"),
+        ("\n<top>", "trec"),
+        (gzip.compress(b"1\tx", mtime=0), "tsv"),
+    ],
 )
 def test_the_format_is_seen_from_the_content(tmp_path: Path, content: str | bytes, format: str) -> None:
     assert detect(put(tmp_path, content)) == format

@@ -6,6 +6,7 @@ import itertools
 import random
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +218,15 @@ def test_cut_at_every_byte_is_parsed_or_refused(tmp_path: Path) -> None:
                 assert error.where.startswith(f"{path}:")
             else:
                 assert sum(map(len, found.values())) == content[:cut].rstrip(b"\n").count(b"\n") + 1
+
+
+def test_millions_of_blank_lines_in_a_small_file_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "qrels"
+    path.write_bytes(gzip.compress(b"\n" * 20_000_000, 1))
+    begun = time.monotonic()
+    with pytest.raises(DataError, match="qrels:10001: more than 10,000 blank lines one after another"):
+        read_qrels(path)
+    assert time.monotonic() - begun < 5
 
 
 def test_gzip_cut_at_every_byte_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rankcli.cli import run
 from rankcli.data.trec import read_qrels, write_run
 from rankcli.errors import ConfigError, DataError, MissingError
 from rankcli.evaluation.report import Evaluation, Stages
+from rankcli.runs.written import write_result
 from rankcli.verbs.evaluate import evaluate
 
 CONFIG = """
@@ -29,11 +30,12 @@ def directory(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(CONFIG)
-    (folder / "result.json").write_text("{}")
     (folder / "test.qrels").write_text("q1 0 a 2\nq1 0 b 1\nq2 0 a 2\n")
     write_run(folder / "test.first_stage.run", FIRST)
     write_run(folder / "test.run", RERANKED)
     write_run(folder / "test.interpolated.run", FIRST)
+    result = {"run_id": None, "splits": {}, "alpha": [], "train_seconds": 1.0, "pairs_per_second": 1.0}
+    write_result(folder, result, ["test.qrels", "test.run"])
     more = "".join(f"q{n} 0 a 2\n" for n in (3, 4, 5))
     (tmp_path / "all.qrels").write_text((folder / "test.qrels").read_text() + more)
     return folder

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import tiny_tokenizers as tiny
+from tokenizers import Tokenizer
 
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import ExtractorContext
-from rankcli.extractors.passage import Passage
+from rankcli.extractors.passage import Passage, longest_first
 from rankcli.shapes import Record
 
 
@@ -72,3 +73,26 @@ def test_empty_texts_are_sequences_of_special_tokens(tmp_path):
     extractor = built(tiny.bert(tmp_path), maxseqlen=8, maxqlen=3)
     made = extractor.extract(tiny.example(extractor, "", "", "a"))["pair"]
     assert [s.ids.tolist() for s in made] == [[2, 3, 3], [2, 3, 4, 3]]
+
+
+def test_without_maxqlen_pairs_are_cut_as_by_the_tokenizers_library(tmp_path):
+    """All lengths of both texts up to twice what fits; only the odd token of two texts too long alone may differ."""
+    for special, room in ((tiny.bert, 7), (tiny.bert, 8), (tiny.roberta, 9)):
+        directory = special(tmp_path / f"{special.__name__}-{room}")
+        extractor = built(directory, maxseqlen=room + 3 + (special is tiny.roberta), maxqlen=None)
+        backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        backend.enable_truncation(extractor.room + extractor.template.special, strategy="longest_first")
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        for q in range(2 * room):
+            docs = [" ".join(letters[-n:]) if n else "" for n in range(2 * room)]
+            query = " ".join(letters[:q])
+            made = extractor.extract(tiny.example(extractor, query, *docs))["pair"]
+            for n, (doc, sequence) in enumerate(zip(docs, made, strict=True)):
+                if room % 2 and q > room <= n:
+                    continue
+                assert sequence.ids.tolist() == backend.encode(query, doc).ids, (room, q, n)
+
+
+def test_an_odd_token_goes_to_the_longer_text():
+    assert longest_first(10, 9, 7) == (4, 3) and longest_first(9, 10, 7) == (3, 4) == longest_first(9, 9, 7)
+    assert longest_first(2, 30, 7) == (2, 5) and longest_first(30, 2, 7) == (5, 2) and longest_first(3, 4, 7) == (3, 4)

@@ -29,6 +29,7 @@ from rankcli.config.load import load_config
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.saved import save_reranker, sections_of
 from rankcli.runs.prepare import prepare
+from tests.checked import forge
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
 pytestmark = pytest.mark.faults
@@ -179,9 +180,7 @@ def knrm(**changed: Any) -> Callable[[Path, Path], None]:
     def change(model: Path, canary: Path) -> None:
         shutil.rmtree(model)
         shutil.copytree(canary.parent / "knrm", model)
-        content = json.loads((model / "rankcli.json").read_text())
-        content["reranker"].update(changed)
-        (model / "rankcli.json").write_text(json.dumps(content))
+        forge(model / "rankcli.json", lambda content: content["reranker"].update(changed))
 
     return change
 

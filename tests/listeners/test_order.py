@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from rankcli.training import learner, strategy
 from rankcli.training.checkpoint import Checkpoints
 from rankcli.training.history import History
 from rankcli.verbs.train import train
+from tests.checked import plain
 from tests.listeners.recording import HEARD, Recording, registered
 
 SMALL = ("trainer.itersize=4", "trainer.lr=1e-2", "trainer.bertlr=1e-3")  # two steps an iteration
@@ -106,9 +106,7 @@ def test_a_vote_to_stop_ends_training_and_a_resumed_run_does_not_train_on(
     assert result["listeners"]["recording"] == {"iteration": 2}
     assert {best["iter"] for best in result["best"].values()} <= {0, 1, 2}
     heard.clear()
-    assert (
-        train(asked, out=tmp_path / "run")["result"] == result == json.loads((tmp_path / "run/result.json").read_text())
-    )
+    assert train(asked, out=tmp_path / "run")["result"] == result == plain((tmp_path / "run/result.json").read_text())
     assert heard == []
 
 

@@ -94,7 +94,8 @@ def test_patience_is_that_of_before_after_a_restore(tmp_path: Path) -> None:
     one, other = (validator(tmp_path, training, patience=2) for _ in range(2))
     validated(one, training, MIDDLE, BAD)
     other.restore(json.loads(json.dumps(one.state())))
-    assert other.state() == one.state() == {"best": one.best, "mark": 0.75, "waited": 1}
+    assert one.written.keys() == {"dev.run"}
+    assert other.state() == one.state() == {"best": one.best, "written": one.written, "mark": 0.75, "waited": 1}
     validated(other, training, BAD)
     assert other.vote() is Vote.STOP
     assert other.reason() == "it: RR@10 of dev has not risen above 0.7500 in 2 validations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import os
 import threading
@@ -22,6 +23,7 @@ from rankcli.records.prefetch import prefetch
 from rankcli.records.reader import prediction_batches, training_batches
 from rankcli.records.tfrecord import read_records, write_records
 from rankcli.shapes import Batch, Field, Layout, Sample
+from rankcli.storage.disk import guard
 
 EXTRACTOR: Extractor = WordExtractor()
 
@@ -370,3 +372,26 @@ def test_an_error_in_the_thread_is_raised_where_it_would_have_come() -> None:
     with pytest.raises(StorageError, match="shard:7: damaged"):
         next(ahead)
     assert list(prefetch([])) == []
+
+
+def test_a_shard_that_cannot_be_read_is_an_error_and_not_made_again(own: Records, monkeypatch: Any) -> None:
+    """It may be whole: of another user, or on a disk that fails now."""
+    made: list[Any] = []
+    records = dataclasses.replace(own, rebuild=made.append)
+    opened = interleave.open_shard
+    for number in (errno.EACCES, errno.EIO, errno.EMFILE):
+
+        def refused(path: Path, where: str, number: int = number) -> Any:
+            with guard(path):
+                raise OSError(number, os.strerror(number), str(path))
+
+        monkeypatch.setattr(interleave, "open_shard", refused)
+        with pytest.raises(StorageError, match=os.strerror(number)):
+            list(read_examples(records))
+    monkeypatch.setattr(interleave, "open_shard", opened)
+    assert made == []
+
+
+def test_a_token_beyond_the_vocabulary_is_an_error_with_a_remedy(own: Records) -> None:
+    with pytest.raises(StorageError, match=r"token \d+ of 2 in the vocabulary(?s:.*)trainer.usecache=false"):
+        list(training_batches(own, WordExtractor(vocab_size=2), batch=2, steps=2))

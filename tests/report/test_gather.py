@@ -14,8 +14,8 @@ from rankcli.data.trec import read_qrels, read_run
 from rankcli.evaluation.trec import evaluate
 from rankcli.report.numbers import change, measure
 from rankcli.runs import single
-from rankcli.runs.directory import write_json
 from rankcli.runs.report import excerpt
+from rankcli.runs.written import write_result
 from rankcli.verbs.train import train
 
 
@@ -26,11 +26,11 @@ def cells(page: str) -> list[str]:
 def test_a_run_leaves_its_page_before_its_result(tiny: Any, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     seen: list[bool] = []
 
-    def write(path: Path, content: Mapping[str, Any]) -> None:
-        seen.append((path.parent / "report.html").exists())
-        write_json(path, content)
+    def write(out: Path, result: Mapping[str, Any], files: list[str]) -> None:
+        seen.append((out / "report.html").exists())
+        write_result(out, result, files)
 
-    monkeypatch.setattr(single, "write_json", write)
+    monkeypatch.setattr(single, "write_result", write)
     out = tmp_path / "runs" / "TFKNRM"
     result = train(tiny("TFKNRM", "trainer.niters=1", "metrics.report=[map]"), out=out)["result"]
     assert seen == [True]

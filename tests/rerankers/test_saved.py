@@ -18,6 +18,7 @@ from rankcli.errors import ConfigError, MissingError, StorageError
 from rankcli.rerankers.foreign import options_for
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.text import _safetensors
+from tests.checked import forge
 
 every = pytest.mark.parametrize("name", tiny.NAMES)
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
@@ -118,7 +119,7 @@ def test_options_not_at_their_defaults_are_kept(tmp_path):
             MissingError,
             "format 2; this version of rankcli reads format 1",
         ),
-        (lambda content: content.pop("extractor"), StorageError, "not a description of a saved model"),
+        (lambda content: content.pop("extractor"), StorageError, "its entry 'extractor' is missing"),
         (lambda content: content["reranker"].update(dim="6"), ConfigError, "dim"),
         (lambda content: content["reranker"].update(dim=2**20), StorageError, "of which the weights hold only a part"),
         (lambda content: content["reranker"].update(dim=7), StorageError, r"shape \[\d+, 6\], not \[\d+, 7\]"),
@@ -126,10 +127,7 @@ def test_options_not_at_their_defaults_are_kept(tmp_path):
 )
 def test_a_description_that_does_not_fit_is_refused(change, error, message, tmp_path):
     saved("TFKNRM", tmp_path / "model")
-    file = tmp_path / "model" / "rankcli.json"
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
+    forge(tmp_path / "model" / "rankcli.json", change)
     with pytest.raises(error, match=message):
         load_reranker(tmp_path / "model")
 
@@ -139,7 +137,7 @@ def test_a_plain_classifier_opens_as_a_cross_encoder(tmp_path):
     (tmp_path / "model" / "rankcli.json").unlink()
     reranker, extractor, sections = load_reranker(tmp_path / "model")
     assert sections["reranker"]["name"] == "crossencoder"
-    assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, 8)
+    assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, None)
     groups = tiny.examples(model.extractor)  # short enough not to be cut by either
     np.testing.assert_array_equal(
         reranker(tiny.batch(extractor, groups[1:])).scores.numpy(),
@@ -255,6 +253,7 @@ def test_sizes_that_a_description_claims_are_compared_with_the_weights_before_me
 ):
     saved(name, tmp_path / "model")
     path = tmp_path / "model" / file
+    forge(tmp_path / "model" / "rankcli.json")
     if changed is None:  # the sizes would be those of rankcli.json
         path.unlink()
     else:

@@ -40,7 +40,7 @@ class Small:
 
     def restored(self) -> float | None:
         """The step that is restored, once all variables have its number."""
-        state = self.checkpoints.restore()
+        state = self.checkpoints.restore(2)
         if state is None:
             return None
         assert state == State(step=state.step, loss_sum=state.step / 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from rankcli.training.checkpoint import Checkpoints, _newest_first
 from rankcli.training.loop import Loop
 from rankcli.training.rates import Rates
 from rankcli.verbs.train import train
+from tests.checked import plain
 
 QUICK = ("trainer.niters=1", "trainer.itersize=2")
 
@@ -34,7 +34,7 @@ def test_a_finished_run_asked_for_another_test_is_tested_anew_and_not_trained(
 ) -> None:
     def run(testthreshold: int) -> dict:
         found = train(tiny("TFKNRM", *QUICK, f"trainer.testthreshold={testthreshold}"), out=tmp_path / "run")["result"]
-        assert found == json.loads((tmp_path / "run/result.json").read_text())
+        assert found == plain((tmp_path / "run/result.json").read_text())
         return found
 
     first = run(20)

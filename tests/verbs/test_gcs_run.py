@@ -16,6 +16,7 @@ from rankcli.errors import StorageError
 from rankcli.storage._gcs_objects import Bucket as Objects
 from rankcli.storage.gcs import delete_uri, fetch_uri, list_uri, upload_uri
 from rankcli.training.loop import Loop
+from tests.checked import plain
 from tests.clocked import metrics
 from tests.conftest import EXTRACTORS, RERANKERS, write_collection
 
@@ -234,7 +235,7 @@ def test_a_finished_run_prints_its_result_anywhere(
         patch.setattr(Loop, "fit", lambda _: pytest.fail("it trained"))
         assert run([*train(bucket, "TFKNRM"), "--json"]) == 0
     found = capsys.readouterr()
-    assert json.loads(found.out) == json.loads(content(local / "TFKNRM" / "result.json"))
+    assert json.loads(found.out) == plain(content(local / "TFKNRM" / "result.json"))
     assert f"{bucket}/runs/a: this run is finished" in found.err
     new_machine(tmp_path)
     assert run(train(bucket, "TFKNRM", "trainer.testthreshold=1")) == 0
@@ -266,7 +267,7 @@ def test_another_run_is_refused_and_overwrite_sets_it_aside(bucket: str, local: 
 def test_all_folds_lie_in_one_directory_of_the_bucket(bucket: str, capsys: Any) -> None:
     assert run([*train(bucket, "TFKNRM", *QUICK, "data.folds.fold=all"), "--json"]) == 0
     uri, pooled = f"{bucket}/runs/a", json.loads(capsys.readouterr().out)
-    assert json.loads(content(f"{uri}/result.json")) == pooled and pooled["splits"]["test"]["queries"] == 12
+    assert plain(content(f"{uri}/result.json")) == pooled and pooled["splits"]["test"]["queries"] == 12
     lines = [line for n in range(3) for line in content(f"{uri}/fold-{n}/test.run").splitlines()]
     assert sorted(content(f"{uri}/test.run").splitlines()) == sorted(lines) and len(lines) > 12
     assert {f"fold-{n}/{name}" for n in range(3) for name in ("result.json", WEIGHTS[0])} <= set(list_uri(uri))

@@ -21,6 +21,7 @@ from rankcli.runs import stream
 from rankcli.training.predict import Predictor
 from rankcli.verbs.rerank import rerank
 from rankcli.verbs.train import train
+from tests.checked import forge
 
 SETTINGS = ("trainer.niters=2", "metrics.report=[map]")
 
@@ -66,7 +67,7 @@ def test_mix_auto_gives_the_interpolated_run_of_the_training_to_the_same_bytes(
     assert capsys.readouterr().err.count("warning") == 0
     rerank(model=model, output=tmp_path / "last.run", weights="last", mix="auto")
     assert "alpha was chosen for the best weights by ndcg_cut_10, not for last" in capsys.readouterr().err
-    path.write_text(path.read_text().replace('"alpha": ', '"alpha": 7, "was": '))
+    forge(path, lambda content: content.update(alpha=7))
     with pytest.raises(StorageError, match="alpha is 7, not a number from 0 to 1"):
         rerank(model=model, output=tmp_path / "out.run", mix="auto")
 
