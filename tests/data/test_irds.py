@@ -12,6 +12,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data import irds
 from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError
+from rankcli.verbs.init import init
 
 
 class Doc(NamedTuple):
@@ -81,3 +82,10 @@ def test_unknown_names_and_missing_parts_are_usage_errors(package) -> None:
         irds.read_queries("ir_datasets:bad")
     with pytest.raises(ConfigError, match="has no qrels"):
         irds.read_qrels("ir_datasets:good/docs")
+
+
+def test_init_proposes_the_three_parts_of_a_data_set(package, tmp_path: Path) -> None:
+    lines = init("ir_datasets:good", {}, tmp_path / "config.yaml", dry_run=True).splitlines()
+    assert {"  docs: ir_datasets:good", "  queries: ir_datasets:good", "  qrels: ir_datasets:good"} <= set(lines)
+    with pytest.raises(ConfigError, match="no data set of this name"):
+        init("ir_datasets:bad", {}, tmp_path / "config.yaml", dry_run=True)
