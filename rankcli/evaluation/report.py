@@ -42,7 +42,7 @@ class Evaluation:
         if self.comparisons is None:
             rows = [[metric, _value(mean)] for metric, mean in means(self.values).items()]
             return f"{_aligned(['metric', 'mean'], rows)}\n{queries}"
-        header = ["metric", "baseline", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
+        header = ["metric", "base", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
         table = _aligned(header, [[metric, *_row(found)] for metric, found in self.comparisons.items()])
         return f"{table}\n{queries}; p: paired t-test, p_rand: sign flips, p_holm: p over {len(self.values)} metrics"
 
@@ -82,7 +82,7 @@ def split_table(split: Mapping[str, Any]) -> str:
     """The result of `split_json` as a table: a row per metric, with the change and the adjusted p of each stage."""
     after = [stage for stage in AFTER if stage in split]
     p = "p_holm" if "p_holm" in split else "p"  # a result.json of an older version has no p_holm
-    header = ["metric", "first stage"]
+    header = ["metric", "first"]
     for stage in after:
         header += [stage, "delta", p]
     rows = []
@@ -92,7 +92,7 @@ def split_table(split: Mapping[str, Any]) -> str:
             mean = split[stage][metric]
             row += [_value(mean), _delta(mean - first), _probability(split[p][metric][stage])]
         rows.append(row)
-    adjusted = ", adjusted for the number of metrics (Holm)" if p == "p_holm" else ""
+    adjusted = ", adjusted by Holm" if p == "p_holm" else ""
     return f"{_aligned(header, rows)}\n{split['queries']} queries; {p}: paired t-test against the first stage{adjusted}"
 
 

@@ -14,10 +14,11 @@ from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.joins import join_run
 from rankcli.data.kept import is_kept, seal
 from rankcli.data.trec import CompactRun, Run, read_run, write_run
-from rankcli.log import warn
+from rankcli.log import say, warn
 from rankcli.searchers.base import SearcherContext
 
 NOTHING = CompactRun({})
+FEW = 0.01  # of the queries: so many without candidates are no warning
 _PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of the name of a cached run
 
 
@@ -119,7 +120,9 @@ def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) 
 
 
 def warn_unanswered(run: Run, topics: Iterable[str]) -> None:
-    """Warn of the queries without candidates."""
-    missing = [qid for qid in topics if not run.get(qid)]
+    """Tell how many queries have no candidates; a warning if they are more than a few."""
+    asked = list(topics)
+    missing = [qid for qid in asked if not run.get(qid)]
     if missing:
-        warn(f"{len(missing)} queries have no candidates, e.g. {min(missing)!r}; they count as zero")
+        tell = warn if len(missing) > FEW * len(asked) else say
+        tell(f"{len(missing)} of {len(asked)} queries have no candidates, e.g. {min(missing)!r}; they count as zero")

@@ -178,8 +178,11 @@ def _tell(counts: _Counts, options: DrawOptions, negatives: int) -> None:
     """Warn of queries that cannot train or that repeat documents; DataError if none can train."""
     queries, usable = counts.queries, counts.queries - counts.unjudged - counts.unmatched
     if counts.unjudged:
-        among = f" among their first {options.neg_to} candidates" if options.positives == "retrieved" else ""
-        log.warn(f"{counts.unjudged} of {queries} training queries have no relevant document{among} and are left out")
+        what = f"{counts.unjudged} of {queries} training queries have no relevant document"
+        if options.positives == "retrieved":  # leaving them out is what was asked for
+            log.say(f"{what} among their first {options.neg_to} candidates and are left out (positives: retrieved)")
+        else:
+            log.warn(f"{what} and are left out")
     if counts.unmatched:
         at = f"at ranks {options.neg_from}-{options.neg_to}"
         log.warn(f"{counts.unmatched} of {queries} training queries have no negative {at} and are left out")

@@ -40,7 +40,7 @@ def test_json_with_a_baseline_has_every_key_of_the_contract() -> None:
 
 def test_table_aligns_its_columns() -> None:
     lines = Evaluation(Coverage(3, 0, 0), BETTER, compare(BETTER, FIRST)).table().splitlines()
-    assert lines[0].split() == ["metric", "baseline", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
+    assert lines[0].split() == ["metric", "base", "run", "delta", "p", "p_rand", "p_holm", "wins", "ties", "losses"]
     assert lines[1].split()[:4] == ["map", "0.4000", "0.6000", "+0.2000"]
     assert lines[1].split()[-3:] == ["2", "1", "0"]
     assert len(lines[0]) == len(lines[1])
@@ -66,12 +66,17 @@ def test_split_of_a_training_result() -> None:
     }
     header, row, note = split_table(split).splitlines()
     assert row.split() == ["map", "0.4000", "0.4000", "+0.0000", "1.0000", "0.6000", "+0.2000", f"{P:.4f}"]
-    assert header.split() == ["metric", "first", "stage", "reranked", "delta", "p_holm"] + [
-        "interpolated",
-        "delta",
-        "p_holm",
-    ]
+    after = ["reranked", "delta", "p_holm", "interpolated", "delta", "p_holm"]
+    assert header.split() == ["metric", "first", *after]
     assert note.startswith("3 queries")
+
+
+def test_tables_fit_into_80_columns() -> None:
+    metrics = {name: {f"q{n}": n / 300 for n in range(300)} for name in ("ndcg_cut_10", "map", "RR@10")}
+    tables = [split_table(split_json(dict.fromkeys(("first_stage", "reranked", "interpolated"), metrics)))]
+    tables.append(Evaluation(Coverage(300, 0, 0), metrics, compare(metrics, metrics)).table())
+    widths = [len(line) for table in tables for line in table.splitlines() if "queries" not in line]
+    assert len(widths) == 8 and max(widths) <= 80
 
 
 def test_split_without_an_alpha() -> None:
@@ -89,7 +94,7 @@ def test_the_table_judges_by_the_adjusted_p() -> None:
     split = {"queries": 9, "first_stage": {"map": 0.1}, "reranked": {"map": 0.2}, "p": {"map": {"reranked": 0.02}}}
     header, row, note = split_table({**split, "p_holm": {"map": {"reranked": 0.06}}}).splitlines()
     assert header.split()[-1] == "p_holm" and row.split()[-1] == "0.0600"
-    assert note == "9 queries; p_holm: paired t-test against the first stage, adjusted for the number of metrics (Holm)"
+    assert note == "9 queries; p_holm: paired t-test against the first stage, adjusted by Holm"
 
 
 @pytest.mark.parametrize(("reranked", "shown"), [(0.09999, "+0.0000"), (0.0999, "-0.0001"), (0.10001, "+0.0000")])

@@ -11,7 +11,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.trec import Run, read_run, write_run
 from rankcli.errors import ConfigError, DataError, StorageError
-from rankcli.runs.candidates import first_stage, first_stages
+from rankcli.runs.candidates import first_stage, first_stages, warn_unanswered
 from rankcli.searchers.bm25 import BM25
 from rankcli.verbs.search import search
 
@@ -77,7 +77,15 @@ def test_queries_without_candidates_are_kept_and_counted(tmp_path: Path, capsys)
     dataset = dataclasses.replace(dataset, queries={**dataset.queries, "q-fig": "nothing like it"})
     for _ in range(2):
         assert first_stage(dataset, BM25(), tmp_path / "scratch")["q-fig"] == {}
-        assert "1 queries have no candidates, e.g. 'q-fig'" in capsys.readouterr().err
+        assert "warning: 1 of 6 queries have no candidates, e.g. 'q-fig'" in capsys.readouterr().err
+
+
+def test_a_few_queries_without_candidates_are_no_warning(capsys) -> None:
+    run = {f"q{n}": {"d": 1.0} for n in range(99)}
+    warn_unanswered(run, [*run, "gone"])
+    assert capsys.readouterr().err.startswith("1 of 100 queries have no candidates")
+    warn_unanswered(run, [*run, "gone", "too"])
+    assert capsys.readouterr().err.startswith("warning: 2 of 101 queries")
 
 
 def test_nothing_found_at_all_is_kept_too(tmp_path: Path) -> None:
@@ -96,7 +104,7 @@ def test_a_run_file_is_joined_and_cut_to_the_split(tmp_path: Path, capsys) -> No
     assert (
         "1 of 2 query ids" in warned
         and "1 of 2 retrieved documents" in warned
-        and "5 queries have no candidates" in warned
+        and "5 of 6 queries have no candidates" in warned
     )
 
 
