@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, to_json
+from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, source, to_json
 
 
 @click.command(cls=Command)
 @click.option("--model", metavar="RUN_DIR", help="A finished training: its test queries, judgments, runs and metrics.")
-@click.option("--qrels", type=FILE, help="Judgments.  [default: those of --model]")
+@click.option("--qrels", callback=source, help="Judgments: a file, or `ir_datasets:ID`.  [default: those of --model]")
 @click.option("--run", type=FILE, help="The TREC run to evaluate.  [default: the test runs of --model]")
 @click.option(
     "--queries",

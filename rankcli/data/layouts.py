@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rankcli.data import irds
 from rankcli.data.roles import NONE, File, survey
 from rankcli.errors import ConfigError
 
@@ -31,11 +32,13 @@ def document_files(place: str) -> list[str]:
 
 
 def layout_of(place: str) -> Layout:
-    """The use of every file in a folder or archive.
+    """The use of every file in a folder or archive; `ir_datasets:ID` is documents, queries and judgments at once.
 
     Of the parts with judgments, the last is the test, and the first trains: where only train and dev are published,
     dev is the test.
     """
+    if irds.named(place):
+        return Layout(dict.fromkeys(("docs", "queries", "qrels"), place), ())
     files = survey(place)
     judged = _smallest(file for file in files if file.role == "qrels")
     uses = _uses({file.part for file in judged if file.part})

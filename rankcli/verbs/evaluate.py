@@ -8,7 +8,8 @@ from pathlib import Path
 from rankcli.config.metrics import canonical_names
 from rankcli.data.files import check_apart, replacing
 from rankcli.data.folds import read_ids
-from rankcli.data.trec import read_qrels, read_run
+from rankcli.data.topics import read_judgments
+from rankcli.data.trec import read_run
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.report import Evaluation, Stages, split_json
 from rankcli.evaluation.significance import compare
@@ -78,7 +79,7 @@ class _Evaluating:
     def judged(self, path: str | Path | None, queries: str | Path | None, run: Run) -> tuple[Qrels, str]:
         """Return the judgments of the queries to evaluate, and words that say which queries these are."""
         own = self.tested.qrels() if self.tested else None
-        qrels = read_qrels(path) if path is not None or own is None else own  # type: ignore[arg-type]
+        qrels = read_judgments(str(path)) if path is not None or own is None else own
         if queries is None and own is not None:
             return _part(qrels, own, str(path)), f"test queries of {self.tested.said}"  # type: ignore[union-attr]
         if queries is None or queries == "qrels":

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from rankcli.cli import run
 from rankcli.config.schema import Data, Folds
 from rankcli.data import irds
 from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError
+from rankcli.verbs.init import init
 
 
 class Doc(NamedTuple):
@@ -81,3 +83,17 @@ def test_unknown_names_and_missing_parts_are_usage_errors(package) -> None:
         irds.read_queries("ir_datasets:bad")
     with pytest.raises(ConfigError, match="has no qrels"):
         irds.read_qrels("ir_datasets:good/docs")
+
+
+def test_init_proposes_the_three_parts_of_a_data_set(package, tmp_path: Path) -> None:
+    lines = init("ir_datasets:good", {}, tmp_path / "config.yaml", dry_run=True).splitlines()
+    assert {"  docs: ir_datasets:good", "  queries: ir_datasets:good", "  qrels: ir_datasets:good"} <= set(lines)
+    with pytest.raises(ConfigError, match="no data set of this name"):
+        init("ir_datasets:bad", {}, tmp_path / "config.yaml", dry_run=True)
+
+
+def test_evaluate_takes_judgments_of_a_data_set(package, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "first.run").write_text("q0 Q0 d0 1 2.0 x\nq1 Q0 d0 1 2.0 x\nq1 Q0 d1 2 1.0 x\n")
+    args = ["evaluate", "--qrels", "ir_datasets:good", "--run", str(tmp_path / "first.run"), "--metric", "RR@10"]
+    assert run(args) == 0
+    assert "RR@10   0.5000" in capsys.readouterr().out  # 1, 1/2, and nothing for q2
