@@ -83,7 +83,7 @@ class TensorflowTrainer(TrainerOptions):
         LISTENERS, "what goes on beside the steps: a list of {name, ...}; default: a `validation` of every dev set"
     )
     threshold: PositiveInt = option(100, "candidates reranked per query on dev")
-    testthreshold: PositiveInt = option(1000, "candidates reranked per query on test", identity=False)
+    testthreshold: PositiveInt = option(100, "candidates reranked per query on test", identity=False)
     evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
     amp: Literal["none", "bf16", "fp16"] | None = option(
         None, "precision of the computation; default none, on a TPU bf16"
