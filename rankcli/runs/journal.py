@@ -27,7 +27,7 @@ from rankcli.storage.json_files import small_file
 from rankcli.storage.locks import exclusive, taken
 from rankcli.storage.sealed import sealed, unsealed
 
-FOLDER, LOCK, ABOUT, SCORES = "rerank", "lock", "about.json", "scores"
+FOLDER, LOCK, ABOUT, SCORES, RUN = "rerank", "lock", "about.json", "scores", "run"
 
 
 @dataclass

@@ -25,7 +25,7 @@ from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
-from rankcli.runs.journal import Journal, count, journal
+from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixture import alpha_of
 from rankcli.runs.model import Model, find_model, open_model, trained_queries, warn_unfinished, weights_identity
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
@@ -131,7 +131,7 @@ class Reranking:
             check_same(self.hosts, given)
             made_of = {**given, **self.identity, **texts_of(inputs)}
             with journal(work_root(), made_of, _named(output)) as kept:
-                made = kept.folder / "run"
+                made = kept.folder / RUN
                 with ending_soon(STOPPING), made.open("w", encoding="utf-8", newline="\n") as file:
                     self._rerank(inputs, depth, counts, file, kept)
                 if self.hosts.chief:

@@ -118,9 +118,15 @@ def test_scores_that_are_cut_off_or_damaged_are_made_again(
     content[len(content) - len(lines[-1]) + 20] ^= 1
     path.write_bytes(content if spoiled == "bit" else content[:-7])
     capsys.readouterr()
-    rerank(output=tmp_path / "out.run", **asked)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            rerank(output=tmp_path / "out.run", **asked)
     err = capsys.readouterr().err
     assert "are incomplete and made again" in err and "going on after 20 pairs" in err
+    rerank(output=tmp_path / "out.run", **asked)
+    err = capsys.readouterr().err
+    assert "are incomplete" not in err and "going on after 30 pairs" in err
     assert (tmp_path / "out.run").read_bytes() == (tmp_path / "whole.run").read_bytes()
 
 
