@@ -9,16 +9,19 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
+from typing import Any
 
 from rankcli.data import archives
-from rankcli.data.fields import columns, is_header
+from rankcli.data.fields import HEADERS, columns, is_header
 from rankcli.data.formats import detect
 from rankcli.data.lines import MAX_TEXT_LINE, read_lines
-from rankcli.errors import RankcliError
+from rankcli.data.tables import is_table, read_records
+from rankcli.data.texts import json_records
+from rankcli.errors import ConfigError, DataError
 
 NONE = "none"  # nothing of a collection
 _NAMES = {  # the first that fits counts: `msmarco-docdev-queries.tsv` holds queries
-    NONE: r"^(readme|licen[cs]e|dataset_infos?\.|dataset_dict\.|state\.)|\.(md|py|html?|pdf|dtd|sh|ya?ml)$",
+    NONE: r"^(cache-|readme|licen[cs]e|dataset_infos?\.|dataset_dict\.|state\.)|\.(md|py|html?|pdf|dtd|sh|ya?ml)$",
     "triples": r"triples",
     "qrels": r"qrels?",
     "run": r"top[0-9]+|\.run\b|^run[._-]|bm25",
@@ -59,13 +62,21 @@ def _of_name(name: str) -> str:
 def _of_content(path: str) -> str:
     """The role that the first lines show. Texts with ids are documents: only names tell queries."""
     try:
+        if is_table(path):
+            return "qrels" if _judges(next(read_records(path))[1]) else "docs"
         lines = [line for _, line in islice(read_lines(path, MAX_TEXT_LINE), 20) if line.strip()]
         if tags := _SGML.findall("\n".join(lines)):
             return "docs" if tags[0].lower() == "doc" else "queries"
         fields = columns(lines[0]) if lines else []
         if is_header(fields) or (len(fields) == 4 and "\t" not in lines[0].strip() and fields[-1].isdigit()):
             return "qrels"
-        detect(path)
-    except RankcliError:
+        if detect(path) == "jsonl" and _judges(next(json_records(path))[1]):
+            return "qrels"
+    except (ConfigError, DataError):
         return NONE
     return "run" if len(fields) == 6 and fields[1] == "Q0" else "docs"
+
+
+def _judges(record: dict[str, Any]) -> bool:
+    """True if a record names a query, a document and a grade."""
+    return all(not names.isdisjoint(map(str.lower, record)) for names in HEADERS)

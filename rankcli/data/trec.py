@@ -121,8 +121,12 @@ def read_judged(records: Iterable[tuple[int, Mapping[str, Any]]], path: str | Pa
 
 
 def _value(record: Mapping[str, Any], column: int, path: str | Path, number: int) -> str:
-    """The value of a column of BEIR's header, under that or another usual name, as text. It may be a whole number."""
+    """The value of a column of BEIR's header, under that or another usual name, as text. It may be a whole number,
+    which tables also hold as 1.0.
+    """
     value = next((value for name, value in record.items() if name.lower() in HEADERS[column]), None)
+    if type(value) is float and value.is_integer():
+        value = int(value)
     if type(value) not in (str, int):
         fix = f"records are {{{', '.join(BEIR_HEADER)}}}"
         fail(path, number, f"there is no text or whole number {BEIR_HEADER[column]!r}", fix)

@@ -12,6 +12,7 @@ from pyarrow import ipc, parquet
 
 from rankcli.data import tables
 from rankcli.data.formats import detect, read_queries
+from rankcli.data.layouts import layout_of
 from rankcli.data.lines import Row
 from rankcli.data.texts import read_table
 from rankcli.data.topics import read_judgments
@@ -53,11 +54,25 @@ def test_judgments_are_records_in_a_table_or_in_jsonl(tmp_path: Path) -> None:
     assert read_judgments(str(tmp_path / "qrels.jsonl")) == wanted
 
 
+def test_judgments_are_known_by_their_columns_where_no_name_tells(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    parquet_of(tmp_path / "corpus.parquet", ROWS)
+    parquet_of(tmp_path / "queries.parquet", ROWS)
+    rows = [{"query-id": 7, "corpus-id": "9", "score": 1.0}]
+    data = {part: parquet_of(tmp_path / "data" / f"{part}-0.parquet", rows) for part in ("train", "test")}
+    (tmp_path / "data" / "dev.jsonl").write_text('{"query-id": "7", "corpus-id": "9", "score": 1}\n')
+    (tmp_path / "cache-1f.arrow").write_bytes((tmp_path / "corpus.parquet").read_bytes())
+    found = layout_of(str(tmp_path)).data
+    assert found["docs"] == str(tmp_path / "corpus.parquet")
+    assert found["qrels"] == {**data, "dev": str(tmp_path / "data" / "dev.jsonl")}
+    assert read_judgments(data["test"]) == {"7": {"9": 1}}
+
+
 @pytest.mark.parametrize(
     ("row", "number", "said"),
     [
         ({"query-id": 1, "corpus-id": "d2"}, 2, "there is no text or whole number 'score'"),
-        ({"query-id": 1, "corpus-id": "d2", "score": 0.5}, 1, "there is no text or whole number 'score'"),
+        ({"query-id": 1, "corpus-id": "d2", "score": 0.5}, 2, "there is no text or whole number 'score'"),
         ({"query-id": 1, "corpus-id": "d2", "score": 5000}, 2, "the grade 5000 is not within -1000 to 1000"),
         ({"query-id": 1, "corpus-id": "a b", "score": 1}, 2, "document id"),
     ],

@@ -101,10 +101,10 @@ def test_directory_without_or_with_a_broken_config_is_named(tmp_path):
     with pytest.raises(MissingError, match="no config.json"):
         assert Pretrained(tmp_path).config
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(StorageError, match="not readable as JSON"):
+    with pytest.raises(StorageError, match="the JSON in it cannot be read"):
         assert Pretrained(tmp_path).config
     (tmp_path / "config.json").write_text(json.dumps(["bert"]))
-    with pytest.raises(StorageError, match="not a JSON object"):
+    with pytest.raises(StorageError, match="the JSON in it is not an object"):
         assert Pretrained(tmp_path).config
 
 

@@ -265,6 +265,8 @@ def measured(canary: Path) -> Callable[[list[tuple[str, str]]], Outcomes]:
         patch.setenv("RANKCLI_CACHE", str(folder / "cache"))
         saved(folder, "crossencoder", folder / "good")
         saved(folder, "TFKNRM", folder / "knrm")
+    for name in ("good", "knrm"):
+        forge(folder / name / "rankcli.json")  # whoever means harm writes no checksums that would show the change
     shutil.copy(folder / "crossencoder.yaml", folder / "run.yaml")
     for name, change in ABUSES.items():
         shutil.copytree(folder / "good", folder / name)

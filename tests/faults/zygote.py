@@ -33,9 +33,9 @@ def noting(path: str) -> None:
     def noted(self: Any, now: Any, done: Any) -> None:
         os.write(out, f"step {now.step} {float(done['loss'])!r}\n".encode())
 
-    def restoring(self: Any) -> Any:
+    def restoring(self: Any, *args: Any) -> Any:
         os.write(out, b"restore\n")
-        return restore(self)
+        return restore(self, *args)
 
     def validating(self: Any, now: Any, *args: Any) -> Any:
         os.write(out, f"validate {now.iteration}\n".encode())

@@ -37,7 +37,7 @@ def test_a_cross_encoder_that_lists_its_transformer_as_a_module_opens_as_one(tmp
     (tmp_path / "model" / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": MODULES}]))
     reranker, extractor, sections = load_reranker(tmp_path / "model")
     assert sections["reranker"]["name"] == "crossencoder"
-    assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, 8)
+    assert (sections["extractor"]["maxseqlen"], sections["extractor"]["maxqlen"]) == (24, None)
     groups = tiny.examples(model.extractor)
     np.testing.assert_array_equal(
         reranker(tiny.batch(extractor, groups)).scores.numpy(),
