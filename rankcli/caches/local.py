@@ -1,4 +1,4 @@
-"""Local folders next to the caches: conversions in progress, and copies of files from buckets."""
+"""Local files next to the caches: what is made of inputs, conversions in progress, copies of files from buckets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rankcli.caches.derived import Thing, things
 from rankcli.caches.entries import CACHE_ID, SHARD
 from rankcli.config.identity import DIGEST_CHARS
 from rankcli.records.steps import LOCK
@@ -28,9 +29,9 @@ _FOLDERS = {WORK: "work", RUN: mirror.FOLDER, TREE: inputs.FOLDER}
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A folder of one kind, used now (`in_use`) or before.
+    """A folder or file of one kind, made of `source`, used now (`in_use`) or before.
 
-    It can be removed without loss: a conversion begins again, a copy is downloaded again.
+    It can be removed without loss: it is made or downloaded again.
     """
 
     kind: str
@@ -38,6 +39,8 @@ class Work:
     bytes: int
     last_used: float
     in_use: bool
+    source: str = ""
+    thing: Thing | None = None
 
 
 class _Busy(Exception):
@@ -45,10 +48,26 @@ class _Busy(Exception):
 
 
 def local_work(root: Path) -> list[Work]:
-    """Return all such folders below `root`, by kind and in the order of their names. Folders of others are not ours."""
-    return [
+    """Return all of it below `root`, by kind and in the order of names, without what others made."""
+    folders = [
         _work(kind, path) for kind, name in _FOLDERS.items() for path in _inner(root / name) if _is_ours(kind, path)
     ]
+    with guard(root):
+        return [*map(_derived, things(root)), *folders]
+
+
+def _derived(thing: Thing) -> Work:
+    stats = thing.stats
+    newest = max((each.st_mtime for each in stats), default=0.0)
+    return Work(
+        kind=thing.kind,
+        path=thing.path,
+        bytes=sum(each.st_size for each in stats),
+        last_used=newest,
+        in_use=thing.in_use,
+        source=thing.source,
+        thing=thing,
+    )
 
 
 def _is_ours(kind: str, path: Path) -> bool:
@@ -60,8 +79,10 @@ def _is_ours(kind: str, path: Path) -> bool:
 
 
 def remove_work(work: Work) -> bool:
-    """Remove the folder. Return False, without any change, while a process uses it."""
+    """Remove it. Return False, without any change, while a process uses it."""
     try:
+        if work.thing:
+            return work.thing.remove(_refuse)
         with exclusive(work.path / _LOCKS[work.kind], _refuse), guard(work.path):
             if _held(work.path):
                 return False
@@ -87,7 +108,12 @@ def _work(kind: str, path: Path) -> Work:
     files = [found for found in _stats(path) if stat.S_ISREG(found.st_mode)]
     newest = max((found.st_mtime for found in files), default=0.0)
     in_use = taken(path / _LOCKS[kind]) or _held(path)
-    return Work(kind=kind, path=path, bytes=sum(found.st_size for found in files), last_used=newest, in_use=in_use)
+    size = sum(found.st_size for found in files)
+    return Work(kind=kind, path=path, bytes=size, last_used=newest, in_use=in_use, source=_uri(kind, path))
+
+
+def _uri(kind: str, path: Path) -> str:
+    return "" if kind == WORK else mark_of(path).read_text(encoding="utf-8")
 
 
 def _held(path: Path) -> bool:

@@ -11,7 +11,7 @@ from rankcli.caches.damage import Damage, Note, find_damages, notes
 from rankcli.caches.entries import COMPLETE, Entry, entries, links
 from rankcli.caches.local import Work, local_work
 from rankcli.caches.prune import Criteria, Item, choose, remove, sparing_strangers
-from rankcli.caches.text import counted, described, described_work, table
+from rankcli.caches.text import counted, described, described_work, local_lines, table
 from rankcli.records.manifest import NAME
 from rankcli.runs.records import records_storage
 from rankcli.storage.base import Storage
@@ -31,7 +31,13 @@ def ls(option: str | None) -> dict[str, Any]:
         "work_bytes": sum(each.bytes for each in work),
     }
     total = f"{storage.uri}: {counted(len(found), 'cache')}, {result['bytes']:,} bytes"
-    lines = [*(table(found, time.time()) if found else []), total, *_local_lines(work)]
+    lines = [*(table(found, time.time()) if found else []), total]
+    if work:
+        lines += [
+            "",
+            *local_lines(work, time.time()),
+            f"{root}: {counted(len(work), 'thing')} made of inputs or downloaded, {result['work_bytes']:,} bytes",
+        ]
     return {"result": result, "text": "\n".join(lines)}
 
 
@@ -83,12 +89,6 @@ def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> d
         "bytes_left": sum(item.bytes for item in found) - freed,
     }
     return {"result": result, "text": "\n".join(_prune_lines(result))}
-
-
-def _local_lines(work: Sequence[Work]) -> Iterator[str]:
-    """Yield one line for every kind of local folder."""
-    for kind, folder in dict.fromkeys((each.kind, each.path.parent) for each in work):
-        yield f"{folder}: {kind}, {sum(each.bytes for each in work if each.kind == kind):,} bytes"
 
 
 def _repaired(

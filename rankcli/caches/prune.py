@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rankcli.caches.derived import RESUMED
 from rankcli.caches.entries import INTERRUPTED, Entry, examine, irregular, stranger
 from rankcli.caches.local import WORK, Work, remove_work
 from rankcli.caches.text import ago
@@ -24,7 +25,7 @@ class Criteria(NamedTuple):
     """The rules by which items are removed.
 
     `older_than`: last used more seconds ago. `max_bytes`: the least recently used, until all together fit. `unused`:
-    caches that no existing run directory used, and local copies of files from buckets.
+    caches that no existing run directory used, and what else nobody reads and is made or downloaded again.
     """
 
     older_than: float | None
@@ -82,14 +83,14 @@ def remove(storage: Storage, chosen: Choice) -> Choice:
 def _over_age_or_unused(item: Item, criteria: Criteria, now: float) -> str:
     """Return the rule, age or use, that an item matches; empty if none.
 
-    An interrupted conversion may still be resumed, so it does not count as unused.
+    What was interrupted may still be resumed, so it does not count as unused.
     """
     if criteria.older_than is not None and now - item.last_used > criteria.older_than:
         return f"last used {ago(now - item.last_used)} ago"
     if criteria.unused and isinstance(item, Entry) and item.state != INTERRUPTED and not _wanted(item):
         return "used by no run directory that exists"
-    if criteria.unused and isinstance(item, Work) and item.kind != WORK:
-        return "a copy that nobody reads"
+    if criteria.unused and isinstance(item, Work) and item.kind not in (WORK, *RESUMED):
+        return "nobody reads it now; it is made or fetched again when it is needed"
     return ""
 
 

@@ -12,6 +12,7 @@ from rankcli.caches.local import Work
 from rankcli.runs.uses import Use
 
 WIDTH = 100
+_LOCAL = "{:46} {:24} {:>13} {}"
 _COLUMNS = "{:20} {:5} {:>11} {:>7} {:>17} {:>7} {:>7}  {}"
 _HASH = 24  # longer values are cut off
 
@@ -44,14 +45,24 @@ def described(uri: str, entry: Entry) -> dict[str, Any]:
 
 
 def described_work(work: Work) -> dict[str, Any]:
-    """Return all known facts about a local folder."""
+    """Return all known facts about a local file or folder."""
     return {
         "kind": work.kind,
+        "source": work.source,
         "path": str(work.path),
         "bytes": work.bytes,
         "last_used": timestamp(work.last_used),
         "in_use": work.in_use,
     }
+
+
+def local_lines(found: Sequence[Work], now: float) -> Iterator[str]:
+    """Yield a line for each local file or folder, and what it is made of."""
+    for work in found:
+        used = ", in use" if work.in_use else ""
+        yield _LOCAL.format(work.path.name, work.kind, f"{work.bytes:,}", ago(now - work.last_used) + used)
+        if work.source:
+            yield f"    {_plain(work.source)}"
 
 
 def timestamp(seconds: float) -> str:

@@ -44,7 +44,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.group(cls=Group)
 @common_options
 def command() -> None:
-    """List, verify and remove the TFRecord caches of a storage.
+    """List, verify and remove what rankcli keeps: TFRecord caches, and what is made of inputs or downloaded.
 
     \b
     Example:
@@ -60,7 +60,7 @@ def command() -> None:
 def ls(storage: str | None, as_json: bool) -> None:
     """List caches, last used first: what they were made of, their size, their state and which runs used them.
 
-    Options that have their default are not listed.
+    Options that have their default are not listed. Below them are the files that are made of inputs or downloaded.
 
     \b
     Example:
@@ -108,7 +108,7 @@ def _check(result: dict[str, Any], repair: bool) -> None:
 @click.option(
     "--max-bytes", callback=_size, metavar="SIZE", help="What was used longest ago, until SIZE is left: 10G, 500M."
 )
-@click.option("--unused", is_flag=True, help="Caches that no existing run directory used, and local copies.")
+@click.option("--unused", is_flag=True, help="What no existing run directory used and no process reads.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @storage_option
 @json_option
@@ -118,8 +118,8 @@ def prune(
 ) -> None:
     """Remove caches to which any of the options applies, except those in use.
 
-    What conversions that were interrupted have left goes by age and size too; so do the local copies of run directories
-    and models in buckets, which are downloaded again when they are needed.
+    The same holds for documents, first stages and triples, and for copies from buckets: they are made or downloaded
+    again when they are needed. Interrupted conversions and reranks, and the hashes of inputs, go by age and size only.
 
     \b
     Example:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from rankcli.data.kept import is_whole, seal
+from rankcli.data.kept import Kept
 from rankcli.data.lines import Row, fail
 from rankcli.data.packing import packed, unpacked
 from rankcli.errors import DataError, StorageError
@@ -30,9 +30,11 @@ from rankcli.log import say, warn
 from rankcli.shapes import Ints
 from rankcli.storage.atomic import publish
 from rankcli.storage.disk import free_bytes, guard
+from rankcli.storage.locks import reading
 from rankcli.storage.scratch import scratch as building
 
 VERSION = 3
+KIND, SUFFIX = "docs", ".sqlite"
 IDS_KEPT = 1 << 15  # documents, of which all ids are kept in memory
 _CHUNK = 500  # ids per statement; older SQLite allows 999
 _DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
@@ -52,6 +54,7 @@ class DocStore:
     def __init__(self, path: str | Path, source: str) -> None:
         self.path, self.source = Path(path), source
         self._local = threading.local()
+        self._held = reading(self.path)
         try:
             meta = dict(self._db().execute("SELECT key, value FROM meta"))
             self._size, self.empty, self.repeated = int(meta["documents"]), int(meta["empty"]), int(meta["repeated"])
@@ -183,14 +186,14 @@ def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scr
 
     `made_of` must change whenever the documents do: the store is named after it.
     """
-    key = hashlib.sha256(f"{VERSION}:{made_of}".encode()).hexdigest()
-    path = scratch / f"docs-{key[:32]}.sqlite"
-    if not is_whole(path):
+    kept = Kept(scratch, KIND, SUFFIX, f"{VERSION}:{made_of}", source)
+    path = kept.path
+    if not kept.is_whole():
         try:
             with guard(path):
                 scratch.mkdir(parents=True, exist_ok=True)
                 _build(path, rows(), source)
-                seal(path)
+                kept.seal()
         except sqlite3.Error as error:
             raise StorageError(
                 f"the document store cannot be written ({error}); {free_bytes(path):,} bytes are free",

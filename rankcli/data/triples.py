@@ -25,10 +25,13 @@ from rankcli.errors import StorageError
 from rankcli.log import say, warn
 from rankcli.shapes import Ints
 from rankcli.storage.disk import guard, measured
+from rankcli.storage.json_files import small_file
+from rankcli.storage.locks import reading
 from rankcli.storage.scratch import replacing_directory
 from rankcli.storage.sealed import sealed, unsealed
 
-VERSION = 1
+VERSION = 2
+META = "meta"
 FILES = ("table", "pairs", "starts", "qids")
 _ROWS = 1 << 22  # lines in memory at once
 _REPORT_EVERY = 5_000_000
@@ -51,6 +54,7 @@ class Triples:
 
     def __init__(self, folder: Path, docs: Documents, source: str) -> None:
         self.folder, self.docs, self.source = folder, docs, source
+        self._held = reading(folder / META)
 
     def __reduce__(self) -> tuple[type[Triples], tuple[Path, Documents, str]]:
         return Triples, (self.folder, self.docs, self.source)
@@ -67,7 +71,7 @@ class Triples:
     def meta(self) -> dict[str, Any]:
         """Counts and checksums; StorageError if they are damaged."""
         try:
-            return unsealed((self.folder / "meta").read_bytes())
+            return unsealed((self.folder / META).read_bytes())
         except (OSError, ValueError, KeyError) as error:
             raise self._damaged(repr(error)) from error
 
@@ -148,20 +152,37 @@ def open_table(
 
     DataError if no document of the first block is in the collection.
     """
-    key = hashlib.sha256(f"{VERSION}:{content}:{docs.order}".encode()).hexdigest()
-    folder = scratch / f"triples-{key[:32]}"
+    folder = scratch / _name(content, docs.order)
     if not folder.exists():
         with guard(folder), replacing_directory(folder) as built:
-            counts = {"content": content, **_write_table(built, blocks(), docs, source)}
+            counts = {
+                "content": content,
+                "order": docs.order,
+                "source": source,
+                **_write_table(built, blocks(), docs, source),
+            }
             _sort_by_query(built, int(counts["queries"]))
             files = {}
             for name in FILES:
                 with (built / name).open("rb") as file:
                     files[name] = measured(file)
-            (built / "meta").write_bytes(sealed({**counts, "both": _count_both(built), "files": files}))
+            (built / META).write_bytes(sealed({**counts, "both": _count_both(built), "files": files}))
     triples = Triples(folder, docs, source)
     triples.check()
     return triples
+
+
+def source_of(folder: Path) -> str | None:
+    """Return the name of the triples of a folder; None if it is not named after what it is made of."""
+    try:
+        meta = unsealed(small_file(folder / META))
+        return str(meta["source"]) if folder.name == _name(meta["content"], meta["order"]) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _name(content: str, order: str) -> str:
+    return f"triples-{hashlib.sha256(f'{VERSION}:{content}:{order}'.encode()).hexdigest()[:32]}"
 
 
 def _write_table(built: Path, blocks: Iterator[LineBlock], docs: Documents, source: str) -> dict[str, Any]:

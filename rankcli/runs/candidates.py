@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import Data
 from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.joins import join_run
-from rankcli.data.kept import is_kept, seal
+from rankcli.data.kept import Kept
 from rankcli.data.trec import CompactRun, Run, read_run, write_run
 from rankcli.log import say, warn
 from rankcli.searchers.base import SearcherContext
 
 NOTHING = CompactRun({})
+KIND, SUFFIX = "first-stage", ".run"
 FEW = 0.01  # of the queries: so many without candidates are no warning
 _PACKAGES = ("bm25s", "PyStemmer")  # their versions may change scores, so they are part of the name of a cached run
 
@@ -37,7 +39,7 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: Compact
         left = {qid: text for qid, text in topics.items() if qid not in known}
         run = known
         if left:
-            run |= _cached(_cache_path(dataset, left, run_option, scratch), dataset, left, run_option)
+            run |= _cached(_kept(dataset, left, run_option, scratch), dataset, left, run_option)
     return _checked(run, topics)
 
 
@@ -94,29 +96,30 @@ def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:
     return run.part(topics)
 
 
-def _cache_path(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Path:
+def _kept(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Kept:
     made_of = {
         "collection": dataset.docs.fingerprint,
-        "topics": topics,
+        "topics": canonical_hash(topics),
         "searcher": [SEARCHERS.name_of(options), options.version, dataclasses.asdict(options)],
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
-    return scratch / f"first-stage-{canonical_hash(made_of)[:32]}.run"
+    return Kept(scratch, KIND, SUFFIX, json.dumps(made_of, sort_keys=True), dataset.docs.source)
 
 
-def _cached(path: Path, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
-    """Return the run cached at `path`, and make it if it is missing.
+def _cached(kept: Kept, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
+    """Return the cached run, and make it if it is missing.
 
     StorageError where it was changed.
     """
-    if not is_kept(path):
+    path = kept.path
+    if not kept.is_kept():
         path.parent.mkdir(parents=True, exist_ok=True)
         run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
         write_run(path, run)
-        seal(path)
+        kept.seal()
         return CompactRun.of(run.items())
-    kept: Run = read_run(path) if path.stat().st_size else {}
-    return CompactRun.of((qid, kept.get(qid, {})) for qid in topics)
+    known: Run = read_run(path) if path.stat().st_size else {}
+    return CompactRun.of((qid, known.get(qid, {})) for qid in topics)
 
 
 def warn_unanswered(run: Run, topics: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from rankcli.config.metrics import canonical
 from rankcli.config.registry import RERANKERS
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
+from rankcli.data.hashes import input_sha256
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.extractors.base import Extractor
 from rankcli.log import warn
@@ -159,6 +160,13 @@ def places(model: Model, weights: str) -> tuple[Path, Path | None]:
         return directory, None
     iteration = int(said["iteration"]) if said and said["iteration"] else None
     return directory, find_checkpoint(Path(model.path) / "checkpoints", iteration)
+
+
+def weights_identity(model: Model, weights: str) -> dict[str, str]:
+    """Return the hashes of all files that the model of `weights` is read from."""
+    folders = [folder for folder in places(model, weights) if folder is not None]
+    files = [(folder, path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {f"{folder.name}/{path.relative_to(folder)}": input_sha256(path) for folder, path in files}
 
 
 def _best(model: Model, metric: str) -> Path:

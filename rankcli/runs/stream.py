@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from rankcli.config.identity import digest, digest_of_items
+from rankcli.data.hashes import input_sha256
 from rankcli.data.joins import warn_of_training
 from rankcli.data.source import Documents
 from rankcli.data.trec import RunFile, Scattered, ranking, read_run
@@ -26,7 +28,8 @@ LINES = 10 * BLOCK  # of the run, at most, in a block with few pairs to score
 class Inputs:
     """Texts and candidates to rerank, the name of the run in messages, and the texts of queries that were trained on.
 
-    `run` has each query once, with its scores by document. It is iterated over several times.
+    `run` has each query once, with its scores by document. It is iterated over several times. `content` is a hash of
+    documents and features; empty for that of the documents.
     """
 
     store: Documents
@@ -35,6 +38,7 @@ class Inputs:
     source: str
     trained: Mapping[str, str]
     features: Features | None = None
+    content: str = ""
 
 
 class RankedQuery(NamedTuple):
@@ -63,6 +67,18 @@ class Counts:
 def run_in(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
     """Return the run of a file as `Inputs` needs it. A pipe can be read only once, so it is kept in memory."""
     return RunFile(path) if Path(local_copy(path)).is_file() else read_run(path).items()
+
+
+def content_of(inputs: Inputs) -> str:
+    """Return a hash of the run: of its file, or of what is in memory."""
+    if isinstance(inputs.run, RunFile):
+        return input_sha256(inputs.run.path)
+    return digest_of_items(inputs.run)
+
+
+def texts_of(inputs: Inputs) -> dict[str, str]:
+    """Return hashes of the documents, with their features, and of the queries."""
+    return {"docs": inputs.content or inputs.store.fingerprint, "queries": digest(dict(inputs.queries))}
 
 
 def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:

@@ -18,6 +18,7 @@ from rankcli.storage._gcs_client import Changed, Missing
 from rankcli.storage._gcs_objects import ABSENT, Bucket, Meta, content_of
 from rankcli.storage.base import Stat, check_name, is_name
 from rankcli.storage.disk import guard
+from rankcli.storage.mark import Mark
 from rankcli.storage.places import local_root
 from rankcli.storage.stage import Stage
 
@@ -202,7 +203,9 @@ def _staged(bucket: Bucket, name: str, *, fixed: bool = False) -> Path:
     def stage(meta: Meta) -> Path:
         key = f"{bucket.uri(name)}#{meta.generation}"
         place = Stage(local_root() / "stage")
-        return place.get(key, meta.bytes, meta.crc32c, lambda file: bucket.download(name, meta, file), fixed=fixed)
+        path = place.get(key, meta.bytes, meta.crc32c, lambda file: bucket.download(name, meta, file), fixed=fixed)
+        Mark(key, len(path.name)).put(path)
+        return path
 
     return _read(bucket, name, stage)
 

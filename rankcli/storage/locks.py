@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -76,6 +77,35 @@ def taken(path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # whoever lists may not be the owner
     try:
         return not _take(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+class Reading:
+    """A shared lock on a file that is read, until the object is gone; readers need no write access."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.close = weakref.finalize(self, os.close, descriptor)
+
+
+def reading(path: Path) -> Reading | None:
+    """Keep a file from being removed by `removing`; None where that is not possible, as in some network folders."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return Reading(descriptor)
+
+
+@contextmanager
+def removing(path: Path) -> Iterator[bool]:
+    """Yield True, with the file locked, if no process reads it."""
+    with guard(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield _take(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 from rankcli.storage.atomic import TEMPORARY, sync, unique
 from rankcli.storage.disk import guard, measured
+from rankcli.storage.mark import mark_of
 
 LIMIT_BYTES = 20 * 10**9
 LIMIT_OF_FREE = 4  # copies take at most 1 / LIMIT_OF_FREE of the disk space that is free or theirs
@@ -155,6 +156,7 @@ def _removed(path: Path) -> bool:
     except BlockingIOError:
         return False
     else:
+        mark_of(path).unlink(missing_ok=True)
         path.unlink()
         return True
     finally:

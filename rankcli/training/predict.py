@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -52,13 +52,21 @@ class Predictor:
         with Progress(records.manifest.documents, label, "pairs") as bar:
             return self.score(read_examples(records, part=part), bar, on_batch)
 
-    def score(self, examples: Iterable[Example], bar: Progress, on_batch: Callable[[], None] = lambda: None) -> Scores:
+    def score(
+        self,
+        examples: Iterable[Example],
+        bar: Progress,
+        on_batch: Callable[[], None] = lambda: None,
+        known: Sequence[Scores] = (),
+        keep: Callable[[Scores], None] = lambda scores: None,
+    ) -> Scores:
         """Return the scores of all pairs of the examples of all hosts, on every host.
 
-        Several hosts make the same number of steps; the last ones of a host may be empty.
+        `known` are the scores of this host's first batches, if they were computed before; `keep` is given those of
+        every other one. Several hosts make the same number of steps; the last ones of a host may be empty.
         """
         found: Scores = {}
-        for done in self._in_step(self._scored(iter(examples), found)):
+        for done in self._in_step(self._scored(iter(examples), found, known, keep)):
             bar.advance(done)
             on_batch()
         told = self.hosts.all_gather(json.dumps(found).encode()) if self.hosts.count > 1 else ()
@@ -66,7 +74,9 @@ class Predictor:
             found.update(json.loads(content))
         return found
 
-    def _scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
+    def _scored(
+        self, examples: Iterator[Example], found: Scores, known: Sequence[Scores], keep: Callable[[Scores], None]
+    ) -> Iterator[int]:
         """Score this host's examples into `found`, batch by batch. Yield the number of pairs of each batch."""
         batches = prediction_batches(
             examples,
@@ -76,15 +86,18 @@ class Predictor:
             static=is_static(self.strategy),
             whole_groups=self._whole_groups,
         )
-        with closing(batches), closing(self._overlapped(batches)) as computed:
-            for scores, rows in computed:
-                groups = itertools.chain.from_iterable(map(zip, rows, scores))
-                for (qid, docids), values in groups:
-                    found.setdefault(qid, {}).update(zip(docids, values, strict=False))  # the rest is padding
-                yield sum(len(docids) for part in rows for _, docids in part)
+        for scores in known:
+            _add(found, scores)
+        left = itertools.islice(batches, len(known), None)
+        with closing(batches), closing(self._overlapped(left)) as computed:
+            for values, rows in computed:
+                scores = _by_ids(values, rows)
+                keep(scores)
+                _add(found, scores)
+                yield sum(map(len, scores.values()))
 
     def _overlapped(
-        self, batches: Iterator[tuple[list[Batch], Rows]]
+        self, batches: Iterable[tuple[list[Batch], Rows]]
     ) -> Generator[tuple[list[Scored], Rows], None, None]:
         """Yield the scores of `batches` per replica, in their order.
 
@@ -114,3 +127,16 @@ class Predictor:
             return
         while self.hosts.max_over_hosts(int((count := next(counts, None)) is not None)):
             yield count or 0
+
+
+def _by_ids(values: list[Scored], rows: Rows) -> Scores:
+    """The scores of a batch by query and document."""
+    scores: Scores = {}
+    for (qid, docids), of_group in itertools.chain.from_iterable(map(zip, rows, values)):
+        scores.setdefault(qid, {}).update(zip(docids, of_group, strict=False))  # the rest is padding
+    return scores
+
+
+def _add(found: Scores, scores: Scores) -> None:
+    for qid, by_document in scores.items():
+        found.setdefault(qid, {}).update(by_document)

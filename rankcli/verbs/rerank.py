@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rankcli.config.columns import PREDICTION
-from rankcli.config.identity import digest_of_items
 from rankcli.data.dataset import load_dataset
 from rankcli.data.documents import open_store
-from rankcli.data.files import check_apart, replacing
+from rankcli.data.files import check_apart, is_stdout, replacing
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
@@ -26,16 +25,20 @@ from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
 from rankcli.runs.hosts import check_same
+from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixture import alpha_of
-from rankcli.runs.model import Model, find_model, open_model, trained_queries, warn_unfinished
-from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, run_in, survey
+from rankcli.runs.model import Model, find_model, open_model, trained_queries, warn_unfinished, weights_identity
+from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
 from rankcli.shapes import Example
-from rankcli.storage.disk import guard
+from rankcli.storage.base import is_remote
 from rankcli.storage.places import local_root, work_root
-from rankcli.storage.scratch import scratch
 from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
+from rankcli.training.signals import ending_soon
 from rankcli.training.strategy import make_runtime_deterministic, make_strategy
+
+STOPPING = "stopping; what is scored is kept, and the same command goes on"
+Extracted = tuple[list[RankedQuery], list[Scores], list[Example]]
 
 TAG, MIXED = "rankcli-reranked", "rankcli-interpolated"  # as in the run directory's own test runs
 
@@ -98,6 +101,11 @@ class Reranking:
             opened.reranker.freeze()
         self.hosts, self.extractor, self.columns = Hosts(devices), opened.extractor, opened.columns
         self.predictor = Predictor(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
+        self.identity = {
+            "weights": weights_identity(self.model, weights),
+            "batches": [self.predictor.evalbatch, devices.num_replicas_in_sync, self.hosts.index, self.hosts.count],
+            "computed": [amp, *sorted({str(device) for device in devices.extended.worker_devices})],
+        }
 
     def __call__(
         self,
@@ -117,16 +125,18 @@ class Reranking:
         else:
             inputs = _own_inputs(self.model, split)
         self._check_columns(inputs)
-        with self.hosts.together(), scratch(work_root(), "rerank") as folder:
+        with self.hosts.together():
             inputs, counts = survey(inputs, depth)
-            if self.hosts.count > 1:
-                given = {"candidates": digest_of_items(inputs.run), "depth": depth, "versions": result_versions()}
-                check_same(self.hosts, given)
-            with guard(folder), (folder / "run").open("w", encoding="utf-8", newline="\n") as file:
-                self._rerank(inputs, depth, counts, file)
-            if self.hosts.chief:
-                with (folder / "run").open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
-                    shutil.copyfileobj(file, stream)
+            given = {"run": content_of(inputs), "depth": depth, "versions": result_versions()}
+            check_same(self.hosts, given)
+            made_of = {**given, **self.identity, **texts_of(inputs)}
+            with journal(work_root(), made_of, _named(output)) as kept:
+                made = kept.folder / RUN
+                with ending_soon(STOPPING), made.open("w", encoding="utf-8", newline="\n") as file:
+                    self._rerank(inputs, depth, counts, file, kept)
+                if self.hosts.chief:
+                    with made.open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
+                        shutil.copyfileobj(file, stream)
         return _outcome(counts, self.alpha, output)
 
     def _own_files(self) -> Iterator[str | Path]:
@@ -148,15 +158,18 @@ class Reranking:
                 fix="rerank the data of its run directory: leave out --docs, --queries and --run",
             )
 
-    def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO) -> None:
-        """Write the queries in the order of the run, each as soon as its block is scored."""
+    def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO, kept: Journal) -> None:
+        """Write the queries in the order of the run, each as soon as its block is scored or read from the journal."""
         left = counts.lines
         with (
             Progress(counts.pairs, "reranking", "pairs") as bar,
-            closing(prefetch(self._extracted(inputs, depth), ahead=1)) as extracted,
+            closing(prefetch(self._extracted(inputs, depth, kept), ahead=1)) as extracted,
         ):
-            for block, examples in extracted:
-                scores = self.predictor.score(examples, bar)
+            for block, known, examples in extracted:
+                if known:
+                    bar.advance(sum(map(count, known)))
+                    bar.start_here()
+                scores = self.predictor.score(examples, bar, known=known, keep=kept.add)
                 mixed = scores if self.alpha is None else _mixed(block, scores, self.alpha)
                 for qid, found in merge({query.qid: query.scores for query in block}, mixed).items():
                     write_query(file, qid, found, TAG if self.alpha is None else MIXED)
@@ -164,19 +177,28 @@ class Reranking:
         if left:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
 
-    def _extracted(self, inputs: Inputs, depth: int | None) -> Iterator[tuple[list[RankedQuery], list[Example]]]:
-        """Yield every block, with the examples of this host's share of it."""
+    def _extracted(self, inputs: Inputs, depth: int | None, kept: Journal) -> Iterator[Extracted]:
+        """Yield every block, the kept scores of this host's share of it, and the examples if scores are missing."""
         queries, features = InMemory(inputs.queries), inputs.features if FEATURES in self.columns else None
         columns = [name for name in self.columns if name != FEATURES]
         for block in blocks(inputs, depth):
             samples = [query.sample for query in block if query.top][self.hosts.index :: self.hosts.count]
-            yield block, examples_of(samples, self.extractor, queries, inputs.store, features, columns)
+            pairs = sum(len(sample.docids) for sample in samples)
+            known = kept.take(pairs)
+            if sum(map(count, known)) == pairs:
+                yield block, known, []
+            else:
+                yield block, known, examples_of(samples, self.extractor, queries, inputs.store, features, columns)
 
 
 def _mixed(block: list[RankedQuery], scores: Scores, alpha: float) -> Scores:
     """Mix first stage and reranker over the documents that were scored."""
     first = {query.qid: {docid: query.scores[docid] for docid in query.top} for query in block if query.top}
     return interpolate(first, scores, alpha)
+
+
+def _named(output: str | Path) -> str:
+    return str(output) if is_stdout(output) or is_remote(str(output)) else str(Path(output).absolute())
 
 
 def _outcome(counts: Counts, alpha: float | None, output: str | Path) -> dict[str, Any]:
@@ -194,7 +216,9 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     found = first_stage(dataset, config.data.run, root)
     run = found.part(sorted(dataset.split[split]))
     trained = dataset.topics("train")
-    return Inputs(dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features)
+    return Inputs(
+        dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features, dataset.content
+    )
 
 
 def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str) -> Inputs:

@@ -12,6 +12,7 @@ from rankcli.caches.local import local_work, remove_work
 from rankcli.cli import run
 from rankcli.storage import inputs
 from rankcli.storage.inputs import local_tree
+from rankcli.storage.mark import mark_of
 from rankcli.storage.mirror import Mirror
 from rankcli.storage.open import open_storage
 from tests.caches.caches import json_of
@@ -43,10 +44,14 @@ def test_copies_are_listed_with_their_kind_and_size(
     assert (run_copy["kind"], run_copy["bytes"], run_copy["in_use"]) == ("copies of run directories", 2, False)
     assert (tree["kind"], tree["bytes"], tree["in_use"]) == ("copies of directories", 5, False)
     assert run(["cache", "ls"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        f"{tmp_path}/cache/runs: copies of run directories, 2 bytes",
-        f"{tmp_path}/cache/trees: copies of directories, 5 bytes",
-    ]
+    lines = capsys.readouterr().out.splitlines()[2:]
+    for line, path, kind in (
+        (0, copies["run"], "copies of run directories"),
+        (2, copies["tree"], "copies of directories"),
+    ):
+        assert lines[line].startswith(path.name) and f" {kind} " in lines[line] and lines[line].endswith(" s")
+        assert lines[line + 1].strip() == mark_of(path).read_text() and lines[line + 1].strip().startswith("gs://")
+    assert lines[4] == f"{tmp_path}/cache: 2 things made of inputs or downloaded, 7 bytes"
 
 
 def test_what_nobody_reads_goes_and_is_fetched_again(
@@ -55,7 +60,7 @@ def test_what_nobody_reads_goes_and_is_fetched_again(
     assert json_of(capsys, "cache", "prune", "--older-than", "1h")["removed"] == []
     done = json_of(capsys, "cache", "prune", "--unused")
     assert {each["path"]: each["why"] for each in done["removed"]} == dict.fromkeys(
-        map(str, copies.values()), "a copy that nobody reads"
+        map(str, copies.values()), "nobody reads it now; it is made or fetched again when it is needed"
     )
     assert done["bytes_freed"] == 7 and not copies["run"].exists() and not copies["tree"].exists()
     assert (local_tree(f"{gcs.uri}/model") / "config.json").read_bytes() == b"12345"

@@ -201,7 +201,8 @@ def test_what_interrupted_conversions_left_goes_by_age(caches: Caches) -> None:
         (work / name / "lock").touch()
     found = caches.json("cache", "ls", "--storage", caches.uri)
     assert (found["work_bytes"], [Path(each["path"]).name for each in found["work"]]) == (10, [alive, dead])
-    assert caches.cache("ls")[1].endswith(f"\n{work}: work in progress, 10 bytes\n")
+    made = f"\n{caches.folder}/cache: 2 things made of inputs or downloaded, 10 bytes\n"
+    assert caches.cache("ls")[1].endswith(made)
     text = caches.cache("prune", "--older-than", "0h", "--dry-run")[1]
     assert f"kept {caches.path()}, {caches.bytes['train']:,} bytes: its conversion may go on\n" in text
     caches.age("train", 31)
@@ -226,6 +227,8 @@ def test_nothing_goes_that_is_not_proved_to_be_ours(
     tiny("crossencoder")
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path))
     caches = Caches(tmp_path, str(tmp_path), capsys)
+    for path in (*tmp_path.glob("docs-*"), *tmp_path.glob("first-stage-*")):
+        path.unlink()  # ours, and not of this test
     foreign = [
         *("runs/small/best/map/model.safetensors", "runs/small/run.json", "trees/oak/lock", f"trees/{'a' * 16}/lock"),
         *("work/thesis/lock", f"work/{'a' * 16}-{'b' * 16}/thesis.doc", f"work/{'c' * 16}-{'d' * 16}/lock.doc"),

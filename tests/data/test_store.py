@@ -189,7 +189,7 @@ def test_several_processes_build_and_read_at_once(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert found == [["Two second", TEXTS["long"]]] * 3
-    assert sorted(file.suffix for file in (tmp_path / "scratch").iterdir()) == [".sha256", ".sqlite"]
+    assert sorted(file.suffix for file in (tmp_path / "scratch").iterdir()) == [".json", ".sqlite"]
 
 
 def test_a_forked_child_reads_with_its_own_connection(docs: DocStore) -> None:

@@ -68,7 +68,7 @@ def test_a_damaged_kept_run_is_never_used(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("d1", "d3", 1))
     with pytest.raises(StorageError, match="damaged"):
         first_stage(dataset, BM25(), tmp_path / "scratch")
-    path.with_suffix(".sha256").unlink()
+    path.with_suffix(".json").unlink()
     assert first_stage(dataset, BM25(), tmp_path / "scratch") == run
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rankcli.config.registry import TRAINERS
 from rankcli.runs.prepare import Prepared, prepare
 
 
@@ -97,3 +98,8 @@ def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, 
     sets = {name: dataclasses.replace(each, extractor=vocabulary) for name, each in prepared.sets.items()}
     fixed = dataclasses.replace(prepared, sets=dataclasses.replace(prepared.sets, sets=sets))
     assert [*fixed.sets.cache_ids.values()] == caches and fixed.identity.run_id == run_id
+
+
+def test_dev_and_test_have_one_depth_by_default() -> None:
+    trainer = TRAINERS.get("tensorflow")()
+    assert trainer.threshold == trainer.testthreshold == 100

@@ -44,6 +44,11 @@ def given(folder: Path, run: str = "bm25.run") -> dict[str, str]:
     }
 
 
+def held(folder: Path) -> set[str]:
+    """The names in the cache folder, but for the hashes of inputs, which may be remembered later."""
+    return {path.name for path in (folder / "cache").iterdir() if not path.name.startswith("input-hashes")}
+
+
 def test_a_run_directory_reranks_its_own_test_to_the_same_bytes(trained: RunConfig, tmp_path: Path) -> None:
     done = rerank(model=str(tmp_path / "run"), output=tmp_path / "again.run", depth=trained.trainer.testthreshold)
     assert (tmp_path / "again.run").read_bytes() == (tmp_path / "run" / "test.run").read_bytes()
@@ -162,9 +167,9 @@ def test_a_run_is_reranked_in_its_order_and_blocks_change_nothing(
     done, taken = [], []
     score = Predictor.score
 
-    def noted(self: Predictor, examples: Any, bar: Any, *rest: Any) -> Any:
+    def noted(self: Predictor, examples: Any, bar: Any, **rest: Any) -> Any:
         done.append((len(taken), [example.qid for example in examples]))
-        return score(self, examples, bar, *rest)
+        return score(self, examples, bar, **rest)
 
     def taking(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
         for qid in order:
@@ -242,28 +247,26 @@ def test_that_leakage_cannot_be_told_is_said(
     assert "was trained on cannot be told" in capsys.readouterr().err
 
 
-def kept(cache: Path) -> list[str]:
-    """The files and folders of a cache, without the hashes of input files, which are noted when they are old enough."""
-    return sorted(path.name for path in cache.iterdir() if not path.name.startswith("input-hashes"))
-
-
-def test_a_disk_that_is_full_is_one_error_and_leaves_nothing(
+def test_a_disk_that_is_full_is_one_error_and_leaves_the_scores_alone(
     trained: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    before = kept(tmp_path / "cache")
-    monkeypatch.setattr("rankcli.verbs.rerank.write_query", full)
-    with pytest.raises(StorageError, match="No space left on device"):
+    before = held(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="No space left on device"):
+        patch.setattr("rankcli.verbs.rerank.write_query", full)
         rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run")
-    assert not (tmp_path / "out.run").exists() and kept(tmp_path / "cache") == before
+    assert not (tmp_path / "out.run").exists()
+    assert held(tmp_path) - before == {"rerank"}
+    rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run")
+    assert (tmp_path / "out.run").exists() and held(tmp_path) == before
 
 
 def test_nothing_is_left_in_the_cache_folder(trained: RunConfig, tmp_path: Path) -> None:
-    before = kept(tmp_path / "cache")
+    before = held(tmp_path)
     rerank(model=str(tmp_path / "run"), output=tmp_path / "out.run")
-    assert kept(tmp_path / "cache") == before
+    assert held(tmp_path) == before
 
 
 def test_wrong_models_and_weights_are_refused(
