@@ -7,8 +7,8 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal
@@ -18,11 +18,29 @@ WIDEST = 120  # columns of a line of progress, on any terminal
 BARS = (24, 16, 8)  # lengths of the bar in cells
 _CLEAR = "\r\x1b[K"
 
+_quiet = False
 _drawn: list[Progress] = []  # bars shown on the terminal, the innermost last
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Print warnings and errors only, without information and progress."""
+    global _quiet
+    before, _quiet = _quiet, True
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
 def say(message: str) -> None:
-    """Print one line of information on stderr, above the bar if one is shown."""
+    """Print one line of information on stderr, above the bar if one is shown; nothing while `quiet`."""
+    if not _quiet:
+        tell(message)
+
+
+def tell(message: str) -> None:
+    """Print one line on stderr that is always shown, above the bar if one is shown."""
     clear = _CLEAR if _drawn else ""
     print(f"{clear}{message}", file=sys.stderr, flush=True)
     if _drawn:
@@ -37,7 +55,7 @@ def say_from_handler(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print one warning on stderr."""
-    say(f"warning: {message}")
+    tell(f"warning: {message}")
 
 
 def _short(seconds: float) -> str:
@@ -66,7 +84,7 @@ class Progress:
         self.start_here()
 
     def __enter__(self) -> Progress:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and not _quiet
         if self._terminal:
             _drawn.append(self)
             self.draw()

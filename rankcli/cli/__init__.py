@@ -15,14 +15,17 @@ from typing import Any, NoReturn
 import click
 
 from rankcli import __version__
-from rankcli.cli._options import debug_option
+from rankcli.cli._options import common_options
 from rankcli.cli._streams import make_lasting
 from rankcli.errors import MissingError, RankcliError, StorageError
-from rankcli.log import say
+from rankcli.log import tell
 from rankcli.storage.disk import remedy
 from rankcli.storage.limits import raise_open_files
 
-COMMANDS = ("init", "train", "convert", "rerank", "search", "evaluate", "cache", "modules", "schema", "doctor")
+COMMANDS = (
+    *("init", "train", "convert", "rerank", "search", "evaluate"),
+    *("cache", "modules", "schema", "doctor", "completion"),
+)
 STORAGE_ERRNOS = {
     *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
@@ -66,7 +69,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rankcli")
-@debug_option
+@common_options
 def cli() -> None:
     """Train, evaluate and ship neural rerankers from one YAML file.
 
@@ -102,11 +105,12 @@ def run(args: list[str]) -> int:
     try:
         code = cli.main(args=args, prog_name="rankcli", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        page = f"\n  -> see: {error.ctx.command_path} --help" if error.ctx else ""
+        tell(f"error: {error.format_message()}{page}")
         return 2
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
+        tell("interrupted")
         return 128 + (_received or [signal.SIGINT])[-1]
     except Exception as error:  # the outermost handler: users see a traceback only with --debug
         return _report(error, debug="--debug" in args)
@@ -120,8 +124,8 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, MemoryError):
         error = MissingError("there is not enough memory", fix="free some, or raise the limit (ulimit -v)")
     if isinstance(error, RankcliError):
-        say(f"error: {error}")
+        tell(f"error: {error}")
         return error.exit_code
     again = "" if debug else "; run the same command with --debug for the traceback, and report it"
-    say(f"error: a bug of ours, {type(error).__name__}: {error}{again}")
+    tell(f"error: a bug of ours, {type(error).__name__}: {error}{again}")
     return 1

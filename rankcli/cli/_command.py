@@ -16,7 +16,7 @@ class Command(click.Command):
         _, _, order = self.make_parser(ctx).parse_args(list(args))
         for param, count in Counter(order).items():
             if count > 1 and isinstance(param, click.Option) and not (param.multiple or param.is_flag):
-                ctx.fail(f"{param.opts[0]} takes one value, but is given {count} times.")
+                ctx.fail(f"{param.opts[-1]} takes one value, but is given {count} times")
         return super().parse_args(ctx, args)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -10,11 +11,14 @@ from typing import Any
 
 import click
 
-from rankcli.data.files import check_output, is_stdout
+from rankcli.cli import _complete
+from rankcli.data.files import check_output, exists, is_stdout
 from rankcli.data.hashes import reading_inputs_anew
-from rankcli.errors import StorageError
+from rankcli.errors import ConfigError, StorageError
+from rankcli.log import quiet
 from rankcli.storage.base import is_remote
 
+FORCE = "rankcli.force"  # in the context's `meta`
 PERMISSIONS = "check the path and its permissions"
 
 
@@ -50,9 +54,23 @@ class OutputFile(PlaceType):
         return path
 
 
+class NewFile(OutputFile):
+    """A file to write that does not exist, or may be overwritten with `--force`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path or the URI. ConfigError if there is such a file; pipes and devices are only written to."""
+        path = super().convert(value, param, ctx)
+        found = exists(path) if is_remote(str(path)) else not is_stdout(path) and path.is_file()
+        if found and not (ctx and ctx.meta.get(FORCE)):
+            fix = "name another one, or overwrite it with --force"
+            raise ConfigError("this file exists and is not overwritten", where=str(path), fix=fix)
+        return path
+
+
 FILE = PlaceType(exists=True, path_type=Path)
 DIRECTORY = PlaceType(path_type=Path)
 OUTPUT = OutputFile(path_type=Path)
+NEW_FILE = NewFile(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -63,8 +81,34 @@ def _verify(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.with_resource(reading_inputs_anew())
 
 
-debug_option: Decorator = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Handle `--quiet`, until the command ends."""
+    if value:
+        ctx.with_resource(quiet())
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command has."""
+    silent = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_quiet,
+        help="Print warnings and errors only, no progress.",
+    )
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+    return silent(debug(function))
+
+
+def _force(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Handle `--force`, before the other options are read."""
+    if value:
+        ctx.meta[FORCE] = True
+
+
+force_option: Decorator = click.option(
+    "--force", is_flag=True, expose_value=False, is_eager=True, callback=_force, help="Overwrite the output."
 )
 verify_option: Decorator = click.option(
     "--verify-inputs",
@@ -100,12 +144,24 @@ topics_option: Decorator = click.option(
 
 
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--config FILE` (repeatable) and `KEY=VALUE` arguments."""
+    """Add the configuration, as `--config FILE` (repeatable) or as an argument, and `KEY=VALUE` arguments."""
+
+    @functools.wraps(function)
+    def separated(files: tuple[str, ...], arguments: tuple[str, ...], **others: Any) -> Any:
+        named = tuple(argument for argument in arguments if "=" not in argument)
+        if bool(files) == bool(named):
+            often = "given twice, as an argument and with --config" if files else "missing: name the file"
+            raise click.UsageError(f"the configuration is {often}", click.get_current_context(silent=True))
+        overrides = tuple(argument for argument in arguments if "=" in argument)
+        return function(files=files or named, overrides=overrides, **others)
+
     files = click.option(
-        "--config", "files", multiple=True, required=True, metavar="FILE", help="May repeat; the later one wins."
+        "--config", "files", multiple=True, metavar="FILE", help="The same as CONFIG. May repeat; the later one wins."
     )
-    overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-    return files(overrides(function))
+    arguments = click.argument(
+        "arguments", nargs=-1, metavar="[CONFIG] [KEY=VALUE]...", shell_complete=_complete.of_config
+    )
+    return files(arguments(separated))
 
 
 def print_result(found: Mapping[str, Any], as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Group
-from rankcli.cli._options import Decorator, debug_option, json_option, print_result
+from rankcli.cli._options import Decorator, common_options, json_option, print_result
 from rankcli.errors import StorageError
 
 _AGE = re.compile(r"([0-9]{1,6})([hd])")
@@ -42,7 +42,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 
 
 @click.group(cls=Group)
-@debug_option
+@common_options
 def command() -> None:
     """List, verify and remove what rankcli keeps: TFRecord caches, and what is made of inputs or downloaded.
 
@@ -56,7 +56,7 @@ def command() -> None:
 @command.command()
 @storage_option
 @json_option
-@debug_option
+@common_options
 def ls(storage: str | None, as_json: bool) -> None:
     """List caches, last used first: what they were made of, their size, their state and which runs used them.
 
@@ -76,7 +76,7 @@ def ls(storage: str | None, as_json: bool) -> None:
 @click.option("--repair", is_flag=True, help="Make damaged shards again from their inputs.")
 @storage_option
 @json_option
-@debug_option
+@common_options
 def verify(repair: bool, storage: str | None, as_json: bool) -> None:
     """Compare every shard with its checksum; exit 6 if something is damaged and was not repaired.
 
@@ -112,7 +112,7 @@ def _check(result: dict[str, Any], repair: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @storage_option
 @json_option
-@debug_option
+@common_options
 def prune(
     older_than: float | None, max_bytes: int | None, unused: bool, dry_run: bool, storage: str | None, as_json: bool
 ) -> None:

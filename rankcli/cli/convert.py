@@ -7,7 +7,7 @@ import re
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import config_options, debug_option, json_option, print_result, verify_option
+from rankcli.cli._options import common_options, config_options, json_option, print_result, verify_option
 
 _PART = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 
@@ -35,7 +35,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option("--finalize", is_flag=True, help="Check what the N jobs wrote and publish it.")
 @verify_option
 @json_option
-@debug_option
+@common_options
 def command(
     files: tuple[str, ...],
     overrides: tuple[str, ...],

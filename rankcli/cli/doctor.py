@@ -15,7 +15,7 @@ import click
 
 from rankcli import __version__
 from rankcli.cli._command import Command
-from rankcli.cli._options import debug_option, json_option, to_json
+from rankcli.cli._options import common_options, json_option, to_json
 from rankcli.runs.directory import TENSORFLOW
 from rankcli.versions import installed
 
@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 @click.command(cls=Command)
 @click.option("--devices", is_flag=True, help="Import TensorFlow and list its devices.")
 @json_option
-@debug_option
+@common_options
 def command(devices: bool, as_json: bool) -> int:
     """Check what rankcli needs; exit 4 if something is missing.
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from rankcli.cli import _complete
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, source, to_json
+from rankcli.cli._options import FILE, NEW_FILE, common_options, force_option, json_option, source, to_json
 
 
 @click.command(cls=Command)
@@ -22,14 +23,19 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, source
 )
 @click.option("--baseline", type=FILE, help="A run to compare it with.")
 @click.option(
-    "--metric", "metrics", multiple=True, help="May repeat.  [default: of --model, or ndcg_cut_10, map, RR@10]"
+    "--metric",
+    "metrics",
+    multiple=True,
+    shell_complete=_complete.of_metrics,
+    help="May repeat.  [default: of --model, or ndcg_cut_10, map, RR@10]",
 )
 @click.option(
     "--relevance-level", type=click.IntRange(min=1), help="Lowest relevant grade.  [default: that of --model, or 1]"
 )
-@click.option("--per-query", type=OUTPUT, metavar="FILE", help="Write each query's values there.")
+@click.option("--per-query", type=NEW_FILE, metavar="FILE", help="Write each query's values there.")
+@force_option
 @json_option
-@debug_option
+@common_options
 def command(metrics: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Evaluate a run with trec_eval's measures, alone or against a baseline.
 

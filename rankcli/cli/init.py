@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources, topics_option
+from rankcli.cli._options import FILE, OUTPUT, common_options, source, sources, topics_option
 
 
 @click.command(cls=Command)
@@ -18,10 +18,11 @@ from rankcli.cli._options import FILE, OUTPUT, debug_option, source, sources, to
 @click.option("--qrels", callback=sources, multiple=True, metavar="PATH", help="Judgments. May repeat.")
 @topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: BM25]")
-@click.option("--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
+@click.option("-o", "--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
+@click.option("--force", is_flag=True, help="Overwrite the output.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and write nothing.")
-@debug_option
-def command(place: str | None, output: Path | str, dry_run: bool, **given: Any) -> None:
+@common_options
+def command(place: str | None, output: Path | str, dry_run: bool, force: bool, **given: Any) -> None:
     """Look at a collection and write a configuration for it.
 
     FOLDER holds a collection as it is published (BEIR, MS MARCO, TREC, Pyserini, Hugging Face), may be a zip archive,
@@ -35,4 +36,4 @@ def command(place: str | None, output: Path | str, dry_run: bool, **given: Any) 
     from rankcli.verbs.init import init
 
     said = {key: str(value) if key == "run" else value for key, value in given.items() if value}
-    click.echo(init(place, said, output, dry_run=dry_run))
+    click.echo(init(place, said, output, dry_run=dry_run, force=force))

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rankcli.cli import _complete
 from rankcli.cli._command import Command
-from rankcli.cli._options import debug_option, json_option, to_json
+from rankcli.cli._options import common_options, json_option, to_json
 
 if TYPE_CHECKING:
     from rankcli.config.registry import Registry
 
 
 @click.command(cls=Command)
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=_complete.of_modules)
+@click.argument("name", required=False, shell_complete=_complete.of_modules)
 @json_option
-@debug_option
+@common_options
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
     """List the components that a configuration can name, or the options of one.
 
@@ -38,10 +39,10 @@ def command(kind: str | None, name: str | None, as_json: bool) -> None:
         raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join(KINDS)})")
     if kind is not None and name is not None:
         found = _component(KINDS[kind], name)
-        click.echo(to_json(found) if as_json else _page(found))
+        click.echo(to_json({"schema_version": 1, **found}) if as_json else _page(found))
     else:
         listed = {each: _names(KINDS[each]) for each in ([kind] if kind else KINDS)}
-        click.echo(to_json(listed) if as_json else _list(listed))
+        click.echo(to_json({"schema_version": 1, **listed}) if as_json else _list(listed))
 
 
 def _names(registry: Registry) -> list[dict[str, Any]]:

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source, topics_option
+from rankcli.cli._options import (
+    FILE,
+    NEW_FILE,
+    common_options,
+    force_option,
+    json_option,
+    print_result,
+    source,
+    topics_option,
+)
 
 
 def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | float:
@@ -33,7 +42,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.")
-@click.option("--output", type=OUTPUT, required=True, help="The reranked run.")
+@click.option("-o", "--output", type=NEW_FILE, required=True, help="The reranked run.")
 @click.option(
     "--depth", type=click.IntRange(min=1), help="Candidates scored per query; the rest follow.  [default: all]"
 )
@@ -63,8 +72,9 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     show_default=True,
     help="Which devices to use.",
 )
+@force_option
 @json_option
-@debug_option
+@common_options
 def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     """Rerank a TREC run with a trained model.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import debug_option, to_json
+from rankcli.cli._options import common_options, to_json
 
 
 @click.command(cls=Command)
-@debug_option
+@common_options
 def command() -> None:
     """Print JSON Schema of a configuration, for editors and other tools.
 

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, debug_option, json_option, print_result, source, topics_option
+from rankcli.cli._options import (
+    FILE,
+    NEW_FILE,
+    common_options,
+    force_option,
+    json_option,
+    print_result,
+    source,
+    topics_option,
+)
 
 DEFAULT = {"k1": 0.9, "b": 0.4}
 
@@ -18,7 +27,7 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--docs", callback=source, metavar="PATH", required=True, help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", required=True, help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
-@click.option("--output", type=OUTPUT, required=True, help="The run.")
+@click.option("-o", "--output", type=NEW_FILE, required=True, help="The run.")
 @click.option("--k", type=int, help="Documents per query.  [default: 1000]")
 @click.option("--k1", type=float, help="How slowly a repeated word stops adding to the score.  [default: 0.9]")
 @click.option("--b", type=float, help="Length normalisation, 0 to 1.  [default: 0.4]")
@@ -26,8 +35,9 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--stopwords", help="Words to leave out: `english` or `none`.  [default: english]")
 @click.option("--tune", type=FILE, metavar="QRELS", help="Choose k1 and b on these judgments.")
 @click.option("--metric", default="ndcg_cut_10", show_default=True, help="What --tune looks at.")
+@force_option
 @json_option
-@debug_option
+@common_options
 def command(
     docs: str,
     queries: str,

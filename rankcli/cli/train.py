@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_option, print_result, verify_option
+from rankcli.cli._options import DIRECTORY, common_options, config_options, json_option, print_result, verify_option
 
 
 @click.command(cls=Command)
 @config_options
 @click.option(
+    "-o",
     "--out",
     type=DIRECTORY,
     metavar="DIR|gs://...",
@@ -29,7 +30,7 @@ from rankcli.cli._options import DIRECTORY, config_options, debug_option, json_o
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
 @verify_option
 @json_option
-@debug_option
+@common_options
 def command(
     files: tuple[str, ...],
     overrides: tuple[str, ...],

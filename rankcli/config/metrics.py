@@ -30,6 +30,11 @@ FIX = (
 )
 
 
+def examples() -> list[str]:
+    """Return the name of every measure, with the cutoff 10 where it has one."""
+    return [*_PLAIN, *(f"{stem}10" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"]
+
+
 def canonical(name: str) -> str:
     """Return trec_eval's name for a metric of ir_measures, such as `ndcg_cut_10` for `nDCG@10`; else `name`."""
     stem, at, cutoff = name.partition("@")
@@ -59,6 +64,8 @@ def checked_names(names: Iterable[str]) -> tuple[str, ...]:
 def _unknown(name: str) -> str:
     """The message for one unknown name; a name with a cutoff is compared only with measures that have one."""
     stem, cutoff = re.fullmatch(rf"(.*?)(?:[@_.]?({_CUTOFF}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    if found := re.fullmatch(r"iprec_at_recall_(0\.[0-9]|1|1\.0)", name):
+        return f"unknown metric {name!r}; did you mean 'iprec_at_recall_{float(found[1]):.2f}'?"
     meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
     if not cutoff:
         meant.update((legal.lower(), legal) for legal in _PLAIN)

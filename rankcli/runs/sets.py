@@ -254,7 +254,7 @@ def _training_sets(
 def _ranked_sets(
     config: RunConfig, dataset: Dataset, ranked: Mapping[str, CompactRun], extractor: Extractor
 ) -> Iterator[RecordSet]:
-    depths = {DEV: int(config.trainer.threshold), TEST: int(config.trainer.testthreshold)}
+    depths = {DEV: int(config.trainer.threshold), TEST: int(config.trainer.test_depth)}
     sets = {DEV: dataset, **{f"{DEV}/{name}": devset for name, devset in dataset.devsets.items()}, TEST: dataset}
     for name, data in sets.items():
         split, _, key = name.partition("/")

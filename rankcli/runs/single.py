@@ -112,7 +112,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
 
     Return the result, and the test runs by stage.
     """
-    depths = {DEV: run.trainer.threshold, TEST: run.trainer.testthreshold}
+    depths = {DEV: run.trainer.threshold, TEST: run.trainer.test_depth}
     found = loop.best_predictor().scores(test, "reranking test")
     first = {split: run.sets[split].candidates for split in depths}
     scores = {DEV: _dev_scores(loop, first[DEV], depths[DEV], out), TEST: found}
@@ -162,6 +162,6 @@ def _subject(run: Prepared) -> Subject:
         **run.dataset.report,
         **{f"{each.name}_samples_read": each.samples for each in run.sets.of(TRAIN).values()},
         "candidates_reranked_per_dev_query": run.trainer.threshold,
-        "candidates_reranked_per_test_query": run.trainer.testthreshold,
+        "candidates_reranked_per_test_query": run.trainer.test_depth,
     }
     return Subject(run.about, run.measures, run.dataset.queries, run.dataset.judgments(TEST), counts)

@@ -83,7 +83,9 @@ class TensorflowTrainer(TrainerOptions):
         LISTENERS, "what goes on beside the steps: a list of {name, ...}; default: a `validation` of every dev set"
     )
     threshold: PositiveInt = option(100, "candidates reranked per query on dev")
-    testthreshold: PositiveInt = option(100, "candidates reranked per query on test", identity=False)
+    testthreshold: PositiveInt | None = option(
+        None, "candidates reranked per query on test; default: as many as on dev", identity=False
+    )
     evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
     amp: Literal["none", "bf16", "fp16"] | None = option(
         None, "precision of the computation; default none, on a TPU bf16"
@@ -97,6 +99,11 @@ class TensorflowTrainer(TrainerOptions):
     strategy: Literal["auto", "cpu", "mirrored", "multiworker", "tpu"] = option("auto", "devices", identity=False)
     tpuname: str | None = option(None, "name of the TPU; `local` on a TPU VM", identity=False)
     tpuzone: str | None = option(None, "zone of a named TPU", identity=False)
+
+    @property
+    def test_depth(self) -> int:
+        """The candidates reranked per query on test."""
+        return self.testthreshold or self.threshold
 
     def __post_init__(self) -> None:
         if self.niters < self.validatefreq:

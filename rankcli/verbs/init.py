@@ -60,14 +60,18 @@ class Findings:
         return self.doc_words[1] * TOKENS_PER_WORD <= READ - 2
 
 
-def init(place: str | None, given: Mapping[str, Any], output: Place, *, dry_run: bool = False) -> str:
+def init(
+    place: str | None, given: Mapping[str, Any], output: Place, *, dry_run: bool = False, force: bool = False
+) -> str:
     """Write a configuration to `output`, and return the findings and the next command.
 
     `place` is a folder, an archive or `ir_datasets:ID`; `given` are options of `data` that replace what is found there.
-    With `dry_run` the configuration is part of the answer and nothing is written. ConfigError where `output` exists.
+    With `dry_run` the configuration is part of the answer and nothing is written. ConfigError where `output` exists,
+    unless `force`.
     """
-    if exists(output) and not dry_run:
-        raise ConfigError("this file exists and is not overwritten", where=str(output), fix="give another --output")
+    if exists(output) and not (dry_run or force):
+        fix = "name another one with --output, or overwrite it with --force"
+        raise ConfigError("this file exists and is not overwritten", where=str(output), fix=fix)
     layout = layout_of(place) if place else Layout({}, siblings(given.get("qrels")))
     options = layout.data | dict(given)
     if missing := [key for key in ("docs", "queries", "qrels") if key not in options]:

@@ -109,13 +109,20 @@ def test_every_example_works_and_prints_what_trec_eval_computes(user: Path, capf
     wrong = {}
     for example in examples():
         if reason_not_to_run(example) is None:
-            if example.startswith("rankcli init "):  # it overwrites nothing
-                Path("config.yaml").unlink(missing_ok=True)
+            for output in written(example):  # nothing is overwritten
+                output.unlink(missing_ok=True)
             code = execute(example)
             out, err = capfd.readouterr()
             if code or not figures_are_right(example, out):
                 wrong[example] = (code, out, err)
     assert not wrong, "\n\n".join(f"{example}: exit {code}\n{out}{err}" for example, (code, out, err) in wrong.items())
+
+
+def written(example: str) -> list[Path]:
+    """The file that a line writes."""
+    words = shlex.split(example)
+    named = [words[words.index(option) + 1] for option in ("--output", "-o") if option in words]
+    return [Path(name) for name in named or (["config.yaml"] if words[1:2] == ["init"] else [])]
 
 
 def execute(example: str) -> int:

@@ -140,11 +140,26 @@ def test_an_output_that_may_not_be_written_is_refused_before_the_work(
 
 @pytest.mark.parametrize(
     "args",
-    [[], ["train"], ["rerank", "--model", "x"], ["evaluate", "--nonsense"], ["modules", "reranker"]],
+    [["train"], ["rerank", "--model", "x"], ["evaluate", "--nonsense"], ["modules", "reranker"]],
 )
-def test_usage_errors_exit_2_with_the_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_exit_2_and_name_the_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: ") and lines[1:] == [f"  -> see: rankcli {args[0]} --help"]
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
     assert "Usage: rankcli" in capsys.readouterr().err
+
+
+def test_a_configuration_may_be_an_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("data: {docs: none}\nreranker: TFKNRM\n")
+    assert run(["train", str(config), "trainer.niters=2", "--dry-run"]) == 2
+    assert "data.docs: no such file" in capsys.readouterr().err
+    assert run(["train", str(config), "--config", str(config)]) == 2
+    assert "error: the configuration is given twice, as an argument and with --config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["help", "trian", "task"])
@@ -153,7 +168,8 @@ def test_defect_19b_an_unknown_command_gives_usage_not_a_traceback(
 ) -> None:
     assert run([word]) == 2
     err = capsys.readouterr().err
-    assert "Usage: rankcli" in err and f"no command {word!r}" in err and "evaluate" in err and "Traceback" not in err
+    assert err.startswith(f"error: no command {word!r}") and err.endswith("  -> see: rankcli --help\n")
+    assert "evaluate" in err and "Traceback" not in err
     assert ("did you mean 'train'" in err) == (word == "trian")
 
 
@@ -216,7 +232,8 @@ def test_every_command_is_documented_with_an_example(name: str, capsys: pytest.C
     text = capsys.readouterr().out
     assert "Example:" in text and f"rankcli {name}" in text.partition("Example:")[2]
     for param in command_named(name).params:
-        assert param.name in ("files", "overrides", "kind", "name", "place") or getattr(param, "help", None), param.name
+        known = ("kind", "name", "place", "arguments", "shell")
+        assert param.name in known or getattr(param, "help", None), param.name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -233,3 +250,14 @@ def test_the_golden_list_of_names_and_options_is_up_to_date() -> None:
     done = python(str(root / "scripts" / "update-golden"), "--print", cwd=root)
     golden = (root / "tests" / "golden" / "registry.json").read_text()
     assert json.loads(done.stdout) == json.loads(golden), "run scripts/update-golden and look at the difference"
+
+
+@pytest.mark.parametrize(
+    "args", [["modules"], ["modules", "samplers"], ["modules", "samplers", "LCE"], ["doctor"], ["cache", "ls"]]
+)
+def test_every_json_has_the_version_of_its_schema(
+    args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
+    assert run([*args, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1

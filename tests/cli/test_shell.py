@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from rankcli.cli import run
+from rankcli.log import say
+from tests.conftest import write_collection
 
 ROOT = Path(__file__).parents[2]
 SEARCH = ["search", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output"]
@@ -58,3 +61,39 @@ def test_a_folder_called_tensorflow_in_the_working_directory_has_no_effect(tmp_p
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RANKCLI_CACHE": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert "device: " in done.stdout and "not this one" not in done.stderr
+
+
+def test_an_output_is_overwritten_only_with_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_collection(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
+    Path("old").write_text("mine")
+    searched = ["search", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "-o", "old"]
+    taken = ["init", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "--qrels", "qrels.txt", "-o", "old"]
+    for args in (searched, taken, ["evaluate", "--qrels", "qrels.txt", "--run", "old", "--per-query", "old"]):
+        assert run(args) == 2
+        assert "error: old: this file exists and is not overwritten" in capsys.readouterr().err
+    assert Path("old").read_text() == "mine"
+    assert run([*searched, "--force"]) == 0 and Path("old").read_text().startswith("q0 Q0 ")
+    assert run([*taken, "--force"]) == 0 and Path("old").read_text().startswith("#")
+
+
+def test_quiet_leaves_warnings_and_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
+    Path("docs.tsv").write_text("d1\thttp://x\tone\ttwo\n")
+    Path("queries.tsv").write_text("q1\tone\nq2\tnothing\n")
+    words = ["search", "--docs", "docs.tsv", "--queries", "queries.tsv", "--force", "-o", "a.run"]
+    assert run(words) == 0
+    loud = capsys.readouterr().err.splitlines()
+    shutil.rmtree("cache")
+    assert run([*words, "-q"]) == 0
+    assert capsys.readouterr().err.splitlines() == [line for line in loud if line.startswith("warning: ")] != loud
+    assert run(["search", "-q", "--docs", "docs.tsv"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    say("heard again")
+    assert capsys.readouterr().err == "heard again\n"

@@ -101,7 +101,7 @@ def test_an_option_with_one_value_is_not_given_twice(
 ) -> None:
     assert run(args) == 2 and called == []
     err = capsys.readouterr().err
-    assert f"Error: {named} takes one value, but is given 2 times." in err and "Usage: rankcli" in err
+    assert f"error: {named} takes one value, but is given 2 times\n  -> see: rankcli " in err
 
 
 def test_options_that_may_repeat_may_repeat(folder: Path, called: list[dict[str, Any]]) -> None:

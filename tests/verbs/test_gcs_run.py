@@ -126,14 +126,14 @@ def test_search_rerank_and_evaluate_read_and_write_in_the_bucket(
         new_machine(tmp_path)
         gcs.proxy.calls.clear()
         there = ["--run", f"{bucket}/out/bm25.run", "--output", f"{bucket}/out/x.run"]
-        assert run(["rerank", "--model", f"{bucket}/m", "--weights", weights, *files, *there]) == 0
+        assert run(["rerank", "--force", "--model", f"{bucket}/m", "--weights", weights, *files, *there]) == 0
         assert "4 of 12 queries were trained on" in capsys.readouterr().err
         fetched = [call for call in gcs.proxy.calls if "/m/checkpoints/" in call]
         assert {call.split("/checkpoints/")[1].split("/")[0] for call in fetched} == checkpoints
         assert not any("best/map/model.safetensors" in call for call in gcs.proxy.calls)
         mine = [f"--docs={local / 'docs.jsonl'}", f"--queries={local / 'queries.jsonl'}"]
         here = ["--run", str(tmp_path / "bm25.run"), "--output", str(tmp_path / "x.run")]
-        assert run(["rerank", "--model", str(local / "TFKNRM"), "--weights", weights, *mine, *here]) == 0
+        assert run(["rerank", "--force", "--model", str(local / "TFKNRM"), "--weights", weights, *mine, *here]) == 0
         assert content(f"{bucket}/out/x.run") == content(tmp_path / "x.run")
     judged = ["evaluate", *files_in(bucket, "qrels"), f"--baseline={bucket}/out/bm25.run"]
     assert run([*judged, f"--run={bucket}/out/x.run", f"--per-query={bucket}/out/each.tsv"]) == 0
