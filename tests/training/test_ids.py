@@ -102,4 +102,4 @@ def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, 
 
 def test_dev_and_test_have_one_depth_by_default() -> None:
     trainer = TRAINERS.get("tensorflow")()
-    assert trainer.threshold == trainer.testthreshold == 100
+    assert trainer.threshold == trainer.test_depth == 100
