@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
-LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal
+LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal, at first
+LONGEST_S = 60.0  # between two lines of a long work: a twentieth of its time so far, up to this
 DRAW_EVERY_S = 0.1  # between two drawings of the bar, on a terminal
 RECENT_S = 20.0  # the rate shown is the mean over this time
 WIDEST = 120  # columns of a line of progress, on any terminal
@@ -80,7 +81,7 @@ class Progress:
         self.done = 0
         self._fields: dict[str, str] = {}
         self._terminal = False
-        self._shown = clock()
+        self._started = self._shown = clock()
         self.start_here()
 
     def __enter__(self) -> Progress:
@@ -96,13 +97,16 @@ class Progress:
         self._fields = fields
         now = self.clock()
         self._note((now, self.done))
-        if now - self._shown < (DRAW_EVERY_S if self._terminal else LINE_EVERY_S):
+        if now - self._shown < (DRAW_EVERY_S if self._terminal else self._between_lines(now)):
             return
         self._shown = now
         if self._terminal:
             self.draw()
         else:
             say(self.line())
+
+    def _between_lines(self, now: float) -> float:
+        return min(max(LINE_EVERY_S, (now - self._started) / 20), LONGEST_S)
 
     def start_here(self) -> None:
         """Start the rates and the remaining time anew from here; units counted so far do not enter them."""

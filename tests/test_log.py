@@ -52,6 +52,17 @@ def test_without_a_terminal_a_line_comes_every_five_seconds(capsys: pytest.Captu
     ]
 
 
+def test_lines_of_a_long_work_become_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Progress(36_000, "training", "steps", clock) as bar:
+        for _ in range(36_000):  # ten hours, a step a second
+            clock.now += 1
+            bar.advance()
+    seconds = [int(line.split()[1].split("/")[0]) for line in capsys.readouterr().err.splitlines()]
+    assert seconds[:3] == [5, 10, 15] and seconds[-1] - seconds[-2] == 60
+    assert 600 < len(seconds) < 700
+
+
 def test_what_was_done_before_does_not_count_in_rate_and_eta(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with Progress(100, "training", "steps", clock) as bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -87,6 +88,8 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the `rankcli` script."""
     make_lasting()
+    if not os.environ.get("HOME"):
+        os.environ.pop("HOME", None)  # empty, it would make `~` the root of the file system
     for signum in ENDING:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(signum, _terminate)

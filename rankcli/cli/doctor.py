@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -17,6 +16,7 @@ from rankcli import __version__
 from rankcli.cli._command import Command
 from rankcli.cli._options import common_options, json_option, to_json
 from rankcli.runs.directory import TENSORFLOW
+from rankcli.storage.places import local_root
 from rankcli.versions import installed
 
 NEEDED = (
@@ -89,7 +89,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _cache() -> Finding:
-    root = Path(os.environ.get("RANKCLI_CACHE") or "~/.cache/rankcli").expanduser()
+    root = local_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,24 @@ from rankcli.cli._options import common_options, json_option, to_json
 
 if TYPE_CHECKING:
     from rankcli.config.registry import Registry
+
+
+_WORDS = {
+    "PositiveInt": "whole number from 1",
+    "NonNegativeInt": "whole number from 0",
+    "int": "whole number",
+    "PositiveFloat": "number above 0",
+    "NonNegativeFloat": "number from 0",
+    "Probability": "number from 0 to 1",
+    "Rate": "number from 0 to below 1",
+    "Factor": "number above 0, at most 1",
+    "bool": "true or false",
+    "str": "text",
+    "Any": "component",
+    "Ramp": "schedule",
+    "Places": "path or list of paths",
+    "Folds": "section",
+}
 
 
 @click.command(cls=Command)
@@ -30,19 +49,58 @@ def command(kind: str | None, name: str | None, as_json: bool) -> None:
       rankcli modules
       rankcli modules samplers
       rankcli modules samplers LCE
+      rankcli modules data
     """
     from rankcli.config.registry import KINDS
 
-    if kind is not None and kind not in KINDS:
-        close = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join(KINDS)})")
-    if kind is not None and name is not None:
-        found = _component(KINDS[kind], name)
+    kind, name = _meant(kind, name)
+    if kind in _sections() or name is not None:
+        found = _section(kind) if name is None else _component(KINDS[kind], name)
         click.echo(to_json({"schema_version": 1, **found}) if as_json else _page(found))
     else:
         listed = {each: _names(KINDS[each]) for each in ([kind] if kind else KINDS)}
         click.echo(to_json({"schema_version": 1, **listed}) if as_json else _list(listed))
+
+
+def _meant(kind: str | None, name: str | None) -> tuple[str, str | None]:
+    """Return a kind or section, or an empty text for all, and a name: `reranker` is the kind `rerankers`, and a name
+    alone is the component that has it.
+    """
+    from rankcli.config.registry import KINDS
+
+    kinds = {_singular(each): each for each in KINDS} | {each: each for each in (*KINDS, *_sections())}
+    if kind is None or kind in kinds:
+        return kinds.get(kind or "", ""), name
+    having = [each for each, registry in KINDS.items() if kind in registry.names()]
+    if name is None and len(having) == 1:
+        return having[0], kind
+    if having and name is None:
+        raise click.UsageError(f"{kind!r} is one of the {' and of the '.join(having)}: name the kind, too")
+    close = difflib.get_close_matches(kind, kinds, n=1)
+    hint = f"; did you mean {kinds[close[0]]!r}?" if close else ""
+    raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join((*KINDS, *_sections()))})")
+
+
+def _singular(kind: str) -> str:
+    return kind.removesuffix("es" if kind.endswith("sses") else "s")
+
+
+def _sections() -> dict[str, type]:
+    """The sections of a configuration that are no components."""
+    from rankcli.config.schema import Data, Init, Metrics
+
+    return {"data": Data, "metrics": Metrics, "init": Init}
+
+
+def _section(name: str) -> dict[str, Any]:
+    from rankcli.config.registry import describe
+
+    options = _sections()[name]
+    return {"kind": "section", "name": name, "about": _text(options), "options": describe(options)}
+
+
+def _text(options: type) -> str:
+    return "\n".join(line.strip() for line in (options.__doc__ or "").strip().split("\n"))
 
 
 def _names(registry: Registry) -> list[dict[str, Any]]:
@@ -66,7 +124,7 @@ def _component(registry: Registry, name: str) -> dict[str, Any]:
         "name": name,
         "aliases": registry.aliases(name),
         "version": options.version,
-        "about": "\n".join(line.strip() for line in options.__doc__.strip().split("\n")),
+        "about": _text(options),
         "options": describe(options),
     }
 
@@ -83,15 +141,29 @@ def _list(listed: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _page(found: dict[str, Any]) -> str:
-    known = f" (also {', '.join(found['aliases'])})" if found["aliases"] else ""
-    lines = [f"{found['kind']} {found['name']}{known}, version {found['version']}", "", found["about"]]
+    known = f" (also {', '.join(found['aliases'])})" if found.get("aliases") else ""
+    version = f", version {found['version']}" if "version" in found else ""
+    lines = [f"{found['kind']} {found['name']}{known}{version}", "", found["about"]]
     if found["options"]:
         lines += ["", "options"]
     for row in found["options"]:
         default = "needed" if row["required"] else f"default {_shown(row['default'])}"
-        lines += [f"  {row['name']}: {row['type']}, {default}", f"      {row['help']}"]
+        lines += [f"  {row['name']}: {_plain(row['type'])}, {default}", f"      {row['help']}"]
     return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value)
+
+
+def _plain(kind: str) -> str:
+    """Return the words for a type, such as `whole number from 1 or null` for `PositiveInt | None`."""
+    parts = [part for part in re.split(r" \| (?![^\[]*\])", kind) if part != "None"]
+    words = [_WORDS.get(part) or _plain_values(part) for part in parts]
+    return " or ".join([*words, *(["null"] if "None" in kind.split(" | ") else [])])
+
+
+def _plain_values(kind: str) -> str:
+    if kind.startswith("Literal["):
+        return ", ".join(re.findall("'([^']*)'", kind))
+    return {"tuple": "list", "dict": "mapping by name"}.get(kind.partition("[")[0], "text")

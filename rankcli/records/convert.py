@@ -19,8 +19,7 @@ from rankcli.records.manifest import NAME, Manifest, Shard, location
 from rankcli.records.shards import build_shard, is_complete, read_receipt, remove_receipts, write_shard
 from rankcli.records.steps import LOCK, ConversionJob, ProgressOf, run_steps, working
 from rankcli.records.stripes import Range, ranges
-from rankcli.records.tokenised import Tokenised
-from rankcli.records.tokens import NUMBERS, TEXTS, Tools
+from rankcli.records.tokens import NUMBERS, TEXTS, Tokenised, Tools
 from rankcli.storage.locks import taken
 
 SHARD_BYTES = 8_000_000  # at most, if a sample is no larger: object storage takes such a file in one checked request

@@ -21,8 +21,7 @@ from rankcli.records.numbering import shard_file
 from rankcli.records.stripes import Range
 from rankcli.records.texts import FEATURES
 from rankcli.records.tfrecord import write_records
-from rankcli.records.tokenised import Text, kept_if_few
-from rankcli.records.tokens import Tools
+from rankcli.records.tokens import Text, Tools, kept_if_few
 from rankcli.storage.base import Storage
 from rankcli.storage.sealed import sealed, unsealed
 

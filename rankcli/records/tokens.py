@@ -4,29 +4,109 @@ Files of the folder `texts`, per level: `LEVEL-ids`, for every stream of it `LEV
 (the number of tokens of all streams before the extractor cut them off). Each is written in parts of `TEXTS_PER_PART`
 texts in the folder `parts`; a restarted conversion skips finished parts. When all parts are written, they are merged:
 a reader opens the same few files for a collection of any size.
+`Tokenised` reads them by the place of a text among those that are needed.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rankcli import log
 from rankcli.extractors.base import Extractor
-from rankcli.records.codec import Codec
-from rankcli.records.flat import Joined, intact, keep_flat, merge_flat
-from rankcli.records.numbering import wanted
+from rankcli.records.codec import Codec, listed
+from rankcli.records.flat import Flat, FlatBytes, Joined, intact, keep_flat, merge_flat
+from rankcli.records.numbering import Numbers, wanted
 from rankcli.records.texts import LEVELS, Features, Texts
-from rankcli.records.tokenised import Tokenised, kinds
 from rankcli.records.workers import Workers
 from rankcli.shapes import Encoded, Level, Record
 from rankcli.storage.base import Storage
 from rankcli.storage.disk import guard
+
+TEXTS_KEPT = 1 << 13  # in memory at most
+Value = TypeVar("Value")
+
+
+class Text(NamedTuple):
+    """A query or document: its id, the id as an entry of a bytes list, and the bytes of its tokens in every stream of
+    its level.
+    """
+
+    id: bytes
+    listed_id: bytes
+    tokens: tuple[bytes, ...]
+
+
+class Tokenised:
+    """The texts of both levels, opened when they are first read; a few memory maps for a collection of any size.
+
+    Is pickled as its paths.
+    """
+
+    def __init__(self, numbers: Path, texts: Path, codec: Codec) -> None:
+        self._made_of = numbers, texts, codec
+
+    @functools.cached_property
+    def queries(self) -> TextsOfLevel:
+        """The queries."""
+        return TextsOfLevel(*self._made_of, "query")
+
+    @functools.cached_property
+    def docs(self) -> TextsOfLevel:
+        """The documents."""
+        return TextsOfLevel(*self._made_of, "doc")
+
+    @functools.cached_property
+    def document(self) -> Callable[[int], Text]:
+        """The document at a place."""
+        return kept_if_few(self.docs.text, len(self.docs.wanted))
+
+    def __reduce__(self) -> tuple[type[Tokenised], tuple[Path, Path, Codec]]:
+        return Tokenised, self._made_of
+
+
+class TextsOfLevel:
+    """The texts of one level."""
+
+    def __init__(self, numbers: Path, texts: Path, codec: Codec, level: Level) -> None:
+        files = {kind: texts / f"{level}-{kind}" for kind in kinds(codec, level)}
+        self.wanted = wanted(numbers, level)
+        self._ids = FlatBytes(files["ids"])
+        self._tokens = [
+            FlatBytes(files[str(n)], stream.bytes) for n, stream in enumerate(codec.of_level(level).values())
+        ]
+        self._lengths = Flat(files["lengths"], np.int64).values
+
+    def places(self, ordinals: Numbers) -> Numbers:
+        """The place of each ordinal of the collection among the needed ones."""
+        return np.searchsorted(self.wanted, ordinals)
+
+    def text(self, place: int) -> Text:
+        """The text at a place."""
+        found, tokens = self._ids[place], tuple([pieces[place] for pieces in self._tokens])
+        return Text(found, listed(found), tokens)
+
+    def total(self, places: Numbers) -> int:
+        """The number of tokens at some places before they were cut off."""
+        return int(self._lengths[places].sum())
+
+
+def kept_if_few(read: Callable[[int], Value], count: int) -> Callable[[int], Value]:
+    """`read`, whose values are kept in memory if all `count` of them fit: a partial cache costs more than it saves."""
+    return functools.cache(read) if count <= TEXTS_KEPT else read
+
+
+def kinds(codec: Codec, level: Level) -> dict[str, npt.DTypeLike]:
+    """The files of a level and the dtype of each: ids, lengths, and the tokens of every stream by its number."""
+    streams = {str(n): stream.token for n, stream in enumerate(codec.of_level(level).values())}
+    return {"ids": np.uint8, "lengths": np.int64, **streams}
+
 
 TEXTS_PER_PART = 16_384
 NUMBERS, TEXTS, PARTS = "numbers", "texts", "parts"  # folders of the work folder

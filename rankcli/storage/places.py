@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from rankcli.errors import ConfigError
 from rankcli.storage.base import is_remote
 
 _DEFAULT = "~/.cache/rankcli"
@@ -14,7 +15,15 @@ _DEFAULT = "~/.cache/rankcli"
 def cache_uri(storage: str | None) -> str:
     """The place of caches: the option, else $RANKCLI_CACHE, else ~/.cache/rankcli; a local path or a gs:// URI."""
     uri = storage or os.environ.get("RANKCLI_CACHE") or _DEFAULT
-    return uri.rstrip("/") if is_remote(uri) else str(Path(uri).expanduser())
+    return uri.rstrip("/") if is_remote(uri) else _expanded(uri)
+
+
+def _expanded(place: str) -> str:
+    """A path without `~`; ConfigError where no home folder is known."""
+    try:
+        return str(Path(place).expanduser())
+    except RuntimeError as error:
+        raise ConfigError("no home folder is known", where=place, fix="set HOME or RANKCLI_CACHE") from error
 
 
 def work_root() -> Path:
@@ -26,5 +35,5 @@ def work_root() -> Path:
 
 def local_root(storage: str | None = None) -> Path:
     """The local folder for document stores, unfinished work and copies: that of the caches, unless it is remote."""
-    places = (cache_uri(storage), cache_uri(None), str(Path(_DEFAULT).expanduser()))
-    return Path(next(place for place in places if not is_remote(place)))
+    given = next((place for place in (cache_uri(storage), cache_uri(None)) if not is_remote(place)), None)
+    return Path(given or _expanded(_DEFAULT))

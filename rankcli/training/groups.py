@@ -15,7 +15,7 @@ from rankcli.config.registry import SCHEDULES, component, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, check_regex
 from rankcli.errors import ConfigError
 from rankcli.optimizers.base import Member
-from rankcli.training.objective import numbered
+from rankcli.training.gradients import numbered
 from rankcli.training.settings import Settings
 
 LAYER = re.compile(r"^encoder/layer_(\d+)/")

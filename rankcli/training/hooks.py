@@ -10,8 +10,8 @@ from rankcli.errors import ConfigError
 from rankcli.hooks.base import Hook, HookContext
 from rankcli.schedules.ramp import unreached
 from rankcli.training.base import TRAIN
+from rankcli.training.gradients import Objective, numbered
 from rankcli.training.groups import Group
-from rankcli.training.objective import Objective, numbered
 
 
 def build_hooks(options: Sequence[Any], groups: Sequence[Group], niters: int) -> list[Hook]:

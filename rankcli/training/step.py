@@ -15,9 +15,19 @@ from rankcli.rerankers.base import Reranker
 from rankcli.schedules.ramp import Ramp
 from rankcli.shapes import Batch, Outputs, StepContext
 from rankcli.training.base import StepInputs
-from rankcli.training.gradients import Batches, Outcome, Sums, accumulated, gradients_of, joined, with_penalties
+from rankcli.training.gradients import (
+    Batches,
+    Objective,
+    Outcome,
+    Sums,
+    accumulated,
+    gradients_of,
+    joined,
+    numbered,
+    ordered,
+    with_penalties,
+)
 from rankcli.training.loss_scale import LossScale
-from rankcli.training.objective import Objective, numbered, ordered
 from rankcli.training.strategy import Traced
 
 Step = Callable[..., Any]

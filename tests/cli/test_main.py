@@ -140,7 +140,7 @@ def test_an_output_that_may_not_be_written_is_refused_before_the_work(
 
 @pytest.mark.parametrize(
     "args",
-    [["train"], ["rerank", "--model", "x"], ["evaluate", "--nonsense"], ["modules", "reranker"]],
+    [["train"], ["rerank", "--model", "x"], ["evaluate", "--nonsense"], ["modules", "rerankrs"]],
 )
 def test_usage_errors_exit_2_and_name_the_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
@@ -261,3 +261,19 @@ def test_every_json_has_the_version_of_its_schema(
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
     assert run([*args, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_modules_understands_what_has_one_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    def page(*args: str) -> str:
+        assert run(["modules", *args]) == 0
+        return capsys.readouterr().out
+
+    assert page("reranker") == page("rerankers") and page("loss") == page("losses")
+    assert page("biencoder") == page("rerankers", "biencoder")
+    assert "batch: whole number from 1, default" in page("tensorflow") and "PositiveInt" not in page(
+        "trainers", "tensorflow"
+    )
+    assert "decaytype: constant, linear, cosine, exponential, inverse_time, default linear" in page("tensorflow")
+    assert "relevance_level: whole number from 1, default 1" in page("data")
+    assert "optimize: text, default ndcg_cut_10" in page("metrics")
+    assert run(["modules", "constant", "linear"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -97,3 +98,27 @@ def test_quiet_leaves_warnings_and_errors(
     assert capsys.readouterr().err.startswith("error: ")
     say("heard again")
     assert capsys.readouterr().err == "heard again\n"
+
+
+@pytest.mark.parametrize("home", ["", None])
+def test_without_a_home_the_cache_is_not_in_the_root_of_the_file_system(home: str | None) -> None:
+    env = {key: value for key, value in os.environ.items() if key not in ("HOME", "RANKCLI_CACHE")}
+    env |= {"PYTHONPATH": str(ROOT)} | ({} if home is None else {"HOME": home})
+    code = "import sys; from rankcli.cli import main; sys.argv[1:] = ['doctor']; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    (line,) = [line for line in done.stdout.splitlines() if "cache:" in line]
+    assert f"cache: {pwd.getpwuid(os.getuid()).pw_dir}/.cache/rankcli, " in line
+
+
+def test_where_no_home_is_known_the_error_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("RANKCLI_CACHE", raising=False)
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert run(["cache", "ls"]) == 2
+    assert capsys.readouterr().err == (
+        "error: ~/.cache/rankcli: no home folder is known\n  -> set HOME or RANKCLI_CACHE\n"
+    )

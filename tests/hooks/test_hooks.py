@@ -141,7 +141,7 @@ device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 from rankcli.training.gradients import stacked
 from rankcli.training.strategy import make_strategy, per_replica
-from rankcli.training.objective import Objective
+from rankcli.training.gradients import Objective
 from rankcli.training.step import TrainingStep
 from tests.training.linear import Linear, batch, hooked, inputs, measures, optimizers, squares
 two = Objective({task: ("loss", squares) for task in "ab"})

@@ -17,8 +17,7 @@ from rankcli.errors import ConfigError, TrainingError
 from rankcli.hooks.base import Hook
 from rankcli.listeners.heldout import HeldOut
 from rankcli.training.base import State
-from rankcli.training.gradients import stacked
-from rankcli.training.objective import Objective
+from rankcli.training.gradients import Objective, stacked
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy
 from tests.hooks.toys import Across, RunningMean, register
@@ -127,7 +126,7 @@ from rankcli.backend import tf
 device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 from rankcli.training.gradients import by_replica
-from rankcli.training.objective import Objective
+from rankcli.training.gradients import Objective
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy, per_replica
 from tests.hooks.toys import Across, RunningMean

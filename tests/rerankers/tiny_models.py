@@ -12,7 +12,7 @@ from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.encoders.config import TINY
 from rankcli.extractors.base import Extractor, ExtractorContext
-from rankcli.records.collate import Shape, collate
+from rankcli.records.reader import Shape, collate
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.shapes import Batch, Example, Record
 

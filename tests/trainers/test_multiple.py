@@ -19,8 +19,7 @@ from rankcli.records.reader import training_batches
 from rankcli.runs.prepare import prepare
 from rankcli.shapes import StepContext
 from rankcli.training.base import TRAIN, TrainingSet
-from rankcli.training.gradients import stacked
-from rankcli.training.objective import OTHER_TASKS, Objective
+from rankcli.training.gradients import OTHER_TASKS, Objective, stacked
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy
 from rankcli.training.tasks import task_batches

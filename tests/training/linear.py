@@ -15,9 +15,9 @@ from rankcli.hooks.base import Hook
 from rankcli.optimizers.base import Member, Optimizer
 from rankcli.shapes import Batch, Outputs, StepContext
 from rankcli.training.base import TRAIN, StepInputs
+from rankcli.training.gradients import Objective
 from rankcli.training.groups import Group, GroupOptions
 from rankcli.training.hooks import build_hooks
-from rankcli.training.objective import Objective
 from rankcli.training.step import TrainingStep
 
 

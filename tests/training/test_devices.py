@@ -21,8 +21,7 @@ from rankcli.rerankers.base import RerankerContext
 from rankcli.runs.prepare import prepare
 from rankcli.shapes import StepContext
 from rankcli.training.base import TRAIN, StepInputs
-from rankcli.training.gradients import gradients_of
-from rankcli.training.objective import Objective
+from rankcli.training.gradients import Objective, gradients_of
 from rankcli.training.strategy import make_strategy, per_replica
 
 TRAINING = """

@@ -21,8 +21,7 @@ from rankcli.records.reader import training_batches
 from rankcli.rerankers.base import RerankerContext
 from rankcli.runs.prepare import prepare
 from rankcli.training.base import TRAIN
-from rankcli.training.gradients import stacked
-from rankcli.training.objective import Objective
+from rankcli.training.gradients import Objective, stacked
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy, per_replica
 from tests.training.linear import Linear, batch, bits, inputs, optimizers, squares, step_of

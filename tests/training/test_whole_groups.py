@@ -12,8 +12,8 @@ import pytest
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS
 from rankcli.data.trec import ranking, read_run
-from rankcli.records.collate import Shape, collate
 from rankcli.records.interleave import read_examples
+from rankcli.records.reader import Shape, collate
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.knrm import KNRM, KNRMModel
 from rankcli.runs import stream
