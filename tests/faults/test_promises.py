@@ -29,8 +29,8 @@ sampler: {{name: LCE, nneg: 3}}
 trainer: {{batch: 2, niters: 2, itersize: 6, threshold: 10, testthreshold: 20, strategy: cpu}}
 """
 COMMANDS = {
-    "evaluate": ["evaluate", "--model", "run", "--per-query", "out"],
-    "rerank": ["rerank", "--model", "run", "--output", "out"],
+    "evaluate": ["evaluate", "--force", "--model", "run", "--per-query", "out"],
+    "rerank": ["rerank", "--force", "--model", "run", "--output", "out"],
     "convert": ["convert", "--config", "config.yaml", "trainer.usecache=false", "--split", "test"],
     "verify": ["cache", "verify"],
     "finished": ["train", "--config", "config.yaml", "--out", "run"],
@@ -246,13 +246,15 @@ def test_an_output_never_replaces_an_input(home: Home, trained: Home, capsys: An
     """`theirs.jsonl` is another name of the documents in the config of the run."""
     os.link(trained.folder / "docs.jsonl", home.folder / "theirs.jsonl")
     os.link(home.folder / "docs.jsonl", home.folder / "same.jsonl")
-    search = ["search", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output"]
+    search = ["search", "--force", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output"]
     kept = {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()}
     for target in ("docs.jsonl", "./same.jsonl", "queries.jsonl"):
         assert run([*search, target]) == 2
     for target in ("run/test.run", "theirs.jsonl"):
-        assert run(["rerank", "--model", "run", "--output", target]) == 2
-    assert run(["evaluate", "--qrels", "qrels.txt", "--run", "run/test.run", "--per-query", "qrels.txt"]) == 2
+        assert run(["rerank", "--force", "--model", "run", "--output", target]) == 2
+    assert (
+        run(["evaluate", "--force", "--qrels", "qrels.txt", "--run", "run/test.run", "--per-query", "qrels.txt"]) == 2
+    )
     assert capsys.readouterr().err.count("it is an input, which is not replaced") == 6
     assert all(path.read_bytes() == content for path, content in kept.items())
 

@@ -27,7 +27,7 @@ def commands(folder: Path, model: Path) -> dict[str, list[str]]:
     """Reranking with a model; training from it, as other weights to start from, or as what is pretrained."""
     files = [f"--{name}={folder / name}.jsonl" for name in ("docs", "queries")]
     weights = "last" if (model / "run.json").exists() else "best"
-    rerank = ["rerank", "--model", str(model), "--weights", weights, *files, f"--run={folder / 'first.run'}"]
+    rerank = ["rerank", "--force", "--model", str(model), "--weights", weights, *files, f"--run={folder / 'first.run'}"]
     train = ["train", "--config", str(folder / "crossencoder.yaml"), "--dry-run"]
     return {
         "rerank": [*rerank, f"--output={folder / 'out.run'}", "--strategy=cpu"],
