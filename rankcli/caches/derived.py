@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -28,7 +27,7 @@ _COPY = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Thing:
-    """A file or folder of one kind, made of `source`. `files` are all that go with it, the proof first."""
+    """A file or folder of one kind, made of `source`. `files` are all that go with it, in the order of removal."""
 
     kind: str
     path: Path
@@ -74,10 +73,11 @@ class Thing:
         return removing(self._read)
 
     def _delete(self) -> None:
+        """Remove these files alone: another one may have come meanwhile, and then its folder stays, too."""
         for path in self.files:
             path.unlink(missing_ok=True)
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
+        with suppress(OSError):
+            self.path.rmdir()
 
 
 def things(root: Path) -> Iterator[Thing]:
@@ -88,9 +88,9 @@ def things(root: Path) -> Iterator[Thing]:
         if (source := triples.source_of(folder)) is not None and _holds(folder, (*triples.FILES, triples.META)):
             yield Thing(TRIPLES, folder, source, tuple(folder.iterdir()))
     for folder in _folders(root / journal.FOLDER, "*"):
-        about = journal.about(folder)
-        if about and _holds(folder, (journal.LOCK, journal.ABOUT, journal.SCORES, journal.RUN)):
-            yield Thing(RERANK, folder, str(about["output"]), (folder / journal.SCORES, folder / journal.RUN))
+        about, names = journal.about(folder), (journal.SCORES, journal.RUN, journal.LOCK, journal.ABOUT)
+        if about and _holds(folder, names):
+            yield Thing(RERANK, folder, str(about["output"]), tuple(folder / name for name in names))
     for path in filter(_is_list, _files(root, hashes.NAME)):
         yield Thing(HASHES, path, "", (path,))
     for path in _files(root / "stage", "*"):

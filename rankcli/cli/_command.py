@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from typing import ClassVar
 
@@ -19,8 +20,21 @@ class Command(click.Command):
                 ctx.fail(f"{param.opts[-1]} takes one value, but is given {count} times")
         return super().parse_args(ctx, args)
 
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the whole first sentence, on as many lines as it takes; click would cut it off."""
+        return summary(self)
+
 
 class Group(click.Group):
     """A group of such commands."""
 
     command_class: ClassVar[type[click.Command]] = Command  # type: ignore[misc]
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the whole first sentence."""
+        return summary(self)
+
+
+def summary(command: click.Command) -> str:
+    """Return the first sentence of a command's help."""
+    return inspect.cleandoc(command.help or "").split("\n\n")[0].replace("\n", " ")

@@ -95,7 +95,7 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         expose_value=False,
         callback=_quiet,
-        help="Print warnings and errors only, no progress.",
+        help="On stderr, warnings and errors only; results stay.",
     )
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
     return silent(debug(function))

@@ -69,5 +69,5 @@ def _unknown(name: str) -> str:
     meant = {legal.lower().rstrip("_@"): f"{legal}{cutoff or 10}" for legal in _WITH_CUTOFF}
     if not cutoff:
         meant.update((legal.lower(), legal) for legal in _PLAIN)
-    close = [] if stem.lower() in _NONE_ALIKE else difflib.get_close_matches(stem.lower(), meant, n=1)
-    return f"unknown metric {name!r}" + (f"; did you mean {meant[close[0]]!r}?" if close else "")
+    (close, *_) = difflib.get_close_matches(stem.lower(), [*meant, *_NONE_ALIKE], n=1) or [""]
+    return f"unknown metric {name!r}" + (f"; did you mean {meant[close]!r}?" if close in meant else "")

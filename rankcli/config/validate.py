@@ -70,11 +70,14 @@ class _Check:
         found: dict[str, Any] = {}
         for name, option in options.items():
             found[name] = self.option(option, hints[name], node, (*keys, name), found)
+        listed = _listed(list(options))  # with the first of the keys alone
         for key, child in node.value.items():
             if key not in options:
-                inside = [f"{name}.{key}" for name, value in found.items() if _has(value, key)]
-                meant = f"did you mean {inside[0]!r}?" if inside and not keys else _meant(key, list(options))
-                self.complain(child, (*keys, key), f"unknown key; {meant}")
+                inside = [f"{name}.{key}" for name, value in found.items() if not keys and _has(value, key)]
+                meant = f"did you mean {inside[0]!r}?" if inside else _did_you_mean(key, list(options))
+                parts = [f"unknown key; {meant}" if meant else "unknown key", "" if inside else listed]
+                self.complain(child, (*keys, key), " ".join(filter(None, parts)))
+                listed = listed if inside else ""
         if INVALID in found.values() or any(key not in options for key in node.value):
             return INVALID
         try:
@@ -113,7 +116,8 @@ class _Check:
                 return self.complain(section, keys, f"is needed: {option.metadata['help']}")
             return None if default is None else self.component(registry, Node(default, section.place), keys, None)
         if registry is SEARCHERS and isinstance(node.value, str) and not _known(registry, node.value):
-            return self.file(node, keys, f"neither a searcher, {_meant(node.value, registry.names())}, nor a run file")
+            names = " ".join(filter(None, (_did_you_mean(node.value, registry.names()), _listed(registry.names()))))
+            return self.file(node, keys, f"neither a searcher, {names}, nor a run file")
         return self.component(registry, node, keys, default)
 
     def components(self, registry: Registry, node: Node | None, keys: Keys) -> Any:
@@ -259,9 +263,13 @@ def _has(section: Any, key: str) -> bool:
     return dataclasses.is_dataclass(section) and key in {option.name for option in dataclasses.fields(section)}
 
 
-def _meant(name: str, legal: list[str]) -> str:
+def _did_you_mean(name: str, legal: list[str]) -> str:
     close = [SYNONYMS[name]] if SYNONYMS.get(name) in legal else difflib.get_close_matches(name, legal, n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"(there are: {', '.join(sorted(legal)) or 'none'})"
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(legal: list[str]) -> str:
+    return f"(there are: {', '.join(sorted(legal)) or 'none'})"
 
 
 def _shown(node: Node) -> str:

@@ -49,7 +49,8 @@ def about(config: RunConfig) -> About:
 def _collection(config: RunConfig) -> str:
     """Return the name of the documents with their folder, or of the source that makes them."""
     data = config.data
-    return data.builtin or "/".join(str(data.docs or DATASETS.name_of(data.reader)).split("/")[-2:])
+    places = (data.docs,) if isinstance(data.docs, str) else data.docs or (DATASETS.name_of(data.reader),)
+    return data.builtin or ", ".join("/".join(place.split("/")[-2:]) for place in places)
 
 
 def _summary(config: RunConfig) -> dict[str, str]:
@@ -59,7 +60,7 @@ def _summary(config: RunConfig) -> dict[str, str]:
         "Extractor": EXTRACTORS.name_of(config.extractor),
         **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
         "Collection": _collection(config),
-        "Depth on test": f"{trainer.testthreshold} candidates a query",
+        "Depth on test": f"{trainer.test_depth} candidates a query",
         "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
     }
 

@@ -125,7 +125,7 @@ class RecordSets(Mapping[str, RecordSet]):
         if manifest is None:
             say(f"converting {self.sets[name].samples} {name} samples")
             manifest = convert(self.job(name), processes=available_cpus())
-            say(f"{name}: {manifest.share_cut:.1%} of the document tokens are beyond what is read")
+            say(f"{name}: {manifest.share_cut:.1%} of the document tokens are cut off")
         elif manifest.receipts:
             # of a conversion that was killed just before it removed them; whoever may only read leaves them
             with suppress(StorageError):

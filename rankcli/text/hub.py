@@ -29,7 +29,7 @@ def resolve(name: str) -> Path:
         return path
     if not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", name, re.ASCII) or path.exists():
         raise ConfigError(f"no such model directory: {name}", fix="give a directory or a hub id such as `org/model`")
-    say(f"{name} is no directory here: taking it from the Hugging Face hub")
+    say(f"{name}: no such directory; downloading it from the Hugging Face Hub")
     return _with_weights(_download, name)
 
 
@@ -51,7 +51,7 @@ def _download(name: str, patterns: Sequence[str]) -> Path:
     except (errors.HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MissingError(
-            f"model {name!r} is not a directory here and the hub did not give it: {reason}",
+            f"model {name!r} is not a directory here and cannot be downloaded: {reason}",
             fix="check the id; or give the directory of a downloaded model; or set HF_HOME to the cache that holds it, "
             "with HF_HUB_OFFLINE=1 where there is no network",
         ) from error

@@ -144,7 +144,7 @@ def _relative(path: Place, output: Place) -> str:
 def summary(found: Findings) -> str:
     """Return the findings as a few lines."""
     lines = [
-        f"{found.docs} documents, {found.doc_words[0]} words (median), {found.doc_words[1]} (19 of 20 are no longer)",
+        f"{found.docs} documents, {found.doc_words[0]} words (median), {found.doc_words[1]} (95th percentile)",
         f"{found.queries} queries, {found.query_words[0]} words (median); {found.judged} of them judged",
         "grades: " + ", ".join(f"{grade}: {count}" for grade, count in sorted(found.grades.items())),
     ]

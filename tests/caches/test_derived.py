@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rankcli.caches.derived import things
 from rankcli.cli import run
 from rankcli.data.documents import open_store
 from rankcli.data.triple_files import open_triples
@@ -93,6 +94,14 @@ def test_prune_frees_all_of_it_and_leaves_what_is_not_proved_to_be_ours(
     assert len(json_of(capsys, "cache", "prune", "--max-bytes", "0")["removed"]) == 2
     assert not store.exists() and not store.with_suffix(".json").exists() and not unfinished.exists()
     assert listed(capsys) == {}
+
+
+@pytest.mark.parametrize("kind", ["unfinished rerank", "triples"])
+def test_a_file_that_comes_after_the_listing_stays_with_its_folder(kind: str, cache: Path) -> None:
+    (thing,) = [each for each in things(cache) if each.kind == kind]
+    (thing.path / "notes.txt").write_text("mine")
+    assert thing.remove(lambda owner: None)
+    assert [path.name for path in thing.path.iterdir()] == ["notes.txt"]
 
 
 def test_unused_means_what_nobody_reads_and_nobody_will_go_on_with(

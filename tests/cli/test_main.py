@@ -148,6 +148,14 @@ def test_usage_errors_exit_2_and_name_the_help(args: list[str], capsys: pytest.C
     assert lines[0].startswith("error: ") and lines[1:] == [f"  -> see: rankcli {args[0]} --help"]
 
 
+def test_the_summaries_of_commands_are_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    for args in ([], ["cache"]):
+        run([*args, "--help"])
+        text = " ".join(capsys.readouterr().out.partition("Commands:")[2].split())
+        assert "..." not in text
+    assert "Compare every shard with its checksum; exit 6 if something is damaged and was not repaired." in text
+
+
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     assert "Usage: rankcli" in capsys.readouterr().err

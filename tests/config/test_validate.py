@@ -122,6 +122,11 @@ def test_messages_are_plain(options: dict[str, Any], message: str) -> None:
         made(**options)
 
 
+def test_the_keys_of_a_section_are_listed_once() -> None:
+    found = told(part={"sise": 1, "x": 2})
+    assert found.count("there are: label, size") == 1 and found.endswith("part.x: unknown key")
+
+
 def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(told(whole="x" * 100_000)) < 120
 

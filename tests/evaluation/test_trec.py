@@ -226,7 +226,7 @@ def test_an_unknown_metric_names_the_one_that_was_meant(name: str, meant: str) -
         check_metrics([name])
 
 
-@pytest.mark.parametrize("name", ["ERR@20", "gm_map"])
+@pytest.mark.parametrize("name", ["ERR@20", "ERRR@20", "gm_map"])
 def test_a_measure_that_is_missing_has_no_other_one_suggested(name: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown metric '{name}'\n  -> use"):
         check_metrics([name])

@@ -49,7 +49,7 @@ def test_safetensors_are_preferred_and_nothing_else_is_downloaded(tmp_path, monk
     downloads = hub(monkeypatch, tmp_path, files)
     assert resolve("org/model") == tmp_path
     assert downloads == [["config.json", "vocab.txt", "model.safetensors"]]
-    assert capsys.readouterr().err == "org/model is no directory here: taking it from the Hugging Face hub\n"
+    assert capsys.readouterr().err == "org/model: no such directory; downloading it from the Hugging Face Hub\n"
 
 
 def test_tf_model_h5_is_taken_where_there_are_no_safetensors(tmp_path, monkeypatch):

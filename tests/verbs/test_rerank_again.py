@@ -151,7 +151,7 @@ def test_signals_are_answered_at_once_and_a_kill_loses_no_batch(asked: dict[str,
         err = process.communicate(timeout=30)[1]
         assert process.returncode == code, err
         if signum != signal.SIGKILL:
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 4  # a batch takes 5 seconds, so nothing waited for its end
             name = signal.Signals(signum).name
             assert f"{name}: stopping; what is scored is kept, and the same command goes on\n" in err
         assert not (tmp_path / "out.run").exists()
