@@ -10,7 +10,6 @@ import click
 
 from rankcli.cli._command import Command
 from rankcli.cli._options import (
-    FILE,
     NEW_FILE,
     common_options,
     force_option,
@@ -33,7 +32,7 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--b", type=float, help="Length normalisation, 0 to 1.  [default: 0.4]")
 @click.option("--stemmer", help="A Snowball stemmer or `none`.  [default: english]")
 @click.option("--stopwords", help="Words to leave out: `english` or `none`.  [default: english]")
-@click.option("--tune", type=FILE, metavar="QRELS", help="Choose k1 and b on these judgments.")
+@click.option("--tune", callback=source, metavar="QRELS", help="Choose k1 and b on these judgments.")
 @click.option("--metric", default="ndcg_cut_10", show_default=True, help="What --tune looks at.")
 @force_option
 @json_option
@@ -42,7 +41,7 @@ def command(
     docs: str,
     queries: str,
     output: Path | str,
-    tune: Path | str | None,
+    tune: str | None,
     metric: str,
     as_json: bool,
     topics: tuple[str, ...],
@@ -72,7 +71,7 @@ def command(
         searcher,
         local_root(),
         fields=topics,
-        tune_qrels=str(tune) if tune else None,
+        tune_qrels=tune,
         metric=metric,
     )
     print_result({"result": done, "text": _text(done, output)}, as_json)

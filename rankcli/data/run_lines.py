@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -24,9 +25,6 @@ class RunLine(NamedTuple):
     score: float
 
 
-_Parse = Callable[[str, int], "tuple[str, str, float] | None"]
-
-
 def run_lines(path: str | Path) -> Iterator[RunLine]:
     """Every line of a run.
 
@@ -41,27 +39,63 @@ def run_lines(path: str | Path) -> Iterator[RunLine]:
             if qid != last:
                 last = checked_id(qid, path, number, "query id")
             yield RunLine(number, last, docid, score)
+    if parse:
+        parse.finish()
 
 
-def _format_of(line: str, path: str | Path) -> _Parse | None:
+@functools.lru_cache(maxsize=1024)
+def _once(tell: Callable[[str], None], message: str) -> None:
+    """Print a message once, however often the run is read."""
+    tell(message)
+
+
+def _format_of(line: str, path: str | Path) -> _Trec | None:
     """The parser for the first line and all that follow; None for a comment."""
     fields, cells = columns(line), line.split("\t")
     if is_comment(fields, RUN_COLUMNS):
         return None
     if len(fields) == 3 and fields[2].isdecimal():
-        say(f"{path}: 3 columns, read as query, document and rank; the score is 1 / rank")
+        _once(say, f"{path}: 3 columns, read as query, document and rank; the score is 1 / rank")
         return _Ranks(path)
     if len(cells) == 4 and not cells[3].strip().isdecimal():
-        warn(f"{path}: candidates with their texts, without scores or ranks: in order of their ids until reranked")
+        _once(warn, f"{path}: candidates with their texts, without scores or ranks: they are in order of ids")
         return _Texts(path)
     return _Trec(path)
 
 
+class _Order:
+    """Counts queries whose ranks contradict their scores: a later rank has a higher score, or all ranks have one."""
+
+    def __init__(self) -> None:
+        self._qid, self._rank, self._score = "", 0.0, 0.0
+        self.queries = self._rising = self._several = self._alike = 0
+        self._rises = self._differ = self._more = False
+
+    def add(self, qid: str, rank: float, score: float) -> None:
+        """Compare a line with the one before it."""
+        if qid != self._qid:
+            self.contradicting()
+            self._qid, self.queries = qid, self.queries + 1
+        else:
+            self._rises |= (rank - self._rank) * (score - self._score) > 0
+            self._differ |= score != self._score
+            self._more |= rank != self._rank
+        self._rank, self._score = rank, score
+
+    def contradicting(self) -> int:
+        """End the last query, and return how many contradict themselves. Equal scores count if all have them."""
+        self._rising += self._rises
+        self._several += self._more
+        self._alike += self._more and not self._differ
+        self._rises = self._differ = self._more = False
+        return self._rising + (self._alike if self._alike == self._several else 0)
+
+
 class _Trec:
-    """TREC's columns."""
+    """TREC's columns. The score decides; where ranks contradict it, a warning says so, since one of both is wrong."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path
+        self.path, self._order = path, _Order()
 
     def __call__(self, line: str, number: int) -> tuple[str, str, float] | None:
         fields = columns(line)
@@ -69,7 +103,18 @@ class _Trec:
             return None
         if len(fields) != len(RUN_COLUMNS):
             fail_columns(fields, RUN_COLUMNS, self.path, number)
-        return fields[0], fields[2], score_of(fields[4], self.path, number)
+        score = score_of(fields[4], self.path, number)
+        if NUMBER.fullmatch(fields[3]):
+            self._order.add(fields[0], float(fields[3]), score)
+        return fields[0], fields[2], score
+
+    def finish(self) -> None:
+        """Warn of ranks that contradict the scores."""
+        if found := self._order.contradicting():
+            _once(
+                warn,
+                f"{self.path}: ranks and scores disagree in {found} of {self._order.queries} queries; scores decide",
+            )
 
 
 class _Ranks(_Trec):

@@ -14,8 +14,8 @@ from rankcli.data.documents import open_store
 from rankcli.data.files import check_apart
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
-from rankcli.data.topics import read_topics
-from rankcli.data.trec import Qrels, Run, read_qrels, write_run
+from rankcli.data.topics import read_judgments, read_topics
+from rankcli.data.trec import Qrels, Run, write_run
 from rankcli.evaluation import trec
 from rankcli.log import say, warn
 from rankcli.runs.candidates import warn_unanswered
@@ -75,7 +75,7 @@ def _tuned(
     def value(qrels: Qrels, run: Run) -> float:
         return trec.means(trec.evaluate(qrels, run, [metric], relevance_level))[metric]
 
-    qrels = read_qrels(path)
+    qrels = read_judgments(path)
     judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
     say(f"tuning k1 and b: {len(GRID)} settings on {len(judged)} judged queries")
     warn("the tuned settings have seen these judgments: figures on the same queries are inflated")
