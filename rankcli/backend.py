@@ -18,6 +18,7 @@ import warnings
 from typing import Any
 
 from rankcli.errors import MissingError
+from rankcli.log import say
 
 _SAID_BY_XLA = (b"absl::InitializeLog", b"Compiled cluster using XLA", b"XLA service", b"StreamExecutor device")
 
@@ -38,6 +39,7 @@ def _load_tensorflow() -> types.ModuleType:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         warnings.filterwarnings("ignore", module="tf_keras|keras|tensorflow|tensorflow_ranking")
+        say("loading TensorFlow")  # it takes seconds
         module = _imported("tensorflow")
         module.get_logger().setLevel("ERROR")
     return sys.modules["tensorflow"]

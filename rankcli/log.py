@@ -15,6 +15,7 @@ LINE_EVERY_S = 5.0  # between two lines of progress, without a terminal, at firs
 LONGEST_S = 60.0  # between two lines of a long work: a twentieth of its time so far, up to this
 DRAW_EVERY_S = 0.1  # between two drawings of the bar, on a terminal
 RECENT_S = 20.0  # the rate shown is the mean over this time
+MEASURED_S, MEASURED = 2.0, 10  # the remaining time is shown after so many seconds or units, without the first
 WIDEST = 120  # columns of a line of progress, on any terminal
 BARS = (24, 16, 8)  # lengths of the bar in cells
 _CLEAR = "\r\x1b[K"
@@ -139,12 +140,18 @@ class Progress:
         print(f"{_CLEAR}{_fitting(head, parts, width)[:width]}", end="", file=sys.stderr, flush=True)
 
     def _parts(self) -> list[str]:
-        """Fields, rate and remaining time."""
+        """Fields, rate and remaining time; the latter two once enough is measured."""
         fields = [f"{key} {value}" for key, value in self._fields.items()]
+        if not self._measured():
+            return fields
         recent, overall = _rate(self._recent[0], self._recent[-1]), _rate(self._since, self._recent[-1])
-        rate = [f"{recent:.1f} {self.unit}/s"] if recent else []
         # Pauses, as for validation, will come again: the remaining time uses the mean rate over the whole time.
-        return [*fields, *rate, f"ETA {_short((self.total - self.done) / overall) if overall else '?'}"]
+        return [*fields, f"{recent:.1f} {self.unit}/s", f"ETA {_short((self.total - self.done) / overall)}"]
+
+    def _measured(self) -> bool:
+        """Tell if enough is measured to foretell the rest; the first unit, which may compile, foretells nothing."""
+        spent, done = (last - first for first, last in zip(self._since, self._recent[-1], strict=True))
+        return self._advances > 1 and (spent >= MEASURED_S or (done >= MEASURED and spent > 0))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._terminal:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from rankcli import log
-from rankcli.caches.entries import COMPLETE, DAMAGED, INTERRUPTED, OTHER, SHARD, THREADS, Entry, irregular
+from rankcli.caches.entries import COMPLETE, DAMAGED, INTERRUPTED, OTHER, SHARD, THREADS, Entry
+from rankcli.caches.regular import irregular
 from rankcli.caches.text import counted
 from rankcli.errors import DamageError, StorageError
 from rankcli.records.manifest import NAME, Manifest, Shard

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankcli.caches.origin import origin
+from rankcli.caches.regular import irregular
 from rankcli.config.identity import DIGEST_CHARS
 from rankcli.errors import StorageError
 from rankcli.records.convert import SOURCE
@@ -18,7 +19,6 @@ from rankcli.records.lookup import generations
 from rankcli.records.manifest import NAME, PARTS, SCHEMA_VERSION, Manifest, location
 from rankcli.runs.uses import RUNS, Use, uses
 from rankcli.storage.base import Storage, is_remote
-from rankcli.storage.disk import guard
 from rankcli.storage.local import is_own
 from rankcli.storage.sealed import unsealed
 
@@ -31,7 +31,6 @@ _NAMES = (
 )
 _OURS = re.compile("|".join(_NAMES))  # the files of a cache, besides locks and temporary files
 THREADS = 8  # these threads mostly wait for disk or network
-_KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,7 @@ class Entry:
 
     `names` lists its directory. `unknown` are the names of shards that no manifest lists; `shards` and `bytes` count
     them too. `manifest` is set if `state` is COMPLETE. `why` gives the reason if it is DAMAGED or of an OTHER version.
+    `made_of` names its collection and its reranker.
     `modified` is the time of the last write of the manifest or of a part (seconds since 1970).
     """
 
@@ -47,6 +47,7 @@ class Entry:
     generation: int
     state: str
     why: str
+    made_of: str
     manifest: Manifest | None
     names: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -104,6 +105,7 @@ def examine(storage: Storage, cache_id: str, generation: int) -> Entry | None:
         generation=generation,
         state=state,
         why=why,
+        made_of=origin(storage, place, names),
         manifest=manifest,
         names=names,
         unknown=unknown,
@@ -113,21 +115,6 @@ def examine(storage: Storage, cache_id: str, generation: int) -> Entry | None:
         uses=uses(storage, place),
         in_use=storage.held(place) or storage.held(cache_id),
     )
-
-
-def irregular(storage: Storage, name: str) -> str:
-    """Return the kind of a local path that is not a regular file: `a link`, `a pipe`, `a folder`; empty for files, for
-    missing paths and in remote storage.
-    """
-    if is_remote(storage.uri):
-        return ""
-    path = Path(storage.uri, name)
-    with guard(path):
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            return ""
-    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def stranger(storage: Storage, entry: Entry) -> str:

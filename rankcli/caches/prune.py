@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rankcli.caches.derived import RESUMED
-from rankcli.caches.entries import INTERRUPTED, Entry, examine, irregular, stranger
+from rankcli.caches.entries import INTERRUPTED, Entry, examine, stranger
 from rankcli.caches.local import WORK, Work, remove_work
+from rankcli.caches.regular import irregular
 from rankcli.caches.text import ago
 from rankcli.errors import StorageError
 from rankcli.records.manifest import NAME

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from rankcli.caches.damage import Damage, strays
-from rankcli.caches.entries import DAMAGED, Entry, examine, irregular
+from rankcli.caches.entries import DAMAGED, Entry, examine
+from rankcli.caches.regular import irregular
 from rankcli.config.identity import differences
 from rankcli.config.load import load_saved
 from rankcli.errors import RankcliError, StorageError

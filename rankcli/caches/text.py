@@ -33,6 +33,7 @@ def described(uri: str, entry: Entry) -> dict[str, Any]:
         "why": entry.why,
         "in_use": entry.in_use,
         "split": entry.split,
+        "made_of": entry.made_of,
         "samples": entry.manifest.samples if entry.manifest else None,
         "shards": entry.shards,
         "bytes": entry.bytes,
@@ -88,7 +89,7 @@ def _lines(entry: Entry, now: float) -> Iterator[str]:
     used = ago(now - entry.uses[0].last) if entry.uses else "never"
     counts = (samples, f"{entry.shards:,}", f"{entry.bytes:,}", ago(now - entry.modified), used)
     yield _COLUMNS.format(entry.location, _plain(entry.split), *counts, _state(entry))
-    for text in (*([_plain(entry.why)] if entry.why else []), *_readable(entry.identity)):
+    for text in (*(_plain(text) for text in (entry.why, entry.made_of) if text), *_readable(entry.identity)):
         yield from textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="        ")
     for use in entry.uses:
         yield f"    used by {_user(use)}, {ago(now - use.last)} ago"

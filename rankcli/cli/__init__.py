@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -18,6 +17,7 @@ import click
 from rankcli import __version__
 from rankcli.cli._options import common_options
 from rankcli.cli._streams import make_lasting
+from rankcli.config.nearest import did_you_mean
 from rankcli.errors import MissingError, RankcliError, StorageError
 from rankcli.log import tell
 from rankcli.storage.disk import remedy
@@ -54,8 +54,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the arguments start with; a usage error lists the commands."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; {meant}" if (meant := did_you_mean(args[0], COMMANDS)) else ""
             ctx.fail(f"no command {args[0]!r}{hint} (there are: {', '.join(COMMANDS)})")
         return super().resolve_command(ctx, args)
 

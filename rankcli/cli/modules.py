@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ def _meant(kind: str | None, name: str | None) -> tuple[str, str | None]:
     """Return a kind or section, or an empty text for all, and a name: `reranker` is the kind `rerankers`, and a name
     alone is the component that has it.
     """
+    from rankcli.config.nearest import did_you_mean
     from rankcli.config.registry import KINDS
 
     kinds = {_singular(each): each for each in KINDS} | {each: each for each in (*KINDS, *_sections())}
@@ -76,8 +77,7 @@ def _meant(kind: str | None, name: str | None) -> tuple[str, str | None]:
         return having[0], kind
     if having and name is None:
         raise click.UsageError(f"{kind!r} is one of the {' and of the '.join(having)}: name the kind, too")
-    close = difflib.get_close_matches(kind, kinds, n=1)
-    hint = f"; did you mean {kinds[close[0]]!r}?" if close else ""
+    hint = f"; {meant}" if (meant := did_you_mean(kind, kinds.values(), kinds)) else ""
     raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join((*KINDS, *_sections()))})")
 
 
@@ -153,7 +153,7 @@ def _page(found: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else to_json(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _plain(kind: str) -> str:

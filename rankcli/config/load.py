@@ -7,6 +7,7 @@ components have. The caller's `fetch` makes local copies of files at `gs://`.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ COMMAND_LINE = "command line"
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 
+SECTIONS = tuple(option.name for option in dataclasses.fields(RunConfig))
 Provenance = dict[str, str]
 Fetch = Callable[[str], Path]
 Kept = Callable[[Keys, Mapping[str, Node], str | None, object], dict[str, Node]]
@@ -39,7 +41,7 @@ def load_config(
     """
     tree, problems = read_layers(files, overrides, fetch)
     config, more = run_config(tree)
-    fail_on([*problems, *more])
+    fail_on([*problems, *more], SECTIONS)
     assert config is not None  # without a problem there is a configuration
     return config, provenance(tree)
 

@@ -16,17 +16,18 @@ _CUTOFF = "[1-9][0-9]{0,5}"
 _LEGAL = re.compile(
     rf"{'|'.join(_PLAIN)}|(?:{'|'.join(_WITH_CUTOFF)}){_CUTOFF}|iprec_at_recall_(?:0\.[0-9][0-9]|1\.00)"
 )
-# names of ir_measures
-_OTHERS = {"AP": "map", "MAP": "map", "RR": "recip_rank", "MRR": "recip_rank", "nDCG": "ndcg", "Bpref": "bpref"}
+# names of ir_measures, in any case
+_OTHERS = {"ap": "map", "map": "map", "rr": "recip_rank", "mrr": "recip_rank", "ndcg": "ndcg", "bpref": "bpref"}
 _OTHERS_WITH_CUTOFF = {
-    **{"nDCG": "ndcg_cut_", "AP": "map_cut_", "MAP": "map_cut_", "P": "P_", "R": "recall_", "Recall": "recall_"},
-    **{"MRR": RR, "Success": "success_"},
+    **{"ndcg": "ndcg_cut_", "ap": "map_cut_", "map": "map_cut_", "p": "P_", "r": "recall_", "recall": "recall_"},
+    **{"rr": RR, "mrr": RR, "success": "success_"},
 }
+_OTHERS_WITH_LEVEL = {"iprec": "iprec_at_recall_"}
 _NONE_ALIKE = ("err", "gm_map", "gm_bpref", "rbp")  # their nearest names compute something else
 
 FIX = (
     f"use trec_eval's names: {', '.join((*_PLAIN, *(f'{stem}K' for stem in _WITH_CUTOFF), 'iprec_at_recall_0.10'))}; "
-    "or those of ir_measures: nDCG@K, P@K, R@K, AP, RR"
+    "or those of ir_measures: nDCG@K, P@K, R@K, AP, RR, IPrec@0.1"
 )
 
 
@@ -37,10 +38,12 @@ def examples() -> list[str]:
 
 def canonical(name: str) -> str:
     """Return trec_eval's name for a metric of ir_measures, such as `ndcg_cut_10` for `nDCG@10`; else `name`."""
-    stem, at, cutoff = name.partition("@")
+    stem, at, cutoff = name.lower().partition("@")
     if at and stem in _OTHERS_WITH_CUTOFF and re.fullmatch(_CUTOFF, cutoff):
         return f"{_OTHERS_WITH_CUTOFF[stem]}{cutoff}"
-    return _OTHERS.get(name, name)
+    if at and stem in _OTHERS_WITH_LEVEL and re.fullmatch(r"0?\.[0-9]{1,2}|1(\.0+)?", cutoff):
+        return f"{_OTHERS_WITH_LEVEL[stem]}{float(cutoff):.2f}"
+    return name if _LEGAL.fullmatch(name) else _OTHERS.get(name.lower(), name)
 
 
 def canonical_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -17,3 +17,8 @@ def joined(source: str, path: str) -> str | None:
     bucket, _, name = source.removeprefix(REMOTE).partition("/")
     target = posixpath.normpath(posixpath.join("/", posixpath.dirname(name), path))
     return f"{REMOTE}{bucket}{target}"
+
+
+def shortened(path: str) -> str:
+    """Return a path's file name with its last folder, as a short name of a collection."""
+    return "/".join(path.split("/")[-2:])

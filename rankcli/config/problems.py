@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,13 +37,18 @@ class Problem(NamedTuple):
         return ": ".join(part for part in (str(self.place), ".".join(self.keys), self.what) if part)
 
 
-def fail_on(problems: Iterable[Problem]) -> None:
-    """Raise one ConfigError that lists all `problems` by line; of several at one place and key, the first."""
+def fail_on(problems: Iterable[Problem], sections: Collection[str] = ()) -> None:
+    """Raise one ConfigError that lists all `problems` by line; of several at one place and key, the first.
+
+    It names the command that explains the section of the first problem, if that is among `sections`.
+    """
     first: dict[tuple[Place, tuple[str, ...]], Problem] = {}
     for problem in problems:
         first.setdefault((problem.place, problem.keys), problem)
-    lines = [str(problem) for problem in sorted(first.values(), key=lambda p: (p.place.source, p.place.line))]
-    if len(lines) == 1:
-        raise ConfigError(lines[0])
-    if lines:
-        raise ConfigError("\n  ".join([f"{len(lines)} errors in the configuration:", *lines]))
+    found = sorted(first.values(), key=lambda p: (p.place.source, p.place.line))
+    section = next((problem.keys[0] for problem in found if problem.keys and problem.keys[0] in sections), "")
+    fix = f"see: rankcli modules {section}".strip() if sections else ""
+    if len(found) == 1:
+        raise ConfigError(str(found[0]), fix=fix)
+    if found:
+        raise ConfigError("\n  ".join([f"{len(found)} errors in the configuration:", *map(str, found)]), fix=fix)

@@ -8,13 +8,13 @@ component file, so adding one is adding a file. Third-party packages add theirs 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
+from rankcli.config.nearest import did_you_mean
 from rankcli.errors import ConfigError, MissingError
 
 Options = TypeVar("Options", bound=type)
@@ -133,8 +133,7 @@ class Registry:
             ) from error
 
     def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, [*self.names(), *self._aliases], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; {meant}" if (meant := did_you_mean(name, [*self.names(), *self._aliases])) else ""
         return f"unknown {self.noun} {name!r}{hint} (there are: {', '.join(self.names())})"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rankcli.config.registry import KINDS, Registry
@@ -68,6 +68,26 @@ def marked(config: RunConfig, provenance: Mapping[str, str] | None = None) -> li
             notes.insert(0, f"default: {_flow(defaults[key])}")
         lines.append(f"{'*' if differs else ' '} {line}" + (f"  # {', '.join(notes)}" if notes else ""))
     return lines
+
+
+def changed(lines: Sequence[str]) -> list[str]:
+    """Keep the lines of `marked` that differ from the default, with their section lines and the names of these
+    sections.
+    """
+    kept: list[str] = []
+    above: dict[int, list[str]] = {}  # by depth: the line of the section, and the line with its name
+    for line in lines:
+        mark, said = line[0], line[2:]
+        depth = (len(said) - len(said.lstrip())) // 2
+        above = {level: found for level, found in above.items() if level < depth}
+        if said.endswith(":"):
+            above[depth] = [said]
+        elif said.lstrip().startswith("name: ") and mark == " " and depth - 1 in above:
+            above[depth - 1].append(said)
+        elif mark == "*":
+            kept += [text for level in sorted(above) for text in above.pop(level)]
+            kept.append(said)
+    return kept
 
 
 def _defaults(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -69,7 +69,8 @@ def read_file(path: Path, source: str) -> tuple[Node, list[Problem]]:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration: {error.strerror}", where=source) from None
+        fix = "check the path; `rankcli init` writes a configuration"
+        raise ConfigError(f"cannot read the configuration: {error.strerror}", where=source, fix=fix) from None
     return read_text(content, Place(source, 1, path.parent))
 
 

@@ -7,7 +7,6 @@ The messages are written here. All problems are collected, not only the first.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any, get_type_hints
 
 from rankcli.config.conflicts import conflicts
 from rankcli.config.hints import dataclass_in, expected, taken
+from rankcli.config.nearest import did_you_mean
 from rankcli.config.paths import REMOTE, joined
 from rankcli.config.problems import Keys, Place, Problem, fail_on
 from rankcli.config.registry import KINDS, LOSSES, SEARCHERS, Registry
@@ -30,7 +30,10 @@ Option = dataclasses.Field[Any]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 ELSEWHERE = (REMOTE, "ir_datasets:")
 # names that other programs have for our options
-SYNONYMS = {"max_epochs": "niters", "epochs": "niters", "steps_per_epoch": "itersize", "learning_rate": "lr"}
+SYNONYMS = {  # names in other tools
+    **{"max_epochs": "niters", "epochs": "niters", "num_train_epochs": "niters", "steps_per_epoch": "itersize"},
+    **{"learning_rate": "lr", "batch_size": "batch", "learner": "trainer", "model": "reranker"},
+}
 
 
 def run_config(tree: Node) -> tuple[RunConfig | None, list[Problem]]:
@@ -74,7 +77,7 @@ class _Check:
         for key, child in node.value.items():
             if key not in options:
                 inside = [f"{name}.{key}" for name, value in found.items() if not keys and _has(value, key)]
-                meant = f"did you mean {inside[0]!r}?" if inside else _did_you_mean(key, list(options))
+                meant = f"did you mean {inside[0]!r}?" if inside else did_you_mean(key, options, SYNONYMS)
                 parts = [f"unknown key; {meant}" if meant else "unknown key", "" if inside else listed]
                 self.complain(child, (*keys, key), " ".join(filter(None, parts)))
                 listed = listed if inside else ""
@@ -116,7 +119,7 @@ class _Check:
                 return self.complain(section, keys, f"is needed: {option.metadata['help']}")
             return None if default is None else self.component(registry, Node(default, section.place), keys, None)
         if registry is SEARCHERS and isinstance(node.value, str) and not _known(registry, node.value):
-            names = " ".join(filter(None, (_did_you_mean(node.value, registry.names()), _listed(registry.names()))))
+            names = " ".join(filter(None, (did_you_mean(node.value, registry.names()), _listed(registry.names()))))
             return self.file(node, keys, f"neither a searcher, {names}, nor a run file")
         return self.component(registry, node, keys, default)
 
@@ -261,11 +264,6 @@ def _nearest(tree: Node, dotted: str) -> Node:
 def _has(section: Any, key: str) -> bool:
     """True if a section has an option called `key`."""
     return dataclasses.is_dataclass(section) and key in {option.name for option in dataclasses.fields(section)}
-
-
-def _did_you_mean(name: str, legal: list[str]) -> str:
-    close = [SYNONYMS[name]] if SYNONYMS.get(name) in legal else difflib.get_close_matches(name, legal, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def _listed(legal: list[str]) -> str:

@@ -189,6 +189,7 @@ def store_from(made_of: str, rows: Callable[[], Iterator[Row]], source: str, scr
     kept = Kept(scratch, KIND, SUFFIX, f"{VERSION}:{made_of}", source)
     path = kept.path
     if not kept.is_whole():
+        say(f"reading {source}")
         try:
             with guard(path):
                 scratch.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from rankcli.storage.base import Storage
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _AT_ONCE = 8  # manifests read at the same time
 _LONGEST = 24  # characters of a value in a message
+_SHOWN = 3  # differences in a message
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 _MANIFEST = re.compile(rf"[^/]+/({_GENERATION.pattern})/{re.escape(NAME)}")
 
@@ -34,7 +35,12 @@ def load(storage: Storage, location: str) -> Manifest:
 
 def published(storage: Storage, cache_id: str) -> Iterator[Manifest]:
     """The caches of an id, the newest first; a damaged manifest is skipped with a warning."""
-    yield from _readable(storage, cache_id, [f"{cache_id}/{name}" for name in storage.below(cache_id)])
+    names = [f"{cache_id}/{name}" for name in storage.below(cache_id)]
+    yield from _readable(storage, cache_id, names, _pass_over)
+
+
+def _pass_over(error: DamageError) -> None:
+    log.warn(f"{error.where}: passed over: {error.what}")
 
 
 def find(storage: Storage, cache_id: str, samples: int) -> Manifest | None:
@@ -53,13 +59,15 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
 
     def difference(cache: tuple[str, list[str]]) -> tuple[int, str] | None:
         try:
-            manifest = next(_readable(storage, *cache), None)
+            manifest = next(_readable(storage, *cache, lambda damage: None), None)  # another cache's damage is no news
         except StorageError:  # one of another user, say: it is only described here
             return None
         if manifest is None:
             return None
         differing = differences(complete(manifest.identity), complete(identity))
-        said = "; ".join(map(_said, differing)) or "nothing but its number of samples"
+        said = "; ".join(map(_said, differing[:_SHOWN])) or "nothing but its number of samples"
+        more = len(differing) - _SHOWN
+        said += f"; and {more} more" if more > 0 else ""
         return len(differing), f"cache {manifest.cache_id} differs in {said}"
 
     caches: dict[str, list[str]] = {}
@@ -70,14 +78,16 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
     return min(found)[1] if found else ""
 
 
-def _readable(storage: Storage, cache_id: str, names: Collection[str]) -> Iterator[Manifest]:
-    """The caches of an id, the newest first, among its files `names`; see `published`."""
+def _readable(
+    storage: Storage, cache_id: str, names: Collection[str], damaged: Callable[[DamageError], None]
+) -> Iterator[Manifest]:
+    """The caches of an id, the newest first, among its files `names`; a damaged manifest is given to `damaged`."""
     found = sorted((int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name))), reverse=True)
     for place in (location(cache_id, generation) for generation in found):
         try:
             manifest = load(storage, place)
         except DamageError as error:
-            log.warn(f"{error.where}: passed over: {error.what}")
+            damaged(error)
             continue
         if manifest.cache_id == cache_id:
             receipts = any(name.startswith(f"{place}/{PARTS}/") for name in names)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rankcli.config.paths import shortened
 from rankcli.config.registry import DATASETS, EXTRACTORS, RERANKERS, SAMPLERS
-from rankcli.config.render import marked, resolved, section, to_yaml
+from rankcli.config.render import changed, marked, resolved, section, to_yaml
 from rankcli.config.schema import Metrics, RunConfig, tasks
 
 
@@ -15,7 +16,7 @@ from rankcli.config.schema import Metrics, RunConfig, tasks
 class About:
     """A config as text.
 
-    `yaml` is the complete config. `options` are its lines, with a mark on those that differ from the default.
+    `yaml` is the complete config. `options` are its lines that differ from the default, with their sections.
     `sections` are saved with the weights. `summary` has the few facts at the top of a report.
     """
 
@@ -37,7 +38,7 @@ def about(config: RunConfig) -> About:
     """Return the texts for a config."""
     return About(
         yaml=to_yaml(resolved(config)),
-        options=list(marked(config)),
+        options=changed(marked(config)),
         sections={
             "reranker": section(RERANKERS, config.reranker),
             "extractor": section(EXTRACTORS, config.extractor),
@@ -50,7 +51,7 @@ def _collection(config: RunConfig) -> str:
     """Return the name of the documents with their folder, or of the source that makes them."""
     data = config.data
     places = (data.docs,) if isinstance(data.docs, str) else data.docs or (DATASETS.name_of(data.reader),)
-    return data.builtin or ", ".join("/".join(place.split("/")[-2:]) for place in places)
+    return data.builtin or ", ".join(map(shortened, places))
 
 
 def _summary(config: RunConfig) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
 from rankcli.training.groups import Group, groups_for
+
+WIDTH = 100  # columns of text
 
 
 def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
@@ -61,8 +64,9 @@ def _cache(sets: RecordSets, name: str) -> dict[str, Any]:
 
 
 def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], found: dict[str, Any]) -> str:
-    lines = ["options (* = not the default)", *options, "", "data"]
-    lines += [f"  {name}: {count}" for name, count in found["counts"].items()]
+    lines = ["options that are not the default", *(f"  {line}" for line in options), "", "data"]
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found["counts"].items())
+    lines += textwrap.wrap(counts, WIDTH, initial_indent="  ", subsequent_indent="  ")
     lines += ["", f"training{_each(found)}"]
     lines += [
         f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
@@ -71,11 +75,15 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
-    lines += ["", f"run id {found['run_id']}"]
-    for name, cache in found["cache"].items():
-        state = f"hit, {cache['bytes']:,} bytes" if cache["hit"] else f"miss; {cache['why'] or 'there is no other'}"
-        lines.append(f"cache id {cache['cache_id']} ({name}): {state}")
+    lines += ["", f"records of run {found['run_id']}"]
+    lines += [f"  {name}: {_kept(cache)}" for name, cache in found["cache"].items()]
     return "\n".join(lines)
+
+
+def _kept(cache: Mapping[str, Any]) -> str:
+    if cache["hit"]:
+        return f"cached, {cache['bytes']:,} bytes"
+    return f"not cached, will be converted; {cache['why']}".removesuffix("; ")
 
 
 def _trained(each: RecordSet, steps: int) -> str:

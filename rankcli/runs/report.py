@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,7 +78,7 @@ def _common(
         "values": _values(runs, subject.measures, subject.qrels),
         "queries": {qid: subject.queries[qid] for qid in subject.qrels},
         "summary": subject.about.summary,
-        "options": excerpt(subject.about.options),
+        "options": subject.about.options,
     }
 
 
@@ -105,23 +105,3 @@ def _folds(result: Mapping[str, Any], metric: str) -> Iterator[Fold]:
         name = f"fold-{number}"
         best = fold["best"][metric]["iter"]
         yield Fold(name=name, page=f"{name}/{NAME}", run_id=fold["run_id"], iteration=best, alpha=alpha)
-
-
-def excerpt(lines: Sequence[str]) -> list[str]:
-    """Keep the lines of `marked` that differ from the default, with their section lines and the names of these
-    sections.
-    """
-    kept: list[str] = []
-    above: dict[int, list[str]] = {}  # by depth: the line of the section, and the line with its name
-    for line in lines:
-        mark, said = line[0], line[2:]
-        depth = (len(said) - len(said.lstrip())) // 2
-        above = {level: found for level, found in above.items() if level < depth}
-        if said.endswith(":"):
-            above[depth] = [said]
-        elif said.lstrip().startswith("name: ") and mark == " " and depth - 1 in above:
-            above[depth - 1].append(said)
-        elif mark == "*":
-            kept += [text for level in sorted(above) for text in above.pop(level)]
-            kept.append(said)
-    return kept

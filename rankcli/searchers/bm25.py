@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
 from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, Run, ranking
+from rankcli.log import Progress
 from rankcli.searchers.base import Searcher, SearcherContext
 from rankcli.text import stemming
 
@@ -53,11 +54,13 @@ class Words:
         self.vocabulary: dict[str, int] = {}
         self.docids: list[str] = []
         self.docs: list[array[int]] = []
-        for docid, text in docs.iterate():
-            self.docids.append(docid)
-            self.docs.append(
-                array("i", [self.vocabulary.setdefault(w, len(self.vocabulary)) for w in self.split(text)])
-            )
+        with Progress(len(docs), "indexing", "documents") as bar:
+            for docid, text in docs.iterate():
+                self.docids.append(docid)
+                self.docs.append(
+                    array("i", [self.vocabulary.setdefault(w, len(self.vocabulary)) for w in self.split(text)])
+                )
+                bar.advance()
 
     def of(self, query: str) -> list[int]:
         """The numbers of a query's words, in order; words that are in no document are left out."""
@@ -78,7 +81,14 @@ class Index:
 
     def search(self, queries: Mapping[str, str]) -> Run:
         """The best documents of each query, ties by document id, descending."""
-        return CompactRun.of((qid, self._best(self._words.of(text))) for qid, text in queries.items())
+        with Progress(len(queries), "searching", "queries") as bar:
+            return CompactRun.of(self.each(queries, bar))
+
+    def each(self, queries: Mapping[str, str], bar: Progress) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield the queries with their best documents, and count them on the bar."""
+        for qid, text in queries.items():
+            yield qid, self._best(self._words.of(text))
+            bar.advance()
 
     def _best(self, query: list[int]) -> dict[str, float]:
         if not query:

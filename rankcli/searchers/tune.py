@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from rankcli.data.source import Documents
-from rankcli.data.trec import Qrels, Run
+from rankcli.data.trec import CompactRun, Qrels, Run
+from rankcli.log import Progress
 from rankcli.searchers.bm25 import BM25, Index, Words
 
 GRID = tuple((k1, b) for k1 in (0.6, 0.9, 1.2, 1.6, 2.0) for b in (0.2, 0.4, 0.6, 0.75, 0.9))
@@ -34,8 +35,12 @@ def tune(
     `metric(qrels, run)` is higher for a better run. Equal values go to the pair nearest to that of `options`, then to
     the smaller.
     """
+    settings = list(grid)
     words = Words(docs, options.stemmer, options.stopwords)
     judged = {qid: queries[qid] for qid in sorted(qrels) if qid in queries}
-    table = {(k1, b): metric(qrels, Index(words, k1, b, options.k).search(judged)) for k1, b in grid}
+    table = {}
+    with Progress(len(settings) * len(judged), "tuning", "searches") as bar:
+        for k1, b in settings:
+            table[k1, b] = metric(qrels, CompactRun.of(Index(words, k1, b, options.k).each(judged, bar)))
     best = min(table, key=lambda pair: (-table[pair], abs(pair[0] - options.k1) + abs(pair[1] - options.b), pair))
     return Tuned(*best, table)

@@ -49,7 +49,9 @@ def evaluate(
     check_metrics(metrics, where="--metric")
     tested = find_tested(model) if model is not None else None
     if tested is None and not (qrels and run):
-        raise ConfigError("--qrels and --run are needed, or --model with a run directory")
+        raise ConfigError(
+            "--qrels and --run are needed, or --model with a run directory", fix="see: rankcli evaluate --help"
+        )
     evaluating = _Evaluating(tested, metrics, relevance_level)
     whole = tested is not None and not (run or baseline or per_query)
     path = run or (tested.path("reranked") if tested else "")

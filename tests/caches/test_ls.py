@@ -51,7 +51,8 @@ def test_ls_for_people_is_a_table_that_fits_the_screen(caches: Caches) -> None:
     row = next(line for line in lines if line.startswith(caches.at["train"]))
     count = f"{caches.bytes['train']:,}"
     assert row.split() == [caches.at["train"], "train", "24", "8", count, "2", "d", "2", "d", "complete,", "in", "use"]
-    assert lines[lines.index(row) + 2] == "    sampler LCE: nneg 3, seed 42, version 1"
+    assert lines[lines.index(row) + 1] == f"    {caches.folder.name}/docs.jsonl, for crossencoder"
+    assert lines[lines.index(row) + 3] == "    sampler LCE: nneg 3, seed 42, version 1"
     assert f"    used by {caches.folder / 'lost'} (exists no more), 2 d ago" in lines
     assert lines.index(row) > 8  # the last used first
     assert lines[-1] == f"{caches.storage.uri}: 3 caches, {sum(caches.bytes.values()):,} bytes"
@@ -111,3 +112,25 @@ def test_wrong_usage_exits_2(args: list[str], said: str, capsys: pytest.CaptureF
     assert run(["cache", *args]) == 2
     out, err = capsys.readouterr()
     assert said in out + err
+
+
+@pytest.mark.parametrize(
+    ("config", "made_of"),
+    [
+        (b"data: {docs: [a/b/c.tsv, d.tsv]}\nreranker: {name: TFKNRM}\n", "b/c.tsv, d.tsv, for TFKNRM"),
+        (b"data: {builtin: stdlib-docs}\nreranker: {name: biencoder}\n", "stdlib-docs, for biencoder"),
+        (b"data: {source: {name: allsorts}}\n", "allsorts"),
+        (b"data: 1\nreranker: [2]\n", ""),
+        (b"\xff", ""),
+        (b"[]", ""),
+        (None, ""),
+    ],
+)
+def test_a_cache_is_listed_with_its_collection_and_reranker(caches: Caches, config: bytes | None, made_of: str) -> None:
+    source = f"{caches.at['train']}/source.yaml"
+    if config is None:
+        caches.storage.delete(source)
+    else:
+        caches.storage.write_bytes(source, config)
+    found = caches.json("cache", "ls", "--storage", caches.uri)["caches"]
+    assert {each["split"]: each["made_of"] for each in found}["train"] == made_of

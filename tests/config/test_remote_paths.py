@@ -57,7 +57,8 @@ def test_every_kind_of_path_of_a_file_in_a_bucket(tmp_path: Path, monkeypatch: p
     files = in_bucket(tmp_path, run=text, base="trainer: {storage: cache}\nextractor: {tokenizer: ./model}\n")
     (tmp_path / "c.txt").write_text("")
     with pytest.raises(
-        ConfigError, match=r"^gs://bucket/conf/run.yaml:5: data.qrels.test: no such file: /local/c.txt$"
+        ConfigError,
+        match=r"^gs://bucket/conf/run.yaml:5: data.qrels.test: no such file: /local/c.txt\n",
     ):
         load_config(["gs://bucket/conf/run.yaml"], fetch=files.__getitem__)
     here = f"data.qrels={{train: gs://b/a.txt, dev: gs://b/b.txt, test: {tmp_path / 'c.txt'}}}"

@@ -10,6 +10,7 @@ import pytest
 
 from rankcli.config.json_schema import json_schema
 from rankcli.config.load import load_config
+from rankcli.config.nearest import nearest
 from rankcli.config.registry import LOSSES, SAMPLERS, TRAINERS, Registry, component, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Rate
 from rankcli.config.validate import component_from
@@ -172,6 +173,7 @@ def test_everything_wrong_with_a_file_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config([tmp_path / "a.yaml"])
     lines = [line.strip().removeprefix(f"{tmp_path}/") for line in str(caught.value).split("\n")]
+    assert lines.pop() == "-> see: rankcli modules data"
     assert lines[0] == f"{len(lines) - 1} errors in the configuration:"
     starts = [
         "a.yaml:3: data.dcos: unknown key; did you mean 'docs'?",
@@ -240,3 +242,20 @@ def test_the_json_schema_describes_every_component() -> None:
     assert trainer["properties"]["batch"]["default"] == TRAINERS.get("tensorflow")().batch
     assert trainer["properties"]["loss"]["$ref"] == "#/$defs/losses"
     assert schema["properties"]["data"]["properties"]["folds"]["anyOf"][0]["properties"]["seed"]["default"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "legal", "meant"),
+    [
+        ("knrm", ["TFKNRM", "biencoder"], "TFKNRM"),
+        ("TFKnrm", ["TFKNRM", "biencoder"], "TFKNRM"),
+        ("optimiser", ["optimizer", "trainer"], "optimizer"),
+        ("learner", ["trainer", "reranker"], "trainer"),
+        ("lerner", ["trainer", "reranker"], "trainer"),
+        ("learner", ["reranker"], ""),
+        ("er", ["trainer", "reranker"], ""),
+        ("foo", ["trainer"], ""),
+    ],
+)
+def test_a_name_is_near_in_any_case_by_a_part_or_a_slip(name: str, legal: list[str], meant: str) -> None:
+    assert nearest(name, legal, {"learner": "trainer"}) == meant

@@ -59,8 +59,8 @@ def test_names_of_ir_measures_give_the_values_of_trec_eval(files: Path) -> None:
 
 
 def test_metrics_are_checked_before_any_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--metric: unknown metric 'mrr@10'"):
-        evaluate(tmp_path / "absent", tmp_path / "absent", metrics=["mrr@10"])
+    with pytest.raises(ConfigError, match="--metric: unknown metric 'ndcq@10'"):
+        evaluate(tmp_path / "absent", tmp_path / "absent", metrics=["ndcq@10"])
 
 
 def test_runs_of_another_collection_are_refused_with_the_file(files: Path) -> None:

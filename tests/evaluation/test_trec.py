@@ -211,11 +211,7 @@ def test_relevance_level_must_be_positive() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("ndcg@10", "ndcg_cut_10"),
         ("nDCG_20", "ndcg_cut_20"),
-        ("mrr@10", "RR@10"),
-        ("p@5", "P_5"),
-        ("Map", "map"),
         ("recal_100", "recall_100"),
         ("P", "P_10"),
         ("ndcg_cut_0", "ndcg_cut_10"),
@@ -246,6 +242,15 @@ def test_a_measure_that_is_missing_has_no_other_one_suggested(name: str) -> None
         ("AP@5", "map_cut_5"),
         ("Rprec", "Rprec"),
         ("ndcg_cut_10", "ndcg_cut_10"),
+        ("ndcg@10", "ndcg_cut_10"),
+        ("recall@100", "recall_100"),
+        ("mrr@10", "RR@10"),
+        ("rr@10", "RR@10"),
+        ("p@5", "P_5"),
+        ("Map", "map"),
+        ("IPrec@0.1", "iprec_at_recall_0.10"),
+        ("IPrec@1", "iprec_at_recall_1.00"),
+        ("G", "G"),
         ("nDCG@0", "nDCG@0"),
     ],
 )

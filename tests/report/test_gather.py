@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from rankcli.config.render import changed
 from rankcli.data.trec import read_qrels, read_run
 from rankcli.evaluation.trec import evaluate
 from rankcli.report.numbers import change, measure
 from rankcli.runs import single
-from rankcli.runs.report import excerpt
 from rankcli.runs.written import write_result
 from rankcli.verbs.train import train
 
@@ -116,4 +116,4 @@ def test_all_folds_have_a_page_each_and_one_for_all(tiny: Any, tmp_path: Path, c
     ],
 )
 def test_options_that_are_not_the_default_stand_in_their_sections(lines: list[str], kept: list[str]) -> None:
-    assert excerpt(lines) == kept
+    assert changed(lines) == kept
