@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from rankcli.cli._command import Command
-from rankcli.cli._options import FILE, OUTPUT, common_options, source, sources, topics_option
+from rankcli.cli._options import (
+    FILE,
+    OUTPUT,
+    common_options,
+    json_option,
+    print_result,
+    source,
+    sources,
+    topics_option,
+)
 
 
 @click.command(cls=Command)
@@ -21,8 +30,9 @@ from rankcli.cli._options import FILE, OUTPUT, common_options, source, sources, 
 @click.option("-o", "--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and write nothing.")
+@json_option
 @common_options
-def command(place: str | None, output: Path | str, dry_run: bool, force: bool, **given: Any) -> None:
+def command(place: str | None, output: Path | str, dry_run: bool, force: bool, as_json: bool, **given: Any) -> None:
     """Look at a collection and write a configuration for it.
 
     FOLDER holds a collection as it is published (BEIR, MS MARCO, TREC, Pyserini, Hugging Face), may be a zip archive,
@@ -36,4 +46,4 @@ def command(place: str | None, output: Path | str, dry_run: bool, force: bool, *
     from rankcli.verbs.init import init
 
     said = {key: str(value) if key == "run" else value for key, value in given.items() if value}
-    click.echo(init(place, said, output, dry_run=dry_run, force=force))
+    print_result(init(place, said, output, dry_run=dry_run, force=force), as_json)

@@ -6,7 +6,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,8 @@ class Findings:
 
 def init(
     place: str | None, given: Mapping[str, Any], output: Place, *, dry_run: bool = False, force: bool = False
-) -> str:
-    """Write a configuration to `output`, and return the findings and the next command.
+) -> dict[str, Any]:
+    """Write a configuration to `output`. Return `text`, the findings and the next command, and `result` for programs.
 
     `place` is a folder, an archive or `ir_datasets:ID`; `given` are options of `data` that replace what is found there.
     With `dry_run` the configuration is part of the answer and nothing is written. ConfigError where `output` exists,
@@ -79,12 +79,15 @@ def init(
     found = look(options, layout.notes)
     if "run" not in given and found.run_queries is not None and found.run_queries < COVERED * found.judged:
         found = _without_run(found, options.pop("run"))
-    text = configuration(found, {key: _written(value, output) for key, value in options.items()})
+    data = {key: _written(value, output) for key, value in options.items()}
+    text = configuration(found, data)
+    result = {"output": None if dry_run else str(output), "data": data, **asdict(found)}
     if dry_run:
-        return text.rstrip("\n")
+        return {"result": result, "text": text.rstrip("\n")}
     with replacing(output) as stream:
         stream.write(text)
-    return f"{summary(found)}\nwrote {output}; next: rankcli train --config {output} --dry-run"
+    next_one = f"wrote {output}; next: rankcli train --config {output} --dry-run"
+    return {"result": result, "text": f"{summary(found)}\n{next_one}"}
 
 
 def look(options: Mapping[str, Any], notes: Iterable[str] = ()) -> Findings:
@@ -97,7 +100,7 @@ def look(options: Mapping[str, Any], notes: Iterable[str] = ()) -> Findings:
         queries=len(dataset.queries),
         query_words=_median_and_95th(len(text.split()) for text in dataset.queries.values()),
         judged=len(dataset.qrels),
-        grades=Counter(grade for grades in dataset.qrels.values() for grade in grades.values()),
+        grades=dict(sorted(Counter(grade for each in dataset.qrels.values() for grade in each.values()).items())),
         absent=len(dataset.absent),
         run_queries=sum(qid in dataset.queries for qid in read_run(options["run"])) if "run" in options else None,
         split={} if folds else {part: len(dataset.split[part]) for part in SPLITS},
@@ -146,7 +149,7 @@ def summary(found: Findings) -> str:
     lines = [
         f"{found.docs} documents, {found.doc_words[0]} words (median), {found.doc_words[1]} (95th percentile)",
         f"{found.queries} queries, {found.query_words[0]} words (median); {found.judged} of them judged",
-        "grades: " + ", ".join(f"{grade}: {count}" for grade, count in sorted(found.grades.items())),
+        "grades: " + ", ".join(f"{grade}: {count}" for grade, count in found.grades.items()),
     ]
     if found.run_queries is not None:
         lines.append(f"candidates for {found.run_queries} queries")

@@ -260,17 +260,6 @@ def test_the_golden_list_of_names_and_options_is_up_to_date() -> None:
     assert json.loads(done.stdout) == json.loads(golden), "run scripts/update-golden and look at the difference"
 
 
-@pytest.mark.parametrize(
-    "args", [["modules"], ["modules", "samplers"], ["modules", "samplers", "LCE"], ["doctor"], ["cache", "ls"]]
-)
-def test_every_json_has_the_version_of_its_schema(
-    args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
-    assert run([*args, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
-
-
 def test_modules_understands_what_has_one_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     def page(*args: str) -> str:
         assert run(["modules", *args]) == 0

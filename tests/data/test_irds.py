@@ -86,7 +86,7 @@ def test_unknown_names_and_missing_parts_are_usage_errors(package) -> None:
 
 
 def test_init_proposes_the_three_parts_of_a_data_set(package, tmp_path: Path) -> None:
-    lines = init("ir_datasets:good", {}, tmp_path / "config.yaml", dry_run=True).splitlines()
+    lines = init("ir_datasets:good", {}, tmp_path / "config.yaml", dry_run=True)["text"].splitlines()
     assert {"  docs: ir_datasets:good", "  queries: ir_datasets:good", "  qrels: ir_datasets:good"} <= set(lines)
     with pytest.raises(ConfigError, match="no data set of this name"):
         init("ir_datasets:bad", {}, tmp_path / "config.yaml", dry_run=True)
