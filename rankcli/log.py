@@ -21,6 +21,7 @@ BARS = (24, 16, 8)  # lengths of the bar in cells
 _CLEAR = "\r\x1b[K"
 
 _quiet = False
+_warned: dict[str, None] = {}
 _drawn: list[Progress] = []  # bars shown on the terminal, the innermost last
 
 
@@ -57,7 +58,24 @@ def say_from_handler(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print one warning on stderr."""
+    _warned[message] = None
     tell(f"warning: {message}")
+
+
+def warned() -> list[str]:
+    """Return the warnings so far, each once; within `collecting_warnings`, those since its start."""
+    return list(_warned)
+
+
+@contextmanager
+def collecting_warnings() -> Iterator[None]:
+    """Begin a new list of warnings."""
+    global _warned
+    before, _warned = _warned, {}
+    try:
+        yield
+    finally:
+        _warned = before
 
 
 def _short(seconds: float) -> str:

@@ -50,6 +50,13 @@ td.number, td a { white-space: nowrap; }
 .better { color: var(--gain); } .worse { color: var(--loss); } .same { color: var(--soft); }
 .tiles > div { color: var(--ink); } .tiles .better { color: var(--gain); } .tiles .worse { color: var(--loss); }
 .id { display: block; color: var(--soft); font-size: .8125rem; word-break: break-all; }
+.rankings { display: grid; gap: 2rem; }
+.ranking { table-layout: fixed; } .ranking th, .ranking td { text-align: left; white-space: normal; }
+.ranking th:first-child { width: 1.75rem; } .ranking td { overflow-wrap: anywhere; }
+.ranking td span { display: block; }
+.ranking caption { color: var(--ink); font-size: 1rem; }
+.warnings { margin-top: 1.5rem; } .warnings ul { margin: .5rem 0 0; padding-left: 1.1rem; font-size: .875rem; }
+.warnings li { overflow-wrap: anywhere; } .warnings summary { color: var(--loss); }
 .query { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 svg { display: block; width: 100%; }

@@ -12,6 +12,7 @@ from rankcli.report.numbers import change, measure, probability
 from rankcli.report.verdict import compared
 
 LONGEST_QUERY = 200  # longer queries are cut off at this number of characters
+LONGEST_TEXT = 120  # longer texts in a ranking, likewise
 
 
 def split_table(name: str, split: Mapping[str, Any]) -> Html:
@@ -60,15 +61,16 @@ def changes_table(title: str, changes: Sequence[Change], queries: Mapping[str, s
 def _change_row(found: Change, queries: Mapping[str, str]) -> Html:
     query = queries.get(found.qid)
     # An isolated element, so that a query in a right-to-left script does not reverse the row.
-    said = element("bdi", _cut(query), class_="query") if query is not None else "(text not known)"
+    said = element("bdi", cut(query, LONGEST_QUERY), class_="query") if query is not None else "(text not known)"
     kind = "better" if found.by > 0 else "worse"
     label = joined([said, element("bdi", found.qid, class_="id")])
     numbers = [_number(measure(found.before)), _number(measure(found.after))]
     return element("tr", element("td", label), *numbers, element("td", change(found.by), class_=f"number {kind}"))
 
 
-def _cut(query: str) -> str:
-    return query if len(query) <= LONGEST_QUERY else query[: LONGEST_QUERY - 1].rstrip() + "…"
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most `longest` characters; of a longer one, its start."""
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def _number(text: str) -> Html:

@@ -55,7 +55,8 @@ def run_folds(
             results.append(run_once(run, inside, hosts))
         qrels.update(run.dataset.judgments(TEST))
     pooled, runs = _pooled(results, judgments(qrels, run.measures), directory.out)
-    subject = Subject(about(config), run.measures, run.dataset.queries, qrels, run.dataset.report)
+    data = run.dataset
+    subject = Subject(about(config), run.measures, data.queries, qrels, data.docs, data.report, {})
     report_folds(subject, directory, pooled, runs)
     write_result(directory.out, pooled, [QRELS, *RUNS.values()])
     directory.sync()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rankcli.config.schema import SPLITS
+from rankcli.data.source import Documents
 from rankcli.evaluation.trec import Qrels, Run, evaluate
-from rankcli.log import say
+from rankcli.log import say, warned
 from rankcli.report.facts import Facts, Fold
-from rankcli.report.history import RunHistory
+from rankcli.report.history import RunHistory, Series
 from rankcli.report.page import write_report
 from rankcli.report.timing import slowest
 from rankcli.runs.about import About, Measures
 from rankcli.runs.directory import RunDirectory
+from rankcli.runs.rankings import rankings_of
 from rankcli.runs.written import read_run
 from rankcli.storage.json_files import whole_file
 
@@ -26,14 +29,16 @@ OF_ONE_FOLD = [f"{split}_queries" for split in SPLITS]
 @dataclass(frozen=True)
 class Subject:
     """The content of a page that is not in the run directory: texts of the config, queries, judgments of the test
-    queries, and counts of the data that was read.
+    queries, documents, counts of the data that was read, and learning rates by iteration.
     """
 
     about: About
     measures: Measures
     queries: Mapping[str, str]
     qrels: Qrels
+    docs: Documents
     counts: Mapping[str, int]
+    rates: Mapping[str, Series]
 
 
 def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]) -> None:
@@ -44,6 +49,7 @@ def report(subject: Subject, directory: RunDirectory, result: Mapping[str, Any],
         run=read_run(out),
         history=history_of(out),
         counts=subject.counts,
+        rates=subject.rates,
     )
     _write(facts, directory)
 
@@ -71,11 +77,15 @@ def _write(facts: Facts, directory: RunDirectory) -> None:
 def _common(
     subject: Subject, directory: RunDirectory, result: Mapping[str, Any], runs: Mapping[str, Run]
 ) -> dict[str, Any]:
+    values = _values(runs, subject.measures, subject.qrels)
     return {
         "name": _name(directory.name),
+        "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "warnings": warned(),
         "metric": subject.measures.metrics.optimize,
         "result": result,
-        "values": _values(runs, subject.measures, subject.qrels),
+        "values": values,
+        "rankings": list(rankings_of(values, runs, subject.qrels, subject.docs)),
         "queries": {qid: subject.queries[qid] for qid in subject.qrels},
         "summary": subject.about.summary,
         "options": subject.about.options,

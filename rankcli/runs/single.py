@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rankcli.data.trec import CompactRun, read_run
 from rankcli.errors import DamageError, DataError
 from rankcli.evaluation.interpolate import Scores
@@ -15,6 +17,7 @@ from rankcli.listeners.base import Validation
 from rankcli.listeners.validation import DEV_RUN
 from rankcli.log import say, warn
 from rankcli.records.interleave import Records
+from rankcli.report.history import Series
 from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.outcome import QRELS, RUNS, choose_alpha, judgments, stages, summary, write_test
@@ -27,8 +30,10 @@ from rankcli.storage.noted import Noted, check_noted
 from rankcli.training.base import TrainerContext, TrainingSet
 from rankcli.training.hosts import Hosts
 from rankcli.training.meter import Meter
+from rankcli.training.rates import Rates
 from rankcli.training.strategy import open_devices
 
+DRAWN = 200  # steps of a curve of learning rates
 Use = Callable[[str], Records]
 
 
@@ -55,7 +60,7 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
         **history_of(directory.out).seconds(),
         **{part: times[part] for part in ("conversion", "test")},
     }
-    report(_subject(run), directory, result, runs)
+    report(_subject(run, loop.learner.rates, state.step), directory, result, runs)
     write_result(directory.out, result, [DEV_RUN, QRELS, *RUNS.values()])
     directory.sync()
     return result
@@ -157,11 +162,26 @@ def _kept_scores(known: Noted, candidates: CompactRun, depth: int, out: Path) ->
         raise DamageError(f"it does not have {error}", where=str(path)) from error
 
 
-def _subject(run: Prepared) -> Subject:
+def _subject(run: Prepared, rates: Rates, steps: int) -> Subject:
     counts = {
         **run.dataset.report,
         **{f"{each.name}_samples_read": each.samples for each in run.sets.of(TRAIN).values()},
         "candidates_reranked_per_dev_query": run.trainer.threshold,
         "candidates_reranked_per_test_query": run.trainer.test_depth,
     }
-    return Subject(run.about, run.measures, run.dataset.queries, run.dataset.judgments(TEST), counts)
+    return Subject(
+        about=run.about,
+        measures=run.measures,
+        queries=run.dataset.queries,
+        qrels=run.dataset.judgments(TEST),
+        docs=run.dataset.docs,
+        counts=counts,
+        rates=_drawn_rates(rates, steps, run.trainer.steps_per_iter),
+    )
+
+
+def _drawn_rates(rates: Rates, steps: int, steps_per_iter: int) -> dict[str, Series]:
+    """Return the learning rates of each group after at most `DRAWN` steps, by iteration."""
+    drawn = sorted({int(step) for step in np.linspace(0, steps - 1, min(steps, DRAWN))})
+    found = {step: rates(step) for step in drawn}
+    return {name: [((step + 1) / steps_per_iter, found[step][name]) for step in drawn] for name in rates.starts}

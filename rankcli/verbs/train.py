@@ -10,6 +10,7 @@ from rankcli.config.schema import RunConfig
 from rankcli.evaluation.report import split_table
 from rankcli.listeners.base import DEV
 from rankcli.listeners.team import chosen
+from rankcli.log import collecting_warnings
 from rankcli.runs.folds import configs_of_folds, run_folds
 from rankcli.runs.hosts import common_directory, hosts_of
 from rankcli.runs.plan import plan
@@ -32,7 +33,7 @@ def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_ru
     if dry_run:
         return plan(checked(folds[0] if folds else config), folds=len(folds) or 1)
     hosts = hosts_of(config.trainer.strategy)
-    with hosts.together():
+    with hosts.together(), collecting_warnings():
         first = checked(folds[0] if folds else config)
         with common_directory(hosts, mirror, overwrite) as directory:
             result = run_folds(config, folds, first, directory, hosts) if folds else run_once(first, directory, hosts)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from rankcli.config.render import changed
-from rankcli.data.trec import read_qrels, read_run
+from rankcli.data.trec import ranking, read_qrels, read_run
 from rankcli.evaluation.trec import evaluate
+from rankcli.log import warn
 from rankcli.report.numbers import change, measure
 from rankcli.runs import single
 from rankcli.runs.written import write_result
@@ -64,6 +65,46 @@ def test_gains_and_losses_are_those_of_the_test_runs(tiny: Any, tmp_path: Path) 
     assert changed and all(
         f'<bdi class="query">{texts[qid]}</bdi><bdi class="id">{qid}</bdi>' in page for qid in changed
     )
+
+
+def test_the_rankings_are_those_of_the_queries_that_changed_most(tiny: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(tiny("TFKNRM", "trainer.niters=1", "trainer.itersize=64", "trainer.lr=0.1"), out=out)
+    runs = [read_run(out / name) for name in ("test.first_stage.run", "test.interpolated.run")]
+    qrels = read_qrels(out / "test.qrels")
+    first, last = (evaluate(qrels, run, ["ndcg_cut_10"])["ndcg_cut_10"] for run in runs)
+    texts = {row["_id"]: row["text"] for row in map(json.loads, (tmp_path / "docs.jsonl").open())}
+    gain, loss = (choose(qrels, key=lambda qid: last[qid] - first[qid]) for choose in (max, min))
+    shown = [qid for qid, change in ((gain, 1), (loss, -1)) if (last[qid] - first[qid]) * change > 0]
+    assert shown
+    _, _, section = (out / "report.html").read_text().partition("<h2>Rankings</h2>")
+    section = section.partition("</section>")[0]
+    assert re.findall('<bdi class="id">(.*?)</bdi>', section) == shown
+    wanted: list[str] = []
+    for qid in shown:
+        best = [ranking(run[qid])[:5] for run in runs]
+        for rank, pair in enumerate(zip(*best, strict=True), 1):
+            grades = [f"grade {qrels[qid][docid]}" if docid in qrels[qid] else "not judged" for docid in pair]
+            wanted += [
+                str(rank),
+                *(f"{texts[docid]}{docid} · {grade}" for docid, grade in zip(pair, grades, strict=True)),
+            ]
+    assert cells(section) == wanted
+
+
+def test_the_page_has_its_date_the_warnings_of_the_run_and_rates_of_every_step(tiny: Any, tmp_path: Path) -> None:
+    warn("of another run")
+    out = tmp_path / "run"
+    config = tiny("TFKNRM", "trainer.niters=2", "trainer.itersize=16", "trainer.warmupiters=1")
+    with (tmp_path / "qrels.txt").open("a") as file:
+        file.write("q0 0 absent 1\n")
+    train(config, out=out)
+    page = (out / "report.html").read_text()
+    assert re.search(r"<dt>Written</dt><dd>20\d\d-\d\d-\d\d \d\d:\d\d UTC</dd>", page)
+    assert re.search("<li>[^<]*1 of [^<]*absent", page) and "of another run" not in page
+    chart = page[page.index("Learning rate lr") :]
+    assert chart.count("<circle", 0, chart.index("</svg>")) == 16  # 2 iterations of 8 steps
+    assert "iteration 0.125: " in chart and "iteration 2: " in chart
 
 
 def test_a_finished_run_keeps_its_page(tiny: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rankcli.report.facts import Facts, Fold
+from rankcli.report.facts import Facts, Fold, Ranked, Ranking
 from rankcli.report.history import RunHistory
 from rankcli.report.html import _VOID
 from rankcli.report.page import page, write_report
@@ -58,6 +58,9 @@ FACTS = Facts(
     history=RunHistory.parse("\n".join(map(json.dumps, HISTORY))),
     summary={"Reranker": "TFKNRM"},
     counts={"documents": 1400, "dev_queries": 3},
+    written="2026-11-28 10:00 UTC",
+    warnings=[BAD],
+    rankings=[Ranking(BAD, "reranked", [Ranked(BAD, None, BAD)], [Ranked(BAD, 1, "x" * 1000)])],
     options=["trainer:", "  niters: 5  # default: 2", f"  name: {BAD}"],
 )
 
@@ -184,6 +187,8 @@ def test_hostile_texts_are_texts(read: Read) -> None:
     }
     allowed |= {
         "h3",
+        "ul",
+        "li",
         "span",
         "b",
         "bdi",

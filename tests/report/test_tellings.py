@@ -7,9 +7,10 @@ import math
 
 import pytest
 
+from rankcli.report.curves import without_outlier
 from rankcli.report.gains import Change, Gains
 from rankcli.report.history import RunHistory
-from rankcli.report.sections import command, without_outlier
+from rankcli.report.sections import command
 from rankcli.report.timing import missing, parts, slowest
 from rankcli.report.verdict import compared, sentence
 
