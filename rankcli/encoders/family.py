@@ -61,7 +61,7 @@ class Family(ABC):
 
 
 class Families(Registry):
-    """Families by `model_type`. A family with several of them is registered under the others as aliases.
+    """Families by `model_type`. A file has a class for each `model_type` of its family.
 
     Built-in families are the modules of `rankcli/encoders/families`. Other packages add theirs by entry points of the
     group `rankcli.encoders`, named as the `model_type`.
@@ -82,8 +82,13 @@ def family_of(kind: Any, where: str = "config.json") -> Family:
     if not isinstance(kind, str) or ENCODERS.canonical(kind) not in names:
         named = f"is {kind!r}" if kind else "is missing"
         raise ConfigError(
-            f"model_type {named}; encoders of type {' and '.join(names)} are supported",
+            f"model_type {named}; supported are {', '.join(names)}",
             where=where,
             fix="use a checkpoint of one of these types",
         )
     return cast(Family, ENCODERS.get(kind, where=where)())
+
+
+def refuse_pooler(kind: str) -> None:
+    """Raise the ConfigError for a pooler that encoders of this `model_type` do not have."""
+    raise ConfigError(f"pooling: {kind} encoders have no pooler", fix="use `cls` or `mean`")

@@ -15,10 +15,16 @@ from rankcli.shapes import Layout
 
 
 class TransformerEncoder(Encoder):
-    """Embeddings, and a stack of layers at `layer_0`, `layer_1`, ..."""
+    """Embeddings, and a stack of layers at `layer_0`, `layer_1`, ...
 
-    def __init__(self, config: EncoderConfig, parameters: Parameters, blocks: Sequence[Block]) -> None:
+    A sequence's first token has row `first_position` of the position table, the others the rows after it.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, parameters: Parameters, blocks: Sequence[Block], first_position: int = 0
+    ) -> None:
         super().__init__(config, parameters)
+        self._first_position = first_position
         self._stack = Stack(parameters, [(f"layer_{n}", block) for n, block in enumerate(blocks)])
 
     def states(self, layout: Layout, dropout: Dropout | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
@@ -43,7 +49,7 @@ class TransformerEncoder(Encoder):
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
         # Looked up in float32: a cast would read all rows of the table, and make its gradient dense.
         word = tf.gather(self.parameters.exact("embeddings/word_embeddings"), ids)
-        rest = self._places(positions, segments, training)
+        rest = self._places(positions + self._first_position, segments, training)
         states = normed(self.parameters, "embeddings/layer_norm", word + rest, config.layer_norm_eps, training)
         states = tf.cast(states, self.parameters.dtype)
         if dropout is not None and config.dropout:
@@ -53,8 +59,10 @@ class TransformerEncoder(Encoder):
         return states
 
     def _places(self, positions: Tensor, segments: Tensor, training: bool) -> Tensor:
-        """Return the embeddings of positions and segments, float32 [T, D]."""
+        """Return the embeddings of positions and segments (if the model has them), float32 [T, D]."""
         of_positions = self.parameters.exact("embeddings/position_embeddings")
+        if self.config.type_vocab_size == 0:
+            return tf.gather(of_positions, positions)
         of_segments = self.parameters.exact("embeddings/token_type_embeddings")
         if self.config.type_vocab_size == 1:  # such models are made with segment 0 for all, whatever the tokenizer says
             return tf.gather(of_positions, positions) + of_segments

@@ -1,7 +1,8 @@
-"""Layouts made from arrays, and the golden directories."""
+"""Layouts made from arrays, and the golden directories; lets tests import `golden_families`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rankcli.backend import tf
 from rankcli.encoders.config import EncoderConfig
 from rankcli.shapes import Layout
 
+sys.path.insert(0, str(Path(__file__).parent))
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "encoders"
 
 

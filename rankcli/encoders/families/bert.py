@@ -57,6 +57,13 @@ class Bert(Family):
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
         """Read sizes and constants. ConfigError for decoders and relative positions."""
         settings = ConfigReader(content, where)
+        values = self.values(settings)
+        settings.check()
+        return EncoderConfig(kind=content["model_type"], **values)
+
+    def values(self, settings: ConfigReader) -> dict[str, Any]:
+        """Read the fields of the configuration, and note the settings that are not supported."""
+        content = settings.content
         positions = settings.get("position_embedding_type", "absolute")
         settings.refuse(
             positions != "absolute",
@@ -74,8 +81,7 @@ class Bert(Family):
         width = settings.number(self.width_key)
         divides = values["hidden_size"] % values["heads"] == 0
         settings.refuse(not divides, "hidden_size is not a multiple of num_attention_heads")
-        settings.check()
-        return EncoderConfig(kind=content["model_type"], embedding_size=width, **values)
+        return {**values, "embedding_size": width}
 
     def write(self, config: EncoderConfig) -> dict[str, Any]:
         """Return the keys that `read` reads."""
@@ -85,9 +91,10 @@ class Bert(Family):
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
         """Return tables, a projection for narrow embeddings, layers, and the pooler if wanted."""
         inner, outer = config.embedding_size, config.hidden_size
-        sizes = {"word": config.vocab_size, "position": config.max_positions, "token_type": config.type_vocab_size}
-        tables = [f"embeddings{{}}{part}_embeddings" for part in sizes]
-        weights = [table(t.format("/"), t.format("."), n, inner) for t, n in zip(tables, sizes.values(), strict=True)]
+        places = self.first_position(config) + config.max_positions
+        sizes = {"word": config.vocab_size, "position": places, "token_type": config.type_vocab_size}
+        rows = {f"embeddings{{}}{part}_embeddings": size for part, size in sizes.items() if size}
+        weights = [table(name.format("/"), name.format("."), size, inner) for name, size in rows.items()]
         weights += norm("embeddings/layer_norm", "embeddings.LayerNorm", inner)
         if inner != outer:
             weights += dense("embeddings_project", ("embeddings_project",), inner, outer)
@@ -111,7 +118,11 @@ class Bert(Family):
 
     def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
         """Build embeddings and equal layers."""
-        return TransformerEncoder(config, parameters, [self.block(config)] * config.layers)
+        return TransformerEncoder(config, parameters, [self.block(config)] * config.layers, self.first_position(config))
+
+    def first_position(self, config: EncoderConfig) -> int:
+        """Return the row of the position table that belongs to the first token of a sequence."""
+        return 0
 
     def block(self, config: EncoderConfig) -> Block:
         """Return the options of one layer."""

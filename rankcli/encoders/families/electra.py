@@ -6,10 +6,9 @@ from typing import ClassVar
 
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.families.bert import Bert
-from rankcli.encoders.family import ENCODERS
+from rankcli.encoders.family import ENCODERS, refuse_pooler
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.weights import Weight
-from rankcli.errors import ConfigError
 
 
 @ENCODERS.register("electra")
@@ -23,7 +22,7 @@ class Electra(Bert):
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
         """Return BERT's weights. ConfigError if a pooler is wanted."""
         if pooler:
-            raise ConfigError("pooling: electra encoders have no pooler", fix="use `cls` or `mean`")
+            refuse_pooler(config.kind)
         return super().weights(config, pooler)
 
     def head(self, config: EncoderConfig) -> Head:
