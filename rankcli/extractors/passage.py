@@ -32,7 +32,7 @@ class Passage(SubwordOptions):
         least = (self.maxqlen or 1) + 4
         if self.maxseqlen < least:
             raise ValueError(
-                f"maxseqlen must be at least maxqlen + 4 = {least}: 3 special tokens and one of the document"
+                f"maxseqlen must be at least maxqlen + 4 = {least}: special tokens and one of the document"
             )
 
     def build(self, ctx: ExtractorContext) -> PassageExtractor:

@@ -38,9 +38,7 @@ class PooledPassage(SubwordOptions):
             )
         least = self.maxqlen + self.passagelen + 3
         if self.maxseqlen < least:
-            raise ValueError(
-                f"maxseqlen must be at least maxqlen + passagelen + 3 special tokens = {least}, or passages are cut"
-            )
+            raise ValueError(f"maxseqlen must be at least maxqlen + passagelen + 3 = {least}, or passages are cut")
 
     def build(self, ctx: ExtractorContext) -> PooledPassageExtractor:
         """Open or train the tokenizer."""

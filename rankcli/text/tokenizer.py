@@ -20,6 +20,7 @@ from rankcli.errors import MissingError
 from rankcli.log import warn
 from rankcli.shapes import DOC, QUERY, Ints
 from rankcli.storage.json_files import parse_object, read_object
+from rankcli.text import sentencepiece
 
 # The tokenizer files of a pretrained model's folder; saved unchanged, so that other tools can read the ones they know.
 TOKENIZER_FILES = (
@@ -30,9 +31,7 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
+    *sentencepiece.FILES,
 )
 NORMALIZER_SETTINGS = {  # names in tokenizer_config.json, and in tokenizer.json
     "do_lower_case": "lowercase",
@@ -94,7 +93,7 @@ class Tokenizer:
 
     @classmethod
     def open(cls, directory: Path) -> Tokenizer:
-        """The tokenizer of a model folder: `tokenizer.json`, else converted by transformers from `vocab.txt` etc.
+        """The tokenizer of a model folder: `tokenizer.json`, else converted from `vocab.txt`, `spm.model` etc.
 
         MissingError if there are no such files or they cannot be read.
         """
@@ -108,8 +107,9 @@ class Tokenizer:
                 _lower_case(backend)
                 files["tokenizer.json"] = backend.to_str().encode()
             return cls(backend, files)
-        backend = _converted(directory, files)
-        return cls(backend, {**files, "tokenizer.json": backend.to_str().encode()})
+        content = _converted(directory, files).to_str().encode()
+        # read back, as it is from a saved folder: the library rounds the numbers that it reads
+        return cls(_parse(Backend, content, directory), {**files, "tokenizer.json": content})
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
         """Token ids of each text, int32 [T], without special tokens, not cut off; lone surrogates become U+FFFD."""
@@ -201,10 +201,34 @@ def _converted(directory: Path, files: dict[str, bytes]) -> Any:
             "no tokenizer files", where=str(directory), fix="name a folder with a tokenizer.json or a vocab.txt in it"
         )
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # else it says on stderr that PyTorch is missing
+    kind = _class_name(directory, files)
+    if (pieces := [name for name in sentencepiece.FILES if name in files]) and sentencepiece.reads(kind):
+        return sentencepiece.converted(directory / pieces[0], kind, _json(files, "tokenizer_config.json"))
+    return _opened_by_transformers(directory, files)
+
+
+def _class_name(directory: Path, files: dict[str, bytes]) -> str:
+    """Return the class of the slow tokenizer: the one in its settings, else that of the model."""
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    config = directory / "config.json"
+    model = read_object(config).get("model_type") if config.is_file() else None
+    usual = TOKENIZER_MAPPING_NAMES.get(model)
+    named = _json(files, "tokenizer_config.json").get("tokenizer_class") or (
+        usual[0] if isinstance(usual, tuple) else usual
+    )
+    return str(named or "").removesuffix("Fast")
+
+
+def _opened_by_transformers(directory: Path, files: dict[str, bytes]) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(directory), local_files_only=True, use_fast=True).backend_tokenizer
+        found = AutoTokenizer.from_pretrained(str(directory), local_files_only=True, use_fast=True)
+        absent = {file for key, file in found.vocab_files_names.items() if key != "tokenizer_file"} - files.keys()
+        if absent:  # of which transformers makes a vocabulary of special tokens alone
+            raise ValueError(f"its class {type(found).__name__} reads {' and '.join(sorted(absent))}, not to be found")
+        return found.backend_tokenizer
     except (ValueError, OSError, ImportError, AttributeError) as error:
         raise MissingError(
             f"transformers cannot open this tokenizer: {error}",
@@ -215,7 +239,7 @@ def _converted(directory: Path, files: dict[str, bytes]) -> Any:
 
 def _template(backend: Any, parts: int) -> Template:
     """Read the template from the post-processor: encode `parts` probes, and take the tokens added around them."""
-    made = backend.encode(*("a", "b")[:parts])
+    made = backend.encode(*["a"] * parts)
     pieces: list[tuple[list[int], list[int]]] = [([], [])]
     segments: list[int] = []
     for token, segment, part in zip(made.ids, made.type_ids, made.sequence_ids, strict=True):
@@ -225,6 +249,8 @@ def _template(backend: Any, parts: int) -> Template:
         elif part == len(segments):
             segments.append(segment)
             pieces.append(([], []))
+    if len(segments) < parts:
+        raise MissingError("the tokenizer has no token for `a`", fix="use a tokenizer with the letters a to z")
     return Template(tuple((tuple(ids), tuple(types)) for ids, types in pieces), tuple(segments))
 
 

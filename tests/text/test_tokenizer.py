@@ -133,6 +133,33 @@ def test_vocab_txt_alone_is_read_by_way_of_transformers(tmp_path):
     assert filled(tokenizer.pair_template, [5], [7]) == [[2, 5, 3, 7, 3], [0, 0, 0, 1, 1]]
 
 
+@pytest.mark.parametrize("named", [{"config.json": {"model_type": "roberta"}}, {}])
+def test_vocab_json_and_merges_are_read_by_way_of_transformers(named, tmp_path):
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "c", "a", "t", "s", "\u0120", "ca", "cat", "\u0120cat", "<mask>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({piece: n for n, piece in enumerate(pieces)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nc a\nca t\n\u0120 cat\n")
+    settings = {"tokenizer_class": "RobertaTokenizer"}
+    for name, content in (named or {"tokenizer_config.json": settings}).items():
+        (tmp_path / name).write_text(json.dumps(content))
+    tokenizer = Tokenizer.open(tmp_path)
+    assert [ids.tolist() for ids in tokenizer.encode(["cat cats", "a</s>"])] == [[10, 11, 7], [5, 2]]
+    assert filled(tokenizer.pair_template, [10], [11, 7]) == [[0, 10, 2, 2, 11, 7, 2], [0] * 7]
+    assert (tokenizer.pad_id, tokenizer.vocab_size) == (1, 13)
+
+
+def test_a_vocabulary_that_its_class_does_not_read_is_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"<s>": 0}')
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(MissingError, match="its class .* reads vocab.txt, not to be found"):
+        Tokenizer.open(tmp_path)
+
+
+def test_a_tokenizer_without_letters_is_refused(tmp_path):
+    backend = Backend(models.BPE({"x": 0}, []))
+    with pytest.raises(MissingError, match="the tokenizer has no token for `a`"):
+        opened(backend, tmp_path)
+
+
 def test_a_folder_without_or_with_a_broken_tokenizer_says_what_to_do(tmp_path):
     with pytest.raises(MissingError, match=r"no tokenizer files[\s\S]*vocab.txt"):
         Tokenizer.open(tmp_path)
