@@ -9,31 +9,42 @@ from typing import Any, TypeAlias
 from rankcli.backend import tf
 from rankcli.encoders.base import Pooling
 from rankcli.encoders.dropout import Dropout
+from rankcli.encoders.layers import ACTIVATIONS, normed
 from rankcli.encoders.parameters import Parameters
-from rankcli.encoders.weights import Weight, dense
+from rankcli.encoders.weights import Weight, dense, norm
 
 Tensor: TypeAlias = Any
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda x: x,
-    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
-    "relu": lambda x: tf.nn.relu(x),
+    **ACTIVATIONS,
     "tanh": lambda x: tf.tanh(x),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadLayer:
-    """A dense layer, stored as `name`, with dropout before it and an activation after it."""
+    """A dense layer, stored as `name`, with dropout before it, and an activation and perhaps a normalisation after it.
+
+    `norm` is the stored name of the normalisation, which has no offsets.
+    """
 
     name: str
     activation: str = ""
     dropout: bool = True
+    bias: bool = True
+    norm: str = ""
+    epsilon: float = 1e-5
 
     @property
     def path(self) -> str:
         """The path of its variables."""
         return self.name.replace(".", "/")
+
+    @property
+    def norm_path(self) -> str:
+        """The path of the variables of its normalisation."""
+        return self.norm.replace(".", "/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +63,19 @@ class Head:
     def weights(self, width: int) -> list[Weight]:
         """Return the weights of all layers over vectors [N, `width`]."""
         outputs = [width] * (len(self.layers) - 1) + [1]
-        layers = zip(self.layers, outputs, strict=True)
-        return [weight for one, size in layers for weight in dense(one.path, (one.name,), width, size)]
+        weights = []
+        for layer, size in zip(self.layers, outputs, strict=True):
+            weights += dense(layer.path, (layer.name,), width, size, layer.bias)
+            weights += norm(layer.norm_path, layer.norm, size, bias=False) if layer.norm else []
+        return weights
 
     def logits(self, parameters: Parameters, vectors: Tensor, rate: float, dropout: Dropout | None) -> Tensor:
         """Return the logits, float32 [N], of pooled vectors [N, D]."""
         for n, layer in enumerate(self.layers, start=1):
             if layer.dropout and dropout is not None:
                 vectors = dropout.fold(n).apply(vectors, rate)
-            kernel, bias = (parameters.exact(f"{layer.path}/{part}") for part in ("kernel", "bias"))
+            kernel = parameters.exact(f"{layer.path}/kernel")
+            bias = parameters.exact(f"{layer.path}/bias") if layer.bias else 0.0
             vectors = _ACTIVATIONS[layer.activation](tf.matmul(vectors, kernel) + bias)
+            vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, dropout is not None)
         return vectors[:, 0]

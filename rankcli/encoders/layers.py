@@ -54,6 +54,8 @@ class Block:
     window: int | None = None
     epsilon: float = 1e-12
     dropout: float = 0.0
+    attended_dropout: float | None = None
+    inner_dropout: float = 0.0
     attention_dropout: float = 0.0
 
 
@@ -126,7 +128,7 @@ class Stack:
     def _layer(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
         path, block = self._layers[n]
         pre, training = block.place == "pre", dropout is not None
-        read = self._norm(block, f"{path}/attention/layer_norm", states, training) if pre else states
+        read = self._read(block, f"{path}/attention/layer_norm", states, training) if pre else states
         parts = self._dense(f"{path}/attention/qkv", read)
         bias = None
         if block.positions is not None:
@@ -140,13 +142,16 @@ class Stack:
         """Compute the part of layer `n` after attention, which treats each token by itself: [T, D]."""
         path, block = self._layers[n]
         pre, training, key = block.place == "pre", dropout is not None, 3 * n + 1
-        attended = _drop(self._dense(f"{path}/attention/output", context), block.dropout, dropout, key + 1)
-        hidden = states + attended
+        rate = block.dropout if block.attended_dropout is None else block.attended_dropout
+        attended = _drop(self._dense(f"{path}/attention/output", context), rate, dropout, key + 1)
+        hidden = states + tf.cast(attended, states.dtype)
         if not pre:
             hidden = self._norm(block, f"{path}/attention/layer_norm", hidden, training)
-        read = self._norm(block, f"{path}/layer_norm", hidden, training) if pre else hidden
+        read = self._read(block, f"{path}/layer_norm", hidden, training) if pre else hidden
         inner = self._activated(block, self._dense(f"{path}/intermediate", read), training)
-        output = hidden + _drop(self._dense(f"{path}/output", inner), block.dropout, dropout, key + 2)
+        inner = _drop(inner, block.inner_dropout, dropout, key + 2, 0)
+        output = _drop(self._dense(f"{path}/output", inner), block.dropout, dropout, key + 2)
+        output = hidden + tf.cast(output, hidden.dtype)
         return output if pre else self._norm(block, f"{path}/layer_norm", output, training)
 
     def _first(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
@@ -182,6 +187,10 @@ class Stack:
     def _dense(self, path: str, x: Tensor) -> Tensor:
         return linear(self._parameters, path, x)
 
+    def _read(self, block: Block, path: str, x: Tensor, training: bool) -> Tensor:
+        """Return the normalised input of a part of a pre-norm layer, in the dtype of the computation."""
+        return tf.cast(self._norm(block, path, x, training), self._parameters.dtype)
+
     def _norm(self, block: Block, path: str, x: Tensor, training: bool) -> Tensor:
         return normed(self._parameters, path, x, block.epsilon, training, block.norm)
 
@@ -209,5 +218,9 @@ def normed(parameters: Parameters, path: str, x: Tensor, epsilon: float, trainin
     return _arithmetic.norm(x, parameters.exact(gamma), offset, epsilon, training)
 
 
-def _drop(x: Tensor, rate: float, dropout: Dropout | None, key: int) -> Tensor:
-    return x if dropout is None or rate == 0 else dropout.fold(key).apply(x, rate)
+def _drop(x: Tensor, rate: float, dropout: Dropout | None, *key: int) -> Tensor:
+    if dropout is None or rate == 0:
+        return x
+    for number in key:
+        dropout = dropout.fold(number)
+    return dropout.apply(x, rate)
