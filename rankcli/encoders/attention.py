@@ -53,14 +53,15 @@ class Attention:
         *,
         window: int | None = None,
         bias: Bias | None = None,
+        scale: float | None = None,
     ) -> Tensor:
         """Return the attention output of each token, [T, D]. `parts` [T, 3 D] are queries, keys and values.
 
         `dropout` sets attention weights to 0 at `rate`. With `window`, a token attends to those at most so many places
-        away.
+        away. `scale` is the factor of the products of queries and keys, by default (D/H)^-0.5.
         """
         contexts = [
-            self._attend(c, heads, _Rules(None if dropout is None else dropout.fold(c), rate, window, bias))
+            self._attend(c, heads, _Rules(None if dropout is None else dropout.fold(c), rate, window, bias, scale))
             for c, heads in enumerate(self._pieces.apart(parts))
         ]
         return self._pieces.together(contexts)
@@ -105,11 +106,13 @@ class _Rules(NamedTuple):
     rate: float
     window: int | None
     bias: Bias | None
+    scale: float | None
 
     def attend(self, heads: list[Tensor], mask: Tensor, query_start: Any = 0, key_start: Any = 0) -> Tensor:
-        """Compute scaled dot-product attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
+        """Compute attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
         query, keys, values = heads
-        logits = tf.matmul(query * query.shape[-1] ** -0.5, keys, transpose_b=True)
+        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
+        logits = tf.matmul(query * scale, keys, transpose_b=True)
         if self.window is not None or self.bias is not None:
             places = [
                 start + tf.range(layouts.size(part, 2)) for start, part in ((query_start, query), (key_start, keys))

@@ -128,7 +128,8 @@ def _values(
     """The weights of a directory by their paths below the root."""
     tensors, where = pretrained.encoder(prefix), str(pretrained.directory)
     stored = pooler and any(name.startswith("pooler.") for name in tensors)
-    kept = tensors.renamed({name: name for name in tensors if stored or not name.startswith("pooler.")})
+    unused = (*family.unused(config), *([] if stored else ["pooler."]))
+    kept = tensors.renamed({name: name for name in tensors if not name.startswith(unused)})
     if config.layers > len(kept):  # a forged number of layers must not make a huge list of weights
         there = ", ".join(sorted(pretrained.stored)[:2])
         what = f"config.json says {config.layers} layers, but only {len(kept)} tensors are of this encoder"

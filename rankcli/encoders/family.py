@@ -51,6 +51,10 @@ class Family(ABC):
         It has no prefix and the present spelling. Other names are unchanged; None for a mere copy of another weight.
         """
 
+    def unused(self, config: EncoderConfig) -> tuple[str, ...]:
+        """Return canonical names of weights that checkpoints may have, but that this configuration does not use."""
+        return ()
+
     @abstractmethod
     def head(self, config: EncoderConfig) -> Head:
         """Return the sequence classifier."""

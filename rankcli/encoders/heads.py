@@ -15,7 +15,7 @@ from rankcli.encoders.weights import Weight, dense, norm
 
 Tensor: TypeAlias = Any
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS_OF_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda x: x,
     **ACTIVATIONS,
     "tanh": lambda x: tf.tanh(x),
@@ -76,6 +76,6 @@ class Head:
                 vectors = dropout.fold(n).apply(vectors, rate)
             kernel = parameters.exact(f"{layer.path}/kernel")
             bias = parameters.exact(f"{layer.path}/bias") if layer.bias else 0.0
-            vectors = _ACTIVATIONS[layer.activation](tf.matmul(vectors, kernel) + bias)
+            vectors = ACTIVATIONS_OF_HEADS[layer.activation](tf.matmul(vectors, kernel) + bias)
             vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, dropout is not None)
         return vectors[:, 0]

@@ -30,8 +30,8 @@ class Positions:
         """Return queries, keys and values of tokens, [T, 3, H, D/H], rotated by their positions [T]."""
         return parts
 
-    def bias(self, parameters: Parameters, path: str) -> Bias | None:
-        """Return the logits to add in the layer at `path`, if any."""
+    def bias(self, parameters: Parameters, path: str, dropout: Dropout | None) -> Bias | None:
+        """Return the logits to add in the layer at `path`, if any. `dropout` is given in training only."""
         return None
 
 
@@ -52,6 +52,7 @@ class Block:
     gated: bool = False
     positions: Positions | None = None
     window: int | None = None
+    scale: float | None = None
     epsilon: float = 1e-12
     dropout: float = 0.0
     attended_dropout: float | None = None
@@ -60,12 +61,19 @@ class Block:
 
 
 def layer_weights(
-    block: Block, path: str, width: int, inner: int, stored: Mapping[str, tuple[str, ...]] | None = None
+    block: Block,
+    path: str,
+    width: int,
+    inner: int,
+    stored: Mapping[str, tuple[str, ...]] | None = None,
+    attended: int = 0,
 ) -> list[Weight]:
     """Return the weights of a layer at `path` over vectors of size `width`, with a feed-forward net of size `inner`.
 
     `stored` has the stored names of each part (`attention/qkv`, ...); by default they are its path with dots.
+    `attended` is the size of the queries of all heads together, by default `width`.
     """
+    attended = attended or width
 
     def names(part: str) -> tuple[str, ...]:
         return stored[part] if stored else (f"{path}.{part}".replace("/", "."),)
@@ -77,8 +85,8 @@ def layer_weights(
         return norm(f"{path}/{part}", names(part)[0], width, block.biases and block.norm == "layer")
 
     return [
-        *flat("attention/qkv", width, 3 * width),
-        *flat("attention/output", width, width),
+        *flat("attention/qkv", width, 3 * attended),
+        *flat("attention/output", attended, width),
         *normed("attention/layer_norm"),
         *flat("intermediate", width, inner * (2 if block.gated else 1)),
         *flat("output", inner, width),
@@ -123,7 +131,7 @@ class Stack:
     def _is_plain(self, n: int) -> bool:
         path, block = self._layers[n]
         apart = block.place == "post" and block.positions is None and block.window is None
-        return apart and f"{path}/attention/qkv/bias" in self._parameters
+        return apart and block.scale is None and f"{path}/attention/qkv/bias" in self._parameters
 
     def _layer(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
         path, block = self._layers[n]
@@ -133,9 +141,10 @@ class Stack:
         bias = None
         if block.positions is not None:
             parts = attention.turned(parts, block.positions.turned)
-            bias = block.positions.bias(self._parameters, path)
+            bias = block.positions.bias(self._parameters, path, None if dropout is None else dropout.fold(-n - 1))
         key = None if dropout is None else dropout.fold(3 * n + 1)
-        context = attention(parts, key, block.attention_dropout, window=block.window, bias=bias)
+        rate, scale = block.attention_dropout, block.scale
+        context = attention(parts, key, rate, window=block.window, bias=bias, scale=scale)
         return self._after_attention(n, states, context, dropout)
 
     def _after_attention(self, n: int, states: Tensor, context: Tensor, dropout: Dropout | None) -> Tensor:

@@ -30,7 +30,7 @@ class Turned(Positions):
         turned = tf.concat([a * tf.cos(angle) - b * tf.sin(angle), b * tf.cos(angle) + a * tf.sin(angle)], -1)
         return tf.concat([turned, parts[:, 2:]], 1)
 
-    def bias(self, parameters, path):
+    def bias(self, parameters, path, dropout):
         def logits(query, keys, query_places, key_places, slopes):
             apart = tf.cast(query_places[:, None] - key_places, tf.float32)
             return (slopes[:, None, None] * apart)[None]
