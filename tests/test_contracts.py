@@ -1,4 +1,4 @@
-"""The promises of every registered component; rerankers and extractors have more suites."""
+"""The promises of every registered component; rerankers, extractors and losses have more suites."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rankcli.backend import tf
-from rankcli.config.registry import KINDS, LOSSES, SAMPLERS, SCHEDULES, SEARCHERS
+from rankcli.config.registry import KINDS, SAMPLERS, SCHEDULES, SEARCHERS
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.data.store import store_of
@@ -17,7 +16,7 @@ from rankcli.data.triple_files import open_triples
 from rankcli.samplers.base import SamplerContext
 from rankcli.schedules.base import ScheduleContext
 from rankcli.searchers.base import SearcherContext
-from rankcli.shapes import Batch, Judged, Outputs, Ranked, StepContext
+from rankcli.shapes import Judged, Ranked
 
 NEEDED = {
     ("trainers", "multiple"): {"tasks": {"a": {"sampler": "LCE"}}},
@@ -77,21 +76,6 @@ def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name:
         assert all(len(column) == made.group_size for column in sample.columns.values())  # type: ignore[attr-defined]
         relevant = judged.qrels[sample.qid]
         assert [docid in relevant for docid in sample.docids] == [label > 0 for label in sample.labels]
-
-
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_a_loss_is_one_finite_value_per_group_that_padding_does_not_change(name: str) -> None:
-    loss = options("losses", name).build()  # type: ignore[attr-defined]
-
-    def value(width: int) -> np.ndarray:
-        labels, scores = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
-        labels[:, 0], scores[:, :3] = 1, [[0.5, -1, 2], [3, 2.5, 0.1]]
-        mask = np.arange(4)[None, :] < np.full((2, 1), 3)
-        part = [tf.constant(x[:, :width]) for x in (labels, mask)]
-        return loss(Batch(*part, columns={}, fields={}), Outputs(tf.constant(scores[:, :width])), StepContext()).numpy()
-
-    assert value(3).shape == (2,) and np.isfinite(value(3)).all() and (value(3) > 0).all()
-    np.testing.assert_allclose(value(4), value(3), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", SCHEDULES.names())

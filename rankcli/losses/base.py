@@ -20,7 +20,8 @@ class LossOptions(ABC):
 
     `min_docs` is the least number of documents in a group. `columns` names the columns of the batch that it needs and
     the sampler must give. `reads` names the reranker's outputs that it reads, `scores` or vectors. `in_batch` is True
-    for a loss that compares groups of a batch with each other.
+    for a loss that compares groups of a batch with each other. `weighted` is False for a loss that ignores the column
+    `weight`, `xla` for one that XLA does not compile.
     """
 
     version: ClassVar[int] = 1
@@ -28,10 +29,32 @@ class LossOptions(ABC):
     columns: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("scores",)
     in_batch: ClassVar[bool] = False
+    weighted: ClassVar[bool] = True
+    xla: ClassVar[bool] = True
 
     @abstractmethod
     def build(self) -> Loss:
         """Return `loss(batch, outputs, step) -> [B]`: one finite value per group, 0 for a padding group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupLoss(LossOptions):
+    """The base class of a loss that needs only the scores and columns of each group."""
+
+    @abstractmethod
+    def value(self, batch: Batch, scores: Any) -> Any:
+        """Return the loss of each group, [B]. `scores` [B, K] are float32; they and the labels are 0 on padding
+        places.
+        """
+
+    def build(self) -> Loss:
+        """Return the loss function."""
+
+        def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
+            scores = tf.cast(outputs.scores, tf.float32)
+            return self.value(batch._replace(labels=masked(batch, batch.labels)), masked(batch, scores))
+
+        return loss
 
 
 def masked(batch: Batch, values: Any, fill: float = 0.0) -> Any:

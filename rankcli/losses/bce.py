@@ -7,25 +7,22 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.losses.base import Loss, LossOptions, mean_over_documents
-from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.losses.base import GroupLoss, mean_over_documents
+from rankcli.shapes import Batch
 
 
 @LOSSES.register("bce")
 @dataclass(frozen=True, kw_only=True)
-class BCE(LossOptions):
+class BCE(GroupLoss):
     """-(t log p + (1 - t) log(1 - p)) of each document's probability p = sigmoid(score), mean over the group.
 
-    The target t is the label, clipped to 0..1. A grade between them is a soft target, while `crossentropy` takes 1 for
-    any label above 0. A document's term is multiplied by its `weight`; the mean divides by the number of documents.
+    The target t is the label, clipped to 0..1 (RankT5's PointCE: Zhuang et al., SIGIR 2023). A grade between them is a
+    soft target, while `crossentropy` takes 1 for any label above 0. A document's term is multiplied by its `weight`;
+    the mean divides by the number of documents.
     """
 
-    def build(self) -> Loss:
-        """Return the loss function."""
-
-        def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
-            target = tf.clip_by_value(batch.labels, 0.0, 1.0)
-            yes, no = tf.math.log_sigmoid(outputs.scores), tf.math.log_sigmoid(-outputs.scores)
-            return mean_over_documents(batch, -(target * yes + (1.0 - target) * no))
-
-        return loss
+    def value(self, batch: Batch, scores: Any) -> Any:
+        """Return the loss of each group."""
+        target = tf.clip_by_value(batch.labels, 0.0, 1.0)
+        yes, no = tf.math.log_sigmoid(scores), tf.math.log_sigmoid(-scores)
+        return mean_over_documents(batch, -(target * yes + (1.0 - target) * no))

@@ -10,7 +10,7 @@ import pytest
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.losses.tfranking import TEMPERATURES
+from rankcli.losses.tfranking import RANDOM, TEMPERATURES
 from rankcli.shapes import Batch, Outputs, StepContext
 
 
@@ -64,24 +64,6 @@ def test_lce_spreads_the_target_over_several_positives() -> None:
     assert value("lce", batch([[1, 3, 0]]), [[1.0, 2.0, 0.0]]) == pytest.approx([expected], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pairwise_hinge", "crossentropy", "lce", "tfr"])
-def test_padding_documents_change_nothing(name: str) -> None:
-    options = {"key": "softmax_loss"} if name == "tfr" else {}
-    alone = value(name, batch([[1, 0, 0]]), [[0.2, 0.9, -0.4]], **options)
-    padded = batch([[1, 0, 0, 5]], mask=[[True, True, True, False]])
-    assert value(name, padded, [[0.2, 0.9, -0.4, 7.0]], **options) == pytest.approx(alone, rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["pairwise_hinge", "crossentropy", "lce"])
-def test_a_group_that_only_pads_costs_nothing_and_has_a_finite_gradient(name: str) -> None:
-    group = batch([[0, 0]], mask=[[False, False]], weights=[[0, 0]])
-    scores = tf.Variable([[1.0, 2.0]])
-    with tf.GradientTape() as tape:
-        loss = loss_of(name, group, scores)
-    assert loss.numpy().tolist() == [0.0]
-    assert tape.gradient(loss, scores).numpy().tolist() == [[0.0, 0.0]]
-
-
 def test_tfr_softmax_equals_lce_with_one_positive() -> None:
     group, scores = batch([[0, 1, 0], [1, 0, 0]]), [[0.1, 0.5, -2.0], [1.0, 1.0, 1.0]]
     assert value("tfr", group, scores, key="softmax_loss") == pytest.approx(value("lce", group, scores), rel=1e-5)
@@ -95,6 +77,18 @@ def test_tfr_hinge_sums_over_pairs() -> None:
 def test_every_tfr_key_gives_one_finite_value_per_group(key: str) -> None:
     found = value("tfr", batch([[1, 0, 0], [0, 1, 0]]), [[0.1, 0.5, -2.0], [1.0, 0.2, 0.4]], key=key)
     assert len(found) == 2 and all(map(math.isfinite, found))
+
+
+@pytest.mark.parametrize("key", sorted({*TEMPERATURES} - RANDOM | {"list_mle_loss"}))
+def test_padding_is_neutral_in_tfr_losses(key: str) -> None:
+    """Labels without ties, which ListMLE would shuffle."""
+    scores = [[0.3, 1.1, -0.4], [-30, -25, -28], [30, 25, 28], [500, 495, 502], [-500, -490, -495]]
+    alone = value("tfr", batch([[3, 0, 1]] * 5), scores, key=key)
+    mask = [[True, True, True, False, False]] * 5 + [[False] * 5]
+    wide = value(
+        "tfr", batch([[3, 0, 1, 9, 9]] * 6, mask=mask), [[*row, 7, 7] for row in [*scores, [1, 2, 3]]], key=key
+    )
+    assert wide[:5] == pytest.approx(alone, rel=1e-5) and wide[5] == 0
 
 
 def test_tfr_temperature_divides_the_scores() -> None:
@@ -157,13 +151,3 @@ def test_a_weight_scales_the_pairs_of_its_more_relevant_document() -> None:
     """Pairs (0,1): 0, (0,2): 2 with weight 3, (1,2): 3 with weight 0.5."""
     group = batch([[2, 1, 0]], weights=[[3, 0.5, 9]])
     assert value("pairwise_hinge", group, [[1.0, 0.0, 2.0]]) == pytest.approx([(2 * 3 + 3 * 0.5) / 3])
-
-
-@pytest.mark.parametrize("name", ["bce", "crossentropy", "lce", "mse", "pairwise_hinge"])
-def test_one_weight_of_a_whole_group_scales_its_loss_and_weights_of_1_change_no_bit(name: str) -> None:
-    draw = np.random.default_rng(3)
-    scores, labels = draw.normal(size=(5, 4)).tolist(), draw.integers(0, 3, (5, 4)).tolist()
-    plain = value(name, batch(labels)._replace(columns={}), scores)
-    assert value(name, batch(labels), scores) == plain
-    constant = np.repeat(np.array([[0.0], [0.25], [0.5], [2.0], [4.0]]), 4, axis=1)
-    assert value(name, batch(labels, weights=constant.tolist()), scores) == (np.array(plain) * constant[:, 0]).tolist()
