@@ -213,7 +213,7 @@ def _class_name(directory: Path, files: dict[str, bytes]) -> str:
 
     config = directory / "config.json"
     model = read_object(config).get("model_type") if config.is_file() else None
-    usual = TOKENIZER_MAPPING_NAMES.get(model)
+    usual = TOKENIZER_MAPPING_NAMES.get(str(model))
     named = _json(files, "tokenizer_config.json").get("tokenizer_class") or (
         usual[0] if isinstance(usual, tuple) else usual
     )
@@ -226,8 +226,8 @@ def _opened_by_transformers(directory: Path, files: dict[str, bytes]) -> Any:
     try:
         found = AutoTokenizer.from_pretrained(str(directory), local_files_only=True, use_fast=True)
         absent = {file for key, file in found.vocab_files_names.items() if key != "tokenizer_file"} - files.keys()
-        if absent:  # of which transformers makes a vocabulary of special tokens alone
-            raise ValueError(f"its class {type(found).__name__} reads {' and '.join(sorted(absent))}, not to be found")
+        if absent:  # transformers would make a vocabulary of special tokens alone
+            raise ValueError(f"its class {type(found).__name__} reads {' and '.join(sorted(absent))}: not found")
         return found.backend_tokenizer
     except (ValueError, OSError, ImportError, AttributeError) as error:
         raise MissingError(

@@ -150,7 +150,7 @@ def test_vocab_json_and_merges_are_read_by_way_of_transformers(named, tmp_path):
 def test_a_vocabulary_that_its_class_does_not_read_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text('{"<s>": 0}')
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(MissingError, match="its class .* reads vocab.txt, not to be found"):
+    with pytest.raises(MissingError, match="its class .* reads vocab.txt: not found"):
         Tokenizer.open(tmp_path)
 
 
