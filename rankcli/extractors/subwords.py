@@ -12,7 +12,8 @@ from rankcli.errors import ConfigError, MissingError
 from rankcli.extractors.base import ExtractorContext, ExtractorOptions
 from rankcli.log import say
 from rankcli.shapes import Encoded, FieldSpec, Floats, Level, Record, SequenceSpec, StreamSpec
-from rankcli.text.tokenizer import Template, Tokenizer
+from rankcli.text.template import Template
+from rankcli.text.tokenizer import Tokenizer
 from rankcli.text.wordpiece import train_wordpiece
 
 LEVELS: tuple[Level, ...] = ("query", "doc")

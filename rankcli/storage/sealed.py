@@ -50,7 +50,7 @@ def read_checked(path: Path, kinds: Kinds, *, where: str = "", fix: str = "") ->
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise  # it cannot be read, and may be whole
         raise DamageError(error.what, where=where, fix=fix) from error
-    if CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
+    if CHECKSUM in content and not _matches(content.pop(CHECKSUM), content):
         raise DamageError("its checksum does not match: it was changed or damaged", where=where, fix=fix)
     check_kinds(content, kinds, where, fix)
     return content
@@ -62,6 +62,13 @@ def check_kinds(content: Mapping[str, Any], kinds: Kinds, where: str, fix: str =
         if name not in content or not isinstance(content[name], kind) or isinstance(content[name], bool):
             found = f"is {str(content[name])[:40]!r}" if name in content else "is missing"
             raise DamageError(f"its entry {name!r} {found}", where=where, fix=fix)
+
+
+def _matches(checksum: Any, content: Mapping[str, Any]) -> bool:
+    try:
+        return bool(checksum == _checksum(content))
+    except ValueError:  # NaN or half of a surrogate pair, which we never write
+        return False
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -11,16 +11,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rankcli.errors import MissingError
 from rankcli.log import warn
-from rankcli.shapes import DOC, QUERY, Ints
+from rankcli.shapes import Ints
 from rankcli.storage.json_files import parse_object, read_object
 from rankcli.text import sentencepiece
+from rankcli.text.template import MOST_IDS, SAVE_AGAIN, template_of
 
 # The tokenizer files of a pretrained model's folder; saved unchanged, so that other tools can read the ones they know.
 TOKENIZER_FILES = (
@@ -41,39 +43,6 @@ NORMALIZER_SETTINGS = {  # names in tokenizer_config.json, and in tokenizer.json
 BATCH_CHARS = 1 << 20  # characters per call of the library, whose result takes about 70 bytes per token
 
 
-class Template(NamedTuple):
-    """The special tokens of a sequence: `pieces` surround the parts, which have the segment ids `segments`.
-
-    A template of n parts has n + 1 pieces; each piece is its token ids and their segment ids.
-    """
-
-    pieces: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    segments: tuple[int, ...]
-
-    @property
-    def special(self) -> int:
-        """The number of special tokens that it adds."""
-        return sum(len(ids) for ids, _ in self.pieces)
-
-    def fill(self, *texts: Ints, kinds: Sequence[int] = (QUERY, DOC)) -> tuple[Ints, Ints, Ints]:
-        """Token ids, segment ids and parts, int32 [T] each, of texts with the special tokens around them.
-
-        `kinds` gives the part, `QUERY` or `DOC`, of each text's tokens.
-        """
-        length = self.special + sum(len(text) for text in texts)
-        ids, segments, parts = np.empty(length, np.int32), np.empty(length, np.int32), np.zeros(length, np.int32)
-        at = len(self.pieces[0][0])
-        ids[:at], segments[:at] = self.pieces[0]
-        for text, kind, segment, special in zip(
-            texts, kinds[: len(texts)], self.segments, self.pieces[1:], strict=True
-        ):
-            middle, end = at + len(text), at + len(text) + len(special[0])
-            ids[at:middle], segments[at:middle], parts[at:middle] = text, segment, kind
-            ids[middle:end], segments[middle:end] = special
-            at = end
-        return ids, segments, parts
-
-
 class Tokenizer:
     """A fast tokenizer with the files it came from; `backend` is a `tokenizers.Tokenizer`.
 
@@ -81,15 +50,16 @@ class Tokenizer:
     tokens.
     """
 
-    def __init__(self, backend: Any, files: dict[str, bytes]) -> None:
+    def __init__(self, backend: Any, files: dict[str, bytes], where: str = "") -> None:
         backend.no_truncation()
         backend.no_padding()
-        self._backend, self._files = backend, files
-        self.vocab_size: int = 1 + max(backend.get_vocab(with_added_tokens=True).values())
-        self.pad_id: int = _pad_id(backend, files)
-        self.single_template = _template(backend, 1)
-        self.pair_template = _template(backend, 2)
-        self.fingerprint = _fingerprint(backend)
+        self._backend, self._files, self._where = backend, files, where
+        with _failures(where):
+            self.vocab_size: int = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+            self.pad_id: int = _pad_id(backend, files)
+            self.single_template = template_of(backend, 1)
+            self.pair_template = template_of(backend, 2)
+            self.fingerprint = _fingerprint(backend)
 
     @classmethod
     def open(cls, directory: Path) -> Tokenizer:
@@ -106,16 +76,17 @@ class Tokenizer:
             if _lower_cases(directory):
                 _lower_case(backend)
                 files["tokenizer.json"] = backend.to_str().encode()
-            return cls(backend, files)
+            return cls(backend, files, str(directory))
         content = _converted(directory, files).to_str().encode()
         # read back, as it is from a saved folder: the library rounds the numbers that it reads
-        return cls(_parse(Backend, content, directory), {**files, "tokenizer.json": content})
+        return cls(_parse(Backend, content, directory), {**files, "tokenizer.json": content}, str(directory))
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
         """Token ids of each text, int32 [T], without special tokens, not cut off; lone surrogates become U+FFFD."""
         tokens: list[Ints] = []
         for batch in _batches_of_size(texts):
-            encodings = self._backend.encode_batch_fast(batch, add_special_tokens=False)
+            with _failures(self._where):
+                encodings = self._backend.encode_batch_fast(batch, add_special_tokens=False)
             tokens += [np.asarray(encoding.ids, np.int32) for encoding in encodings]
         return tokens
 
@@ -149,14 +120,31 @@ def _batches_of_size(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _parse(backend: Any, content: bytes, directory: Path) -> Any:
-    try:
+    with _failures(str(directory)):
+        _check_ids(parse_object(content, f"{directory}/tokenizer.json"))
         return backend.from_str(content.decode())
-    except Exception as error:  # the library raises no narrower class
-        raise MissingError(
-            f"tokenizer.json cannot be read: {error}",
-            where=str(directory),
-            fix="save the tokenizer again with a current version of transformers",
-        ) from error
+
+
+@contextmanager
+def _failures(where: str) -> Iterator[None]:
+    """Turn everything that the library raises into a MissingError."""
+    try:
+        yield
+    except MissingError as error:
+        raise MissingError(error.what, where=where, fix=error.fix) from error
+    except BaseException as error:  # the library raises no narrower class, and a panic of it is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise MissingError(f"the tokenizer cannot be used: {error}", where=where, fix=SAVE_AGAIN) from error
+
+
+def _check_ids(content: Mapping[str, Any]) -> None:
+    """Raise ValueError for an id beyond `MOST_IDS`: tables of the library are as long as the largest id."""
+    vocabulary = content["model"].get("vocab")
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    ids += [token["id"] for token in content.get("added_tokens") or ()]
+    for wrong in (each for each in ids if not (isinstance(each, int) and 0 <= each < MOST_IDS)):
+        raise ValueError(f"a token has the id {wrong!r}; ids are whole numbers from 0 to {MOST_IDS - 1:,}")
 
 
 def _set_normalizer(backend: Any, settings: Mapping[str, Any], directory: Path) -> None:
@@ -235,23 +223,6 @@ def _opened_by_transformers(directory: Path, files: dict[str, bytes]) -> Any:
             where=str(directory),
             fix="save it as a fast tokenizer: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
         ) from error
-
-
-def _template(backend: Any, parts: int) -> Template:
-    """Read the template from the post-processor: encode `parts` probes, and take the tokens added around them."""
-    made = backend.encode(*["a"] * parts)
-    pieces: list[tuple[list[int], list[int]]] = [([], [])]
-    segments: list[int] = []
-    for token, segment, part in zip(made.ids, made.type_ids, made.sequence_ids, strict=True):
-        if part is None:
-            pieces[-1][0].append(token)
-            pieces[-1][1].append(segment)
-        elif part == len(segments):
-            segments.append(segment)
-            pieces.append(([], []))
-    if len(segments) < parts:
-        raise MissingError("the tokenizer has no token for `a`", fix="use a tokenizer with the letters a to z")
-    return Template(tuple((tuple(ids), tuple(types)) for ids, types in pieces), tuple(segments))
 
 
 def _fingerprint(backend: Any) -> str:

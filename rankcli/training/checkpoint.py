@@ -14,8 +14,9 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -218,6 +219,16 @@ class Checkpoints:
             raise ValueError(f"state.json has impossible values, step {state.step!r}")
         self._saver(self._model, self._states, self._hooks).read(str(directory / "ckpt")).assert_consumed()
         return state
+
+
+@contextmanager
+def of_this_training(where: Path) -> Iterator[None]:
+    """Raise StorageError where the state of a checkpoint lacks what is restored from it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"the newest checkpoint's state is not one of this training: {error!r}"
+        raise StorageError(what, where=str(where), fix="train anew with --overwrite") from error
 
 
 def _is_sound(state: State) -> bool:

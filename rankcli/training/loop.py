@@ -22,7 +22,7 @@ from rankcli.rerankers.saved import load_reranker
 from rankcli.storage.noted import Noted
 from rankcli.training.base import State, TrainerContext
 from rankcli.training.best import damaged_weights, make_again
-from rankcli.training.checkpoint import Checkpoints, checkpoint_name
+from rankcli.training.checkpoint import Checkpoints, checkpoint_name, of_this_training
 from rankcli.training.divergence import check_weights, leave_out
 from rankcli.training.executions import Executions
 from rankcli.training.gradients import Batches
@@ -78,8 +78,9 @@ class Loop:
         state = restored or State()
         if restored:
             say(f"resuming at step {state.step} of {self.options.steps}")
+        with of_this_training(self.checkpoints.directory):
             self.team.restore(state.listeners)
-        entries = self.history.rewind(state)
+            entries = self.history.rewind(state)
         self.meter.lap("start")
         with self.stop, self.checkpoints, Progress(self.options.steps, "training", "steps") as bar:
             bar.advance(state.step)
@@ -97,8 +98,9 @@ class Loop:
         """Load the newest checkpoint. Best weights that are gone since then are made again."""
         with self.strategy.scope():
             state = self.checkpoints.restore(self.options.steps_per_iter)
-            best = state.listeners.get(self.team.main, {}).get("best", {}) if state else {}
-            gone = damaged_weights(self.ctx.out, best)
+            with of_this_training(self.checkpoints.directory):
+                best = state.listeners.get(self.team.main, {}).get("best", {}) if state else {}
+                gone = damaged_weights(self.ctx.out, best)
             for metric, error in gone.items():
                 make_again(self.ctx.out, best[metric], error, self.learner.reranker.variables, self.access.keep)
             return self.checkpoints.restore(self.options.steps_per_iter) if gone else state
