@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rankcli.backend import tf
 from rankcli.encoders.family import ENCODERS
-from rankcli.shapes import TokenSequence
+from rankcli.records.layout import flat, packed
+from rankcli.shapes import Layout, TokenSequence
 from rankcli.text.weights import write_tensors
 
 GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "encoders" / "families.json").read_text())
@@ -46,6 +49,14 @@ def sequences(name: str) -> list[TokenSequence]:
     Where it does not, every token is in segment 1, as some tokenizers have it.
     """
     return [_sequence(n, np.array(ids, np.int32), MODELS[name]["token_types"]) for n, ids in enumerate(GOLDEN["ids"])]
+
+
+def laid_out(parts: Sequence[TokenSequence], form: str = "flat") -> Layout:
+    """The sequences as one batch, `flat` or `packed`."""
+    (layout,) = (
+        flat([parts], len(parts), 0) if form == "flat" else packed([parts], len(parts), max(GOLDEN["lengths"]), 0)
+    )
+    return tf.nest.map_structure(tf.constant, layout)
 
 
 def _sequence(n: int, ids: np.ndarray, reads_segments: bool) -> TokenSequence:

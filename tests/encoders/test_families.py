@@ -17,13 +17,11 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import ENCODERS, family_of
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import ExtractorContext
-from rankcli.records.layout import flat, packed
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.crossencoder import CrossEncoder
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.shapes import SequenceSpec, StreamSpec
 
-PAD = 0
 CLASSIFIERS = [name for name, model in golden.MODELS.items() if "true_and_false" not in model]
 every = pytest.mark.parametrize("name", CLASSIFIERS)
 layouts = pytest.mark.parametrize("form", ["flat", "packed"])
@@ -50,17 +48,11 @@ def models(directories):
     return opened
 
 
-def laid_out(parts, form="flat"):
-    longest = max(golden.GOLDEN["lengths"])
-    (layout,) = flat([parts], len(parts), PAD) if form == "flat" else packed([parts], len(parts), longest, PAD)
-    return tf.nest.map_structure(tf.constant, layout)
-
-
 @every
 @layouts
 def test_logits_and_states_are_those_of_pytorch(models, name, form):
     model, reranker = golden.MODELS[name], models(name)
-    layout = laid_out(golden.sequences(name), form)
+    layout = golden.laid_out(golden.sequences(name), form)
     np.testing.assert_allclose(reranker.logits(layout, None), model["logits"], atol=1e-5)
     embedded, once, last = (x.numpy() for x in reranker.encoders["encoder"].states(layout, layers=(0, 1, -1)))
     for places, states in zip(layout.places.numpy(), model["states"], strict=False):
@@ -74,13 +66,13 @@ def test_logits_and_states_are_those_of_pytorch(models, name, form):
 @layouts
 def test_a_sequence_alone_has_the_logit_of_pytorch(models, name, form):
     for sequence, logit in zip(golden.sequences(name), golden.MODELS[name]["logits"], strict=True):
-        np.testing.assert_allclose(models(name).logits(laid_out([sequence], form), None), [logit], atol=1e-5)
+        np.testing.assert_allclose(models(name).logits(golden.laid_out([sequence], form), None), [logit], atol=1e-5)
 
 
 @every
 @layouts
 def test_gradients_are_those_of_pytorch(models, name, form):
-    reranker, layout = models(name), laid_out(golden.sequences(name), form)
+    reranker, layout = models(name), golden.laid_out(golden.sequences(name), form)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(reranker.logits(layout, None)))
     gradients = tape.gradient(loss, reranker.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -97,21 +89,21 @@ def test_gradients_are_those_of_pytorch(models, name, form):
 
 @every
 def test_compiled_for_static_shapes_it_computes_the_same(models, name):
-    layout = laid_out(golden.sequences(name), "packed")
+    layout = golden.laid_out(golden.sequences(name), "packed")
     compiled = tf.function(lambda layout: models(name).logits(layout, None), jit_compile=True)
     np.testing.assert_allclose(compiled(layout), golden.MODELS[name]["logits"], atol=1e-4)
 
 
 @every
 def test_in_bfloat16_it_is_close(models, name):
-    layout, exact = laid_out(golden.sequences(name)), np.array(golden.MODELS[name]["logits"])
+    layout, exact = golden.laid_out(golden.sequences(name)), np.array(golden.MODELS[name]["logits"])
     coarse = models(name, "bfloat16").logits(layout, None).numpy()
     assert 0 < np.abs(coarse - exact).max() < 0.15
 
 
 @every
 def test_dropout_is_used_in_training_and_depends_on_its_key(models, name):
-    layout, reranker = laid_out(golden.sequences(name)), models(name)
+    layout, reranker = golden.laid_out(golden.sequences(name)), models(name)
     one, again, other = (reranker.logits(layout, Dropout.of(1, step)).numpy() for step in (3, 3, 4))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
@@ -133,7 +125,7 @@ def test_a_trained_model_is_saved_and_loaded_to_the_bit(directories, name, tmp_p
     extractor = options.build(ExtractorContext(texts=lambda: ("the cat sat on the mat", "dogs run far away") * 3))
     given = CrossEncoder(pretrained=str(directories(name)))
     context = RerankerContext(extractor=extractor, models={"pretrained": Pretrained(directories(name))})
-    reranker, layout = given.build(context), laid_out(golden.sequences(name))
+    reranker, layout = given.build(context), golden.laid_out(golden.sequences(name))
     before = loss_of(reranker, layout)
     for step in range(4):
         train(reranker, layout, Dropout.of(1, step))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from rankcli.encoders.base import Encoder
 from rankcli.encoders.config import ConfigReader, EncoderConfig
@@ -15,7 +15,8 @@ from rankcli.encoders.transformer import TransformerEncoder
 from rankcli.encoders.weights import Weight, dense, norm, table
 
 # Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
-_KEYS: tuple[tuple[str, str, Any], ...] = (
+Key: TypeAlias = tuple[str, str, Any]
+_KEYS: tuple[Key, ...] = (
     ("vocab_size", "vocab_size", None),
     ("hidden_size", "hidden_size", None),
     ("layers", "num_hidden_layers", None),
@@ -30,7 +31,7 @@ _KEYS: tuple[tuple[str, str, Any], ...] = (
     ("pad_token_id", "pad_token_id", 0),
     ("initializer_range", "initializer_range", 0.02),
 )
-_MAY_BE_ZERO = ("num_hidden_layers", "pad_token_id")
+_MAY_BE_ZERO = ("layers", "pad_token_id")
 _STORED = {
     "attention/qkv": tuple(f"attention.self.{part}" for part in ("query", "key", "value")),
     "attention/output": ("attention.output.dense",),
@@ -52,7 +53,10 @@ class Bert(Family):
         *("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions"),
         *("hidden_act", "layer_norm_eps"),
     )
+    keys: ClassVar[tuple[Key, ...]] = _KEYS
     width_key: ClassVar[str] = "hidden_size"  # the key of the width of embedding tables
+    layer: ClassVar[str] = "encoder.layer"  # stored names of layer n begin with it and n
+    stored: ClassVar[Mapping[str, tuple[str, ...]]] = _STORED  # the rest of the stored names of each part of a layer
 
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:
         """Read sizes and constants. ConfigError for decoders and relative positions."""
@@ -75,17 +79,18 @@ class Bert(Family):
         values = {
             name: settings.choice(key, default, ("gelu", "gelu_new", "relu"))
             if name == "hidden_act"
-            else settings.number(key, default, least=0 if key in _MAY_BE_ZERO else 1)
-            for name, key, default in _KEYS
+            else settings.number(key, default, least=0 if name in _MAY_BE_ZERO else 1)
+            for name, key, default in self.keys
         }
         width = settings.number(self.width_key)
         divides = values["hidden_size"] % values["heads"] == 0
-        settings.refuse(not divides, "hidden_size is not a multiple of num_attention_heads")
+        named = {name: key for name, key, _ in self.keys}
+        settings.refuse(not divides, f"{named['hidden_size']} is not a multiple of {named['heads']}")
         return {**values, "embedding_size": width}
 
     def write(self, config: EncoderConfig) -> dict[str, Any]:
         """Return the keys that `read` reads."""
-        content = {key: getattr(config, name) for name, key, _ in _KEYS}
+        content = {key: getattr(config, name) for name, key, _ in self.keys}
         return {"model_type": config.kind, **content, self.width_key: config.embedding_size}
 
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
@@ -99,7 +104,7 @@ class Bert(Family):
         if inner != outer:
             weights += dense("embeddings_project", ("embeddings_project",), inner, outer)
         for n in range(config.layers):
-            stored = {part: tuple(f"encoder.layer.{n}.{name}" for name in names) for part, names in _STORED.items()}
+            stored = {part: tuple(f"{self.layer}.{n}.{x}" for x in names) for part, names in self.stored.items()}
             weights += layer_weights(self.block(config), f"layer_{n}", outer, config.intermediate_size, stored)
         return weights + (dense("pooler", ("pooler.dense",), outer, outer) if pooler else [])
 
