@@ -30,3 +30,10 @@ def by_place(x: Tensor, columns: Any) -> Tensor:
     padded = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, 1]])
     flat = tf.reshape(padded, [*outer, rows * (width + 1)])[..., rows - 1 : rows - 1 + rows * width]
     return tf.reshape(flat, [*outer, rows, width])[..., :columns]
+
+
+def repeated_by_place(x: Tensor, rows: Any, columns: Any) -> Tensor:
+    """Do what `by_place` does with values that are the same for all rows, [H, R + C - 1] to [H, R, C]."""
+    width = size(x, 1)
+    flat = tf.tile(tf.pad(x, [[0, 0], [0, 1]]), [1, rows])[:, rows - 1 : rows - 1 + rows * width]
+    return tf.reshape(flat, [size(x, 0), rows, width])[..., :columns]

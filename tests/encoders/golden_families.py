@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rankcli.backend import tf
 from rankcli.encoders.family import ENCODERS
 from rankcli.records.layout import flat, packed
+from rankcli.rerankers.base import Reranker
 from rankcli.shapes import Layout, TokenSequence
 from rankcli.text.weights import write_tensors
 
-GOLDEN = json.loads((Path(__file__).resolve().parent.parent / "golden" / "encoders" / "families.json").read_text())
+FOLDER = Path(__file__).resolve().parent.parent / "golden" / "encoders"
+GOLDEN = json.loads((FOLDER / "families.json").read_text())
 MODELS: dict[str, dict[str, Any]] = {
     name: model for name, model in GOLDEN["models"].items() if model["config"]["model_type"] in ENCODERS.builtins()
 }
@@ -48,7 +51,9 @@ def sequences(name: str) -> list[TokenSequence]:
 
     Where it does not, every token is in segment 1, as some tokenizers have it.
     """
-    return [_sequence(n, np.array(ids, np.int32), MODELS[name]["token_types"]) for n, ids in enumerate(GOLDEN["ids"])]
+    return [
+        _sequence(n, np.array(ids, np.int32), MODELS[name].get("token_types")) for n, ids in enumerate(GOLDEN["ids"])
+    ]
 
 
 def laid_out(parts: Sequence[TokenSequence], form: str = "flat") -> Layout:
@@ -59,6 +64,18 @@ def laid_out(parts: Sequence[TokenSequence], form: str = "flat") -> Layout:
     return tf.nest.map_structure(tf.constant, layout)
 
 
-def _sequence(n: int, ids: np.ndarray, reads_segments: bool) -> TokenSequence:
+def check_gradients(reranker: Reranker, gradients: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Compare gradients by variable with the products with probes, and the norms, that are expected of each weight."""
+    found: dict[str, np.ndarray] = {}
+    for one in reranker.weights:
+        found |= one.stored(tf.convert_to_tensor(gradients[one.path]).numpy().astype(np.float64))
+    assert found.keys() == expected.keys()
+    for name, (along, norm) in expected.items():
+        probe = weight(f"{name}.probe", found[name].shape)
+        assert np.sum(found[name] * probe) == pytest.approx(along, abs=1e-4 * norm + 1e-6), name
+        assert np.linalg.norm(found[name]) == pytest.approx(norm, rel=1e-4, abs=1e-6), name
+
+
+def _sequence(n: int, ids: np.ndarray, reads_segments: bool | None) -> TokenSequence:
     segments = np.arange(len(ids)) >= (len(ids) + 1) // 2 if reads_segments else np.ones(len(ids))
     return TokenSequence(ids, segments.astype(np.int32), np.ones_like(ids), n)

@@ -76,15 +76,7 @@ def test_gradients_are_those_of_pytorch(models, name, form):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(reranker.logits(layout, None)))
     gradients = tape.gradient(loss, reranker.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    found = {}
-    for weight in reranker.weights:
-        found |= weight.stored(tf.convert_to_tensor(gradients[weight.path]).numpy().astype(np.float64))
-    theirs = golden.MODELS[name]["gradients"]
-    assert found.keys() == theirs.keys()
-    for key, (along, norm) in theirs.items():
-        probe = golden.weight(f"{key}.probe", found[key].shape)
-        assert np.sum(found[key] * probe) == pytest.approx(along, abs=1e-4 * norm + 1e-6), key
-        assert np.linalg.norm(found[key]) == pytest.approx(norm, rel=1e-4, abs=1e-6), key
+    golden.check_gradients(reranker, gradients, golden.MODELS[name]["gradients"])
 
 
 @every

@@ -11,12 +11,11 @@ from rankcli.encoders.base import Encoder
 from rankcli.encoders.config import ConfigReader, EncoderConfig
 from rankcli.encoders.deberta import DebertaConfig, DebertaEncoder
 from rankcli.encoders.disentangled import KEY_KERNEL, QUERY_KERNEL, Disentangled, rows_of
-from rankcli.encoders.family import ENCODERS, Family
+from rankcli.encoders.family import ENCODERS, Family, refuse_pooler
 from rankcli.encoders.heads import ACTIVATIONS_OF_HEADS, Head, HeadLayer
 from rankcli.encoders.layers import Block, layer_weights
 from rankcli.encoders.parameters import Parameters
 from rankcli.encoders.weights import Weight, dense, norm, table
-from rankcli.errors import ConfigError
 
 # Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
 _KEYS: tuple[tuple[str, str, Any], ...] = (
@@ -106,7 +105,7 @@ class DebertaV2(Family):
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
         """Return tables, a projection for narrow embeddings, relative positions, a convolution, and layers."""
         if pooler:
-            raise ConfigError("pooling: deberta-v2 encoders have no pooler", fix="use `cls` or `mean`")
+            refuse_pooler(config.kind)
         own, width = _own(config), config.hidden_size
         sizes = {"word": own.vocab_size, "position": own.max_positions, "token_type": own.type_vocab_size}
         sizes["position"] *= own.absolute

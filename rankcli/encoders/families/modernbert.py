@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 from rankcli.encoders.base import Encoder, Pooling
 from rankcli.encoders.config import ConfigReader, EncoderConfig
-from rankcli.encoders.family import ENCODERS, Family
+from rankcli.encoders.family import ENCODERS, Family, refuse_pooler
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.layers import ACTIVATIONS, Block, layer_weights
 from rankcli.encoders.parameters import Parameters
 from rankcli.encoders.prenorm import PreNormEncoder
 from rankcli.encoders.rotary import Rotary
 from rankcli.encoders.weights import Weight, norm, table
-from rankcli.errors import ConfigError
 
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 # Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
@@ -121,7 +120,7 @@ class ModernBert(Family):
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
         """Return the table of words, layers, of which the first has no norm before attention, and the last norm."""
         if pooler:
-            raise ConfigError("pooling: modernbert encoders have no pooler", fix="use `cls` or `mean`")
+            refuse_pooler(config.kind)
         width = config.hidden_size
         weights = [table("embeddings/word_embeddings", "embeddings.tok_embeddings", config.vocab_size, width)]
         weights += norm("embeddings/layer_norm", "embeddings.norm", width, bias=False)
