@@ -130,9 +130,9 @@ def _values(
     stored = pooler and any(name.startswith("pooler.") for name in tensors)
     unused = (*family.unused(config), *([] if stored else ["pooler."]))
     kept = tensors.renamed({name: name for name in tensors if not name.startswith(unused)})
-    if config.layers > len(kept):  # a forged number of layers must not make a huge list of weights
+    if family.own_layers(config) > len(kept):  # a forged number of layers must not make a huge list of weights
         there = ", ".join(sorted(pretrained.stored)[:2])
-        what = f"config.json says {config.layers} layers, but only {len(kept)} tensors are of this encoder"
+        what = f"config.json says {family.own_layers(config)} layers, but only {len(kept)} tensors are of this encoder"
         fix = "save the encoder without what is wrapped around it" if there else ""
         raise StorageError(f"{what}; the first names are {there or 'none'}", where=where, fix=fix)
     if pooler and not stored:

@@ -51,6 +51,10 @@ class Family(ABC):
         It has no prefix and the present spelling. Other names are unchanged; None for a mere copy of another weight.
         """
 
+    def own_layers(self, config: EncoderConfig) -> int:
+        """Return the number of layers that have weights of their own."""
+        return config.layers
+
     def unused(self, config: EncoderConfig) -> tuple[str, ...]:
         """Return canonical names of weights that checkpoints may have, but that this configuration does not use."""
         return ()

@@ -15,17 +15,21 @@ from rankcli.shapes import Layout
 
 
 class TransformerEncoder(Encoder):
-    """Embeddings, and a stack of layers at `layer_0`, `layer_1`, ...
+    """Embeddings, and a stack of layers, given by their paths and options. Layers of one path have equal weights.
 
     A sequence's first token has row `first_position` of the position table, the others the rows after it.
     """
 
     def __init__(
-        self, config: EncoderConfig, parameters: Parameters, blocks: Sequence[Block], first_position: int = 0
+        self,
+        config: EncoderConfig,
+        parameters: Parameters,
+        layers: Sequence[tuple[str, Block]],
+        first_position: int = 0,
     ) -> None:
         super().__init__(config, parameters)
         self._first_position = first_position
-        self._stack = Stack(parameters, [(f"layer_{n}", block) for n, block in enumerate(blocks)])
+        self._stack = Stack(parameters, layers)
 
     def states(self, layout: Layout, dropout: Dropout | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
         """Return the states of all tokens, [T, D] each, after the numbered layers: 0 for the embeddings, -1 for the
@@ -54,7 +58,7 @@ class TransformerEncoder(Encoder):
         states = tf.cast(states, self.parameters.dtype)
         if dropout is not None and config.dropout:
             states = dropout.fold(0).apply(states, config.dropout)
-        if config.embedding_size != config.hidden_size:
+        if "embeddings_project/kernel" in self.parameters:
             states = linear(self.parameters, "embeddings_project", states)
         return states
 

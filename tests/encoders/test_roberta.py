@@ -23,6 +23,11 @@ def test_the_longest_sequence_has_the_rows_after_that_of_padding(pad, longest):
         config.check_fit(60, longest + 1)
 
 
+def test_padding_is_token_1_where_config_json_does_not_say():
+    content = {key: value for key, value in STORED.items() if key != "pad_token_id"}
+    assert family_of("roberta").read(content, "").pad_token_id == 1
+
+
 def test_a_table_without_rows_after_padding_is_refused_with_the_rest():
     wrong = {"max_position_embeddings": 2, "hidden_act": "swish", "is_decoder": True}
     with pytest.raises(ConfigError) as caught:

@@ -42,6 +42,11 @@ _STORED = {
 }
 
 
+def with_defaults(keys: tuple[Key, ...], **defaults: Any) -> tuple[Key, ...]:
+    """Return keys with other values for fields that config.json lacks."""
+    return tuple((name, key, defaults.get(name, default)) for name, key, default in keys)
+
+
 @ENCODERS.register("bert")
 class Bert(Family):
     """Post-norm layers over embeddings of words, absolute positions and segments; a pooler for the first token."""
@@ -96,17 +101,26 @@ class Bert(Family):
     def weights(self, config: EncoderConfig, pooler: bool) -> list[Weight]:
         """Return tables, a projection for narrow embeddings, layers, and the pooler if wanted."""
         inner, outer = config.embedding_size, config.hidden_size
-        places = self.first_position(config) + config.max_positions
-        sizes = {"word": config.vocab_size, "position": places, "token_type": config.type_vocab_size}
-        rows = {f"embeddings{{}}{part}_embeddings": size for part, size in sizes.items() if size}
-        weights = [table(name.format("/"), name.format("."), size, inner) for name, size in rows.items()]
-        weights += norm("embeddings/layer_norm", "embeddings.LayerNorm", inner)
+        weights = self.embedding_weights(config)
         if inner != outer:
             weights += dense("embeddings_project", ("embeddings_project",), inner, outer)
         for n in range(config.layers):
-            stored = {part: tuple(f"{self.layer}.{n}.{x}" for x in names) for part, names in self.stored.items()}
-            weights += layer_weights(self.block(config), f"layer_{n}", outer, config.intermediate_size, stored)
+            weights += self.layer_weights(config, f"layer_{n}", f"{self.layer}.{n}")
         return weights + (dense("pooler", ("pooler.dense",), outer, outer) if pooler else [])
+
+    def embedding_weights(self, config: EncoderConfig) -> list[Weight]:
+        """Return the tables, those without rows left out, and the normalisation of their sums."""
+        places = self.first_position(config) + config.max_positions
+        sizes = {"word": config.vocab_size, "position": places, "token_type": config.type_vocab_size}
+        rows = {f"embeddings{{}}{part}_embeddings": size for part, size in sizes.items() if size}
+        width = config.embedding_size
+        weights = [table(name.format("/"), name.format("."), size, width) for name, size in rows.items()]
+        return weights + norm("embeddings/layer_norm", "embeddings.LayerNorm", width)
+
+    def layer_weights(self, config: EncoderConfig, path: str, name: str) -> list[Weight]:
+        """Return the weights of the layer at `path`, whose stored names begin with `name`."""
+        stored = {part: tuple(f"{name}.{own}" for own in names) for part, names in self.stored.items()}
+        return layer_weights(self.block(config), path, config.hidden_size, config.intermediate_size, stored)
 
     def rename(self, name: str) -> str | None:
         """Remove the prefix, and rename gamma and beta, the former names of normalisation weights."""
@@ -123,7 +137,8 @@ class Bert(Family):
 
     def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
         """Build embeddings and equal layers."""
-        return TransformerEncoder(config, parameters, [self.block(config)] * config.layers, self.first_position(config))
+        layers = [(f"layer_{n}", self.block(config)) for n in range(config.layers)]
+        return TransformerEncoder(config, parameters, layers, self.first_position(config))
 
     def first_position(self, config: EncoderConfig) -> int:
         """Return the row of the position table that belongs to the first token of a sequence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rankcli.encoders.config import ConfigReader, EncoderConfig
-from rankcli.encoders.families.bert import Bert
+from rankcli.encoders.families.bert import Bert, Key, with_defaults
 from rankcli.encoders.family import ENCODERS, refuse_pooler
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.weights import Weight
@@ -17,6 +17,7 @@ class Roberta(Bert):
 
     prefix: ClassVar[str] = "roberta"
     architecture: ClassVar[str] = "RobertaModel"
+    keys: ClassVar[tuple[Key, ...]] = with_defaults(Bert.keys, pad_token_id=1)
     alike: ClassVar[tuple[str, ...]] = (*Bert.alike, "pad_token_id")
 
     def values(self, settings: ConfigReader) -> dict[str, Any]:
