@@ -34,7 +34,7 @@ def test_a_table_without_rows_after_padding_is_refused_with_the_rest():
         family_of("roberta").read(STORED | wrong, "model/config.json")
     assert caught.value.what == (
         "a decoder; only encoders are supported; hidden_act 'swish': supported are gelu, gelu_new, relu; "
-        "max_position_embeddings leaves no position after that of pad_token_id"
+        "max_position_embeddings leaves no position after that of padding"
     )
 
 

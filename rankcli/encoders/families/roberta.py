@@ -23,8 +23,8 @@ class Roberta(Bert):
     def values(self, settings: ConfigReader) -> dict[str, Any]:
         """Read BERT's fields. The table has rows for padding, and for the tokens before it, which no sequence uses."""
         values = super().values(settings)
-        longest = values["max_positions"] - values["pad_token_id"] - 1
-        settings.refuse(longest < 1, "max_position_embeddings leaves no position after that of pad_token_id")
+        longest = values["max_positions"] - self.unused_rows(values["pad_token_id"])
+        settings.refuse(longest < 1, "max_position_embeddings leaves no position after that of padding")
         return {**values, "max_positions": longest}
 
     def write(self, config: EncoderConfig) -> dict[str, Any]:
@@ -46,7 +46,11 @@ class Roberta(Bert):
 
     def first_position(self, config: EncoderConfig) -> int:
         """Return the row after that of padding."""
-        return config.pad_token_id + 1
+        return self.unused_rows(config.pad_token_id)
+
+    def unused_rows(self, pad_token_id: int) -> int:
+        """Return the number of rows of the position table that no sequence uses."""
+        return pad_token_id + 1
 
 
 @ENCODERS.register("xlm-roberta")
