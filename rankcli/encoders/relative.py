@@ -39,7 +39,7 @@ class RelativeBias(Positions):
 
     def bias(self, parameters: Parameters, path: str, dropout: Dropout | None) -> Bias | None:
         """Return the logits, which are the same in every layer."""
-        return Bias(self._logits, (parameters.exact("positions/table"),))
+        return Bias(self._logits, (tf.convert_to_tensor(parameters.exact("positions/table")),))
 
     def _logits(self, query: Tensor, keys: Tensor, at: Tensor, key_at: Tensor, table: Tensor) -> Tensor:
         rows, columns, most = size(query, 2), size(keys, 2), self.farthest
