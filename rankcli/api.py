@@ -37,7 +37,7 @@ from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions
 from rankcli.hooks.base import Gradients, Hook, HookContext, HookOptions, PartOptions
 from rankcli.listeners.base import Listener, ListenerContext, Measuring
 from rankcli.log import say, warn
-from rankcli.losses.base import FLOOR, Loss, LossOptions, masked, mean_over_documents, weights_of
+from rankcli.losses.base import FLOOR, GroupLoss, Loss, LossOptions, masked, mean_over_documents, weights_of
 from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import per_document, query_of
 from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, Sampler, SamplerContext, SamplerOptions
@@ -99,6 +99,7 @@ __all__ = [
     "FirstStage",
     "Floats",
     "Gradients",
+    "GroupLoss",
     "HOOKS",
     "Head",
     "HeadLayer",

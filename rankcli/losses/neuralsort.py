@@ -29,7 +29,7 @@ class NeuralSort(GroupLoss):
     def value(self, batch: Batch, scores: Any) -> Any:
         """Return the loss of each group."""
         wanted, found = (_log_sorted(batch, values, self.temperature) for values in (batch.labels, scores))
-        terms = weights_of(batch)[:, None, :] * tf.where(_places(batch), tf.exp(wanted) * found, 0.0)
+        terms = weights_of(batch)[:, None, :] * tf.exp(wanted) * found
         count = tf.reduce_sum(tf.cast(batch.doc_mask, tf.float32), axis=1)
         return where_unequal(batch, -tf.math.divide_no_nan(tf.reduce_sum(terms, axis=[1, 2]), count))
 
@@ -50,8 +50,7 @@ class NeuralNDCG(GroupLoss):
     def value(self, batch: Batch, scores: Any) -> Any:
         """Return the loss of each group."""
         order = self._scaled(batch, _log_sorted(batch, scores, self.temperature))
-        chosen = tf.where(_places(batch), tf.exp(order), 0.0)
-        found = tf.linalg.matvec(chosen, weights_of(batch) * gains(batch))
+        found = tf.linalg.matvec(tf.exp(order), weights_of(batch) * gains(batch))
         discount = discounts(tf.range(1.0, tf.cast(tf.shape(scores)[1], tf.float32) + 1.0))
         return -tf.math.divide_no_nan(tf.reduce_sum(discount * found, axis=1), best_dcg(batch))
 
@@ -78,10 +77,11 @@ def _places(batch: Batch) -> Any:
 
 
 def _log_sorted(batch: Batch, values: Any, temperature: float) -> Any:
-    """Return log P, [B, K, K]; `FLOOR` or so outside of `_places`."""
+    """Return log P, [B, K, K]; `FLOOR` outside of `_places`."""
     count = tf.reduce_sum(tf.cast(batch.doc_mask, tf.float32), axis=1)
     places = tf.range(1.0, tf.cast(tf.shape(values)[1], tf.float32) + 1.0)
     factors = count[:, None] + 1.0 - 2.0 * places
     apart = tf.reduce_sum(tf.where(real_pairs(batch), tf.abs(differences(values)), 0.0), axis=2)
     logits = (factors[:, :, None] * values[:, None, :] - apart[:, None, :]) / temperature
-    return tf.nn.log_softmax(tf.where(_places(batch), logits, FLOOR), axis=2)
+    real = _places(batch)
+    return tf.where(real, tf.nn.log_softmax(tf.where(real, logits, FLOOR), axis=2), FLOOR)

@@ -52,7 +52,7 @@ class TensorflowTrainer(TrainerOptions):
     weight_decay: NonNegativeFloat | None = option(
         None, "not of biases and norms; default the optimizer's: 0.01 for `adamw`, else 0"
     )
-    loss: Any = component(LOSSES, "lce", "what is minimised: `lce`, `pairwise_hinge`, `crossentropy` or `tfr:KEY`")
+    loss: Any = component(LOSSES, "lce", "what is minimised: one of `rankcli modules losses`, or `tfr:KEY`")
     schedule: Any = component(SCHEDULES, None, "learning-rate schedule; default: decaytype, decay and decayiters")
     warmupiters: NonNegativeFloat | None = option(
         None, "iterations in which the learning rates rise; default 0.1 of niters"

@@ -14,6 +14,7 @@ NEEDED = {"tfr": {"key": "softmax_loss"}}
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("ranknet", {"reduction": "sum"}),
     ("neural_ndcg", {"rounds": 0}),
+    ("neural_ndcg", {"rounds": 1}),
     ("margin_mse", {"pairs": "teacher"}),
     ("kl", {"temperature": 2.0}),
     ("adr_mse", {"discount": "reciprocal"}),

@@ -65,6 +65,12 @@ def test_gbce() -> None:
     agree("gbce", {"calibration": 0.5, "pool": 10}, weighed(), by_group(stated))
 
 
+def test_gbce_of_more_negatives_than_the_pool_has_is_the_crossentropy() -> None:
+    case = drawn()
+    found, plain = computed("gbce", {"pool": 1}, case)[0], computed("crossentropy", {}, case)[0]
+    np.testing.assert_allclose(found, plain, rtol=1e-6)
+
+
 def test_gbce_without_calibration_is_the_crossentropy() -> None:
     case = drawn()
     found, plain = computed("gbce", {"calibration": 0.0}, case)[0], computed("crossentropy", {}, case)[0]
@@ -128,6 +134,19 @@ def test_equal_scores_of_a_teacher_share_their_rank() -> None:
     assert computed("adr_mse", {"discount": "none"}, case)[0] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_a_round_of_neural_ndcg_divides_by_the_sums_of_columns_and_then_of_rows() -> None:
+    def stated(s: Any, y: Any, w: Any) -> float:
+        n, place = len(s), np.arange(1, len(s) + 1)
+        order = np.exp((n + 1 - 2 * place)[:, None] * s - np.abs(s[:, None] - s).sum(1))
+        order /= order.sum(1, keepdims=True)
+        order /= order.sum(0, keepdims=True)
+        order /= order.sum(1, keepdims=True)
+        best = np.dot(np.sort(2**y - 1)[::-1], 1 / np.log2(1 + place))
+        return -np.dot(order @ (w * (2**y - 1)), 1 / np.log2(1 + place)) / best
+
+    agree("neural_ndcg", {"rounds": 1}, weighed(), by_group(stated))
+
+
 # Vectors ------------------------------------------------------------------------------------------------------------
 
 
@@ -153,10 +172,12 @@ def over_relevant(of: Callable[[Case, int, int], float]) -> Callable[[Case], Any
 
 def infonce(case: Case, g: int, k: int) -> float:
     others = [case.queries[g] @ case.docs[place] for place in among(case, g)]
-    return np.logaddexp.reduce([own := case.queries[g] @ case.docs[g, k], *others]) - own
+    own = case.queries[g] @ case.docs[g, k]
+    return np.logaddexp.reduce([own, *others]) - own
 
 
 def symmetric(case: Case, g: int, k: int) -> float:
+    case = case._replace(queries=case.queries / 0.7)
     found = [case.queries[h] @ case.docs[g, k] for h in np.flatnonzero(case.mask.any(1))]
     return (infonce(case, g, k) + np.logaddexp.reduce(found) - case.queries[g] @ case.docs[g, k]) / 2
 
@@ -174,7 +195,7 @@ def test_infonce() -> None:
 
 
 def test_infonce_of_both_directions() -> None:
-    agree("infonce", {"temperature": 1.0, "symmetric": True}, weighed(), over_relevant(symmetric))
+    agree("infonce", {"temperature": 0.7, "symmetric": True}, weighed(), over_relevant(symmetric))
 
 
 @pytest.mark.parametrize("mining", ["hard", "semihard"])
