@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -40,6 +42,14 @@ def of_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     from rankcli.config.metrics import examples
 
     return _starting(incomplete, examples())
+
+
+def of_weights(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the weights that the run directory `--model` keeps."""
+    out = Path(ctx.params.get("model") or ".")
+    best = [f"best:{place.name}" for place in sorted(out.glob("best/*"))]
+    found = [re.fullmatch(r"iter-0*(\d+)", place.name) for place in sorted(out.glob("checkpoints/*"))]
+    return _starting(incomplete, ["best", "last", *best, *(f"iter:{match[1]}" for match in found if match)])
 
 
 def _starting(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:

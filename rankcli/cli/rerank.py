@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rankcli.cli import _complete
 from rankcli.cli._command import Command
 from rankcli.cli._options import (
     FILE,
@@ -34,9 +35,14 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 
 
 @click.command(cls=Command)
-@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="Or gs://..., or a hub id.")
+@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="The model; or gs://..., or a hub id.")
 @click.option(
-    "--weights", default="best", show_default=True, metavar="best|last|best:METRIC|iter:N", help="Of a run directory."
+    "--weights",
+    default="best",
+    show_default=True,
+    metavar="best|last|best:METRIC|iter:N",
+    shell_complete=_complete.of_weights,
+    help="Which weights of a run directory.",
 )
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
@@ -47,7 +53,11 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     "--depth", type=click.IntRange(min=1), help="Candidates scored per query; the rest follow.  [default: all]"
 )
 @click.option(
-    "--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True, help="Of its own data."
+    "--split",
+    type=click.Choice(["train", "dev", "test"]),
+    default="test",
+    show_default=True,
+    help="Part of the run directory's own data.",
 )
 @click.option(
     "--mix",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rankcli.cli import _complete
 from rankcli.cli._command import Command
 from rankcli.cli._options import (
     NEW_FILE,
@@ -33,7 +34,13 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--stemmer", help="A Snowball stemmer or `none`.  [default: english]")
 @click.option("--stopwords", help="Words to leave out: `english` or `none`.  [default: english]")
 @click.option("--tune", callback=source, metavar="QRELS", help="Choose k1 and b on these judgments.")
-@click.option("--metric", default="ndcg_cut_10", show_default=True, help="What --tune looks at.")
+@click.option(
+    "--metric",
+    default="ndcg_cut_10",
+    show_default=True,
+    shell_complete=_complete.of_metrics,
+    help="The measure that --tune makes best.",
+)
 @force_option
 @json_option
 @common_options

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from rankcli.cli import cli, run
-from rankcli.cli._complete import of_config
+from rankcli.cli._complete import of_config, of_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,21 @@ def test_bash_completes(words: list[str], wanted: list[str], shell: dict[str, st
 def test_other_shells_have_a_script(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", name]) == 0
     assert f"_RANKCLI_COMPLETE={name}_complete" in capsys.readouterr().out
+
+
+def test_weights_are_those_that_the_run_directory_keeps(tmp_path: Path) -> None:
+    for place in ("best/map", "best/RR@10", "checkpoints/iter-00001", "checkpoints/iter-00012", "checkpoints/x"):
+        (tmp_path / place).mkdir(parents=True)
+    context = click.Context(cli)
+    context.params["model"] = str(tmp_path)
+
+    def completed(incomplete: str) -> list[str]:
+        return [item.value for item in of_weights(context, click.Option(["--weights"]), incomplete)]
+
+    assert completed("") == ["best", "last", "best:RR@10", "best:map", "iter:1", "iter:12"]
+    assert completed("iter:1") == ["iter:1", "iter:12"]
+    context.params.clear()
+    assert completed("") == ["best", "last"]
 
 
 def test_a_component_is_completed_within_a_word() -> None:

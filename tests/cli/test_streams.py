@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,54 @@ def test_a_closed_terminal_interrupts_like_sigterm(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=env)
     assert (done.returncode, done.stderr.split()[-1]) == (129, "interrupted")
     assert not list(folder.glob("found.run*"))
+
+
+STATES = [
+    "2> >(true)",
+    "2>&-",
+    "2>/dev/full",
+    ">&-",
+    ">/dev/full",
+    "<&- >&- 2>&-",
+    "2>&1 | true; exit ${PIPESTATUS[0]}",
+]
+PRODUCTS = {  # command: what it promises to leave
+    "search --docs docs.jsonl --queries queries.jsonl -o made.run": "made.run",
+    "init --docs docs.jsonl --queries queries.jsonl --qrels qrels.txt -o made.yaml": "made.yaml",
+    "evaluate --qrels qrels.txt --run first.run --per-query made.json": "made.json",
+    "cache prune --storage old --older-than 1h": "old",
+    "convert TFKNRM.yaml": "cache/records",
+    "train TFKNRM.yaml trainer.niters=1 -o made": "made/result.json",
+    "rerank --model model --docs docs.jsonl --queries queries.jsonl --run first.run -o made.run": "made.run",
+}
+LIGHT = [command for command in PRODUCTS if command.split()[0] in ("search", "init", "evaluate", "cache")]
+
+
+def check_all(folder: Path, commands: list[str], states: list[str]) -> None:
+    """Whatever the streams are, a command ends with 0 if and only if its output is there; it never ends with 1."""
+    (folder / "old").mkdir()
+    assert bash(f"rankcli {next(iter(PRODUCTS)).replace('made', 'first')}", folder).returncode == 0
+    if any("--model" in command for command in commands):
+        assert bash("rankcli train TFKNRM.yaml trainer.niters=1 -o model", folder).returncode == 0
+    for command in commands:
+        product = folder / PRODUCTS[command]
+        for state in states:
+            code = bash(f"rankcli {command} {state}", folder).returncode
+            full = state == ">/dev/full"
+            assert code == (6 if full else 0) and product.exists(), (command, state, code)
+            if product.name != "old":
+                shutil.rmtree(product.parent if product.name == "result.json" else product, ignore_errors=True)
+                product.unlink(missing_ok=True)
+
+
+def test_exit_0_means_that_the_output_exists_whatever_the_streams_are(folder: Path) -> None:
+    check_all(folder, LIGHT, STATES)
+
+
+def test_the_same_of_commands_that_compute(folder: Path) -> None:
+    check_all(folder, [command for command in PRODUCTS if command not in LIGHT], ["2>&-"])
+
+
+@pytest.mark.slow
+def test_the_same_of_commands_that_compute_in_every_state(folder: Path) -> None:
+    check_all(folder, [command for command in PRODUCTS if command not in LIGHT], STATES)
