@@ -29,12 +29,18 @@ def of_config(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return _starting(incomplete, (f"{key}=" for key in _keys())) or [CompletionItem(incomplete, type="file")]
 
 
+def all_kinds() -> dict[str, Registry]:
+    """Return the kinds of components that a configuration names, and the encoders."""
+    from rankcli.config.registry import KINDS
+    from rankcli.encoders.family import ENCODERS
+
+    return {**KINDS, ENCODERS.kind: ENCODERS}
+
+
 def of_modules(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the kind of a component, then its name."""
-    from rankcli.config.registry import KINDS
-
-    kind = ctx.params.get("kind")
-    return _starting(incomplete, KINDS if param.name == "kind" else KINDS[kind].names() if kind in KINDS else ())
+    kinds, kind = all_kinds(), ctx.params.get("kind")
+    return _starting(incomplete, kinds if param.name == "kind" else kinds[kind].names() if kind in kinds else ())
 
 
 def of_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -42,7 +42,8 @@ _WORDS = {
 def command(kind: str | None, name: str | None, as_json: bool) -> None:
     """List the components that a configuration can name, or the options of one.
 
-    Components of other packages are listed without being imported.
+    `encoders` are what model directories may have, by the model type in their config.json. Components of other packages
+    are listed without being imported.
 
     \b
     Example:
@@ -50,15 +51,15 @@ def command(kind: str | None, name: str | None, as_json: bool) -> None:
       rankcli modules samplers
       rankcli modules samplers LCE
       rankcli modules data
+      rankcli modules encoders
     """
-    from rankcli.config.registry import KINDS
-
+    kinds = _complete.all_kinds()
     kind, name = _meant(kind, name)
     if kind in _sections() or name is not None:
-        found = _section(kind) if name is None else _component(KINDS[kind], name)
+        found = _section(kind) if name is None else _component(kinds[kind], name)
         click.echo(to_json({"schema_version": 1, **found}) if as_json else _page(found))
     else:
-        listed = {each: _names(KINDS[each]) for each in ([kind] if kind else KINDS)}
+        listed = {each: _names(kinds[each]) for each in ([kind] if kind else kinds)}
         click.echo(to_json({"schema_version": 1, **listed}) if as_json else _list(listed))
 
 
@@ -67,18 +68,18 @@ def _meant(kind: str | None, name: str | None) -> tuple[str, str | None]:
     alone is the component that has it.
     """
     from rankcli.config.nearest import did_you_mean
-    from rankcli.config.registry import KINDS
 
-    kinds = {_singular(each): each for each in KINDS} | {each: each for each in (*KINDS, *_sections())}
+    listed = _complete.all_kinds()
+    kinds = {_singular(each): each for each in listed} | {each: each for each in (*listed, *_sections())}
     if kind is None or kind in kinds:
         return kinds.get(kind or "", ""), name
-    having = [each for each, registry in KINDS.items() if kind in registry.names()]
+    having = [each for each, registry in listed.items() if kind in registry.names()]
     if name is None and len(having) == 1:
         return having[0], kind
     if having and name is None:
         raise click.UsageError(f"{kind!r} is one of the {' and of the '.join(having)}: name the kind, too")
     hint = f"; {meant}" if (meant := did_you_mean(kind, kinds.values(), kinds)) else ""
-    raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join((*KINDS, *_sections()))})")
+    raise click.UsageError(f"no kind {kind!r}{hint} (there are: {', '.join((*listed, *_sections()))})")
 
 
 def _singular(kind: str) -> str:
@@ -119,14 +120,10 @@ def _component(registry: Registry, name: str) -> dict[str, Any]:
 
     options: Any = registry.get(name)
     name = registry.canonical(name)
-    return {
-        "kind": registry.kind,
-        "name": name,
-        "aliases": registry.aliases(name),
-        "version": options.version,
-        "about": _text(options),
-        "options": describe(options),
-    }
+    named = {"kind": registry.kind, "name": name, "aliases": registry.aliases(name)}
+    if registry.kind == "encoders":  # their options are those of a config.json
+        return {**named, "about": _text(options), "options": []}
+    return {**named, "version": options.version, "about": _text(options), "options": describe(options)}
 
 
 def _list(listed: dict[str, list[dict[str, Any]]]) -> str:

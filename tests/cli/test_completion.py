@@ -33,6 +33,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
         (["train", "reranker", "=", "cross"], ["crossencoder"]),
         (["modules", "sam"], ["samplers"]),
         (["modules", "samplers", "trip"], ["triples", "triplet"]),
+        (["modules", "encoders", "xlm"], ["xlm-roberta"]),
         (["evaluate", "--metric", "ndcg_cut"], ["ndcg_cut_10"]),
     ],
 )

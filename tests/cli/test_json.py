@@ -26,7 +26,13 @@ CALLS = {
     "cache ls": [("cache", "ls"), ("cache", "ls", "--storage", "nowhere")],
     "cache verify": [("cache", "verify")],
     "cache prune": [("cache", "prune", "--older-than", "1h", "--dry-run")],
-    "modules": [("modules",), ("modules", "samplers"), ("modules", "samplers", "LCE"), ("modules", "data")],
+    "modules": [
+        ("modules",),
+        ("modules", "samplers"),
+        ("modules", "samplers", "LCE"),
+        ("modules", "data"),
+        ("modules", "encoders", "roberta"),
+    ],
     "doctor": [("doctor",)],
 }
 

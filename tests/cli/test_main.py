@@ -271,4 +271,6 @@ def test_modules_understands_what_has_one_meaning(capsys: pytest.CaptureFixture[
     assert "decaytype: constant, linear, cosine, exponential, inverse_time, default linear" in page("tensorflow")
     assert "relevance_level: whole number from 1, default 1" in page("data")
     assert "optimize: text, default ndcg_cut_10" in page("metrics")
+    assert page("encoder", "xlm-roberta") == "encoders xlm-roberta\n\nRoBERTa over a vocabulary of many languages.\n"
+    assert "\n  roberta      BERT's layers; positions are" in page("encoders")
     assert run(["modules", "constant", "linear"]) == 2
