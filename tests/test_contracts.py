@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -27,6 +28,9 @@ NEEDED = {
     ("hooks", "l2"): {"weight": 0.1},
     ("hooks", "loss"): {"loss": "lce"},
     ("losses", "tfr"): {"key": "softmax_loss"},
+    ("samplers", "hardnegatives"): {"file": "rows.jsonl"},
+    ("samplers", "mixture"): {"samplers": ["LCE", "listwise"]},
+    ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
     ("schedules", "exponential"): {"decay": 0.5},
     ("schedules", "inverse_time"): {"decay": 0.5},
     ("schedules", "step"): {"step_size": 2},
@@ -62,6 +66,16 @@ def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name:
         run={qid: Ranked(tuple(f"{qid}{n}" for n in range(12)), np.zeros(12, np.float32)) for qid in ("a", "b")},
     )
     made = options("samplers", name)
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{qid} Q0 {docid} 1 {n} t\n"
+        for qid in judged.qids
+        for n, docid in enumerate([*judged.qrels[qid], *judged.run[qid].docids])
+    ]
+    (tmp_path / "teacher.run").write_text("".join(rows))
+    lines = [{"query": qid, "pos": [*judged.qrels[qid]], "neg": [f"{qid}{n}" for n in range(9)]} for qid in judged.qids]
+    lines = [{**line, "scores": [*range(len(line["pos"]) + 9)]} for line in lines]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     docs = store_of({docid: docid for docid in ("r", "s", "t", "a1", "b1", "b2")}, "docs", tmp_path)
     (tmp_path / "triples").write_text("a r a1\nb t b1\nb s b2\n")
     triples = open_triples(tmp_path / "triples", docs, tmp_path) if name == "triples" else None

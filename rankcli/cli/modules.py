@@ -21,6 +21,7 @@ _WORDS = {
     "NonNegativeInt": "whole number from 0",
     "int": "whole number",
     "PositiveFloat": "number above 0",
+    "float": "number",
     "NonNegativeFloat": "number from 0",
     "Probability": "number from 0 to 1",
     "Rate": "number from 0 to below 1",

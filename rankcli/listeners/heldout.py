@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -86,10 +86,10 @@ class HeldOutLoss(Measuring):
         """Return the mean of the loss over the groups."""
         scores = self.training.scores(DEV)
         groups = self.drawn(scores)
-        found = [[scores[group.qid][docid] for docid in group.docids] for group in groups]
-        labels = np.array([group.labels for group in groups], np.float32)
-        batch = Batch(labels, np.ones(labels.shape, bool), {}, {})
-        loss = float(tf.reduce_mean(self.loss(batch, Outputs(tf.constant(found, tf.float32)), StepContext())))
+        found = _padded([[scores[group.qid][docid] for docid in group.docids] for group in groups])
+        labels = _padded([group.labels for group in groups])
+        mask = _padded([[1.0] * len(group.docids) for group in groups]) > 0
+        loss = float(tf.reduce_mean(self.loss(Batch(labels, mask, {}, {}), Outputs(tf.constant(found)), StepContext())))
         if not self.best or loss < self.best["value"]:
             self.best = {"iter": now.iteration, "value": loss}
         self.patience.see(loss)
@@ -128,3 +128,11 @@ class HeldOutLoss(Measuring):
     def result(self) -> dict[str, Any]:
         """Return the lowest loss and its iteration."""
         return {"best": self.best}
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> Any:
+    """Rows of different lengths as one float32 array, with 0 behind the shorter ones."""
+    found = np.zeros((len(rows), max(map(len, rows))), np.float32)
+    for n, row in enumerate(rows):
+        found[n, : len(row)] = row
+    return found

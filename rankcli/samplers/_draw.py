@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from rankcli.shapes import Ints
 
-ORDER, GROUP = 0, 1  # purposes: the order of the queries in pass n; the documents of sample n
+# purposes: the order of the queries in pass n; the documents of sample n; the order of the samplers in block n
+ORDER, GROUP, MIXTURE = 0, 1, 2
 SORTED = 1 << 16  # numbers; sorting more takes too much time and memory at every new pass
 ROUNDS = 8  # of a shuffle, an even number; at least four look random (Luby and Rackoff, 1988)
 _WORD = (1 << 64) - 1
@@ -50,6 +51,17 @@ class Draws:
     def below(self, count: int) -> int:
         """A number of 0..count-1, uniform to one part in 2^64 / count."""
         return next(self._bits) * count >> 64
+
+    def weighted(self, weights: Sequence[float]) -> int:
+        """A number of 0..len-1, each with a chance in proportion to its weight."""
+        point, last = (next(self._bits) >> 11) / (1 << 53) * math.fsum(weights), 0
+        for number, weight in enumerate(weights):
+            if weight:
+                last = number
+                if point < weight:
+                    break
+                point -= weight
+        return last
 
     def distinct(self, count: int, size: int) -> list[int]:
         """`size` different numbers of 0..count-1 in random order: the start of a Fisher-Yates shuffle."""

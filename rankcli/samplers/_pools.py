@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
@@ -13,6 +12,8 @@ from rankcli import log
 from rankcli.data.source import DocIds, TrainingTriples
 from rankcli.errors import DataError
 from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
+from rankcli.samplers._mined import Mined, mined, relevant_to
+from rankcli.samplers._negatives import choices
 from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, SamplerContext
 from rankcli.shapes import Ints, Judged
 
@@ -69,8 +70,7 @@ class JudgedPools:
 
     def __call__(self, qid: str) -> Pool:
         """The pool of a query."""
-        options, grades = self.options, self.judged.qrels.get(qid, {})
-        relevant = {docid for docid, grade in grades.items() if grade >= self.relevance_level}
+        options, relevant = self.options, relevant_to(self.judged, qid, self.relevance_level)
         retrieved = self.judged.run[qid].docids[: options.neg_to] if qid in self.judged.run else ()
         positives = relevant if options.positives == "judged" else relevant.intersection(retrieved)
         negatives = tuple([docid for docid in retrieved[options.neg_from - 1 :] if docid not in relevant])
@@ -99,24 +99,47 @@ class TriplePools:
 
 @dataclass(frozen=True)
 class Draw:
-    """Draws one positive and negatives of the next query; the queries come in a new order in each pass."""
+    """Draws positives and negatives of the next query; the queries come in a new order in each pass."""
 
     qids: tuple[str, ...]
     pools: JudgedPools | TriplePools
     kept: tuple[Pool, ...] | None
     seed: int
     columns: FirstStage
+    mined: Mined | None = None
 
-    def __call__(self, n: int, negatives: int) -> Pool:
-        """Draw `n`: its query, a positive, `negatives` different negatives; if there are fewer, they repeat in turn."""
+    def __call__(self, n: int, negatives: int, positives: int = 1) -> Pool:
+        """Draw `n`: its query, different positives and negatives, fewer negatives if there are no more. What is missing
+        of the positives is made up with negatives.
+        """
         turn, place = divmod(n, len(self.qids))
         query = int(permutation(self.seed, ORDER, turn, len(self.qids))[place])
-        pool = self.pools(self.qids[query]) if self.kept is None else self.kept[query]
-        different = min(negatives, len(pool.negatives))
-        draws = Draws(self.seed, GROUP, n, 1 + different)
-        positive = pool.positives[draws.below(len(pool.positives))]
-        picked = _at(pool.negatives, draws.distinct(len(pool.negatives), different))
-        return Pool(pool.qid, (positive,), tuple(itertools.islice(itertools.cycle(picked), negatives)))
+        most = positives + (negatives if self.mined is None else choices(negatives + positives))
+        return self.group(query, Draws(self.seed, GROUP, n, most), negatives, positives)
+
+    def group(self, query: int, draws: Draws, negatives: int, positives: int = 1) -> Pool:
+        """Draw a group of a query."""
+        pool = self.pool(query)
+        picked = draws.distinct(len(pool.positives), min(positives, len(pool.positives)))
+        chosen = tuple([pool.positives[place] for place in picked])
+        return Pool(pool.qid, chosen, self._negatives(pool, chosen, draws, negatives + positives - len(chosen)))
+
+    def pool(self, query: int) -> Pool:
+        """The documents of a query, by its number."""
+        return narrowed(self.mined, self.pools(self.qids[query])) if self.kept is None else self.kept[query]
+
+    def _negatives(self, pool: Pool, positives: tuple[str, ...], draws: Draws, count: int) -> tuple[str, ...]:
+        if self.mined is not None:
+            return tuple(self.mined.draw(pool.qid, positives, pool.negatives, draws, count))
+        picked = draws.distinct(len(pool.negatives), min(count, len(pool.negatives)))
+        return tuple(_at(pool.negatives, picked))
+
+
+def narrowed(mined: Mined | None, pool: Pool) -> Pool:
+    """The pool without relevant documents beside which there is no negative."""
+    if mined is None:
+        return pool
+    return pool._replace(positives=mined.usable(pool.qid, pool.positives, tuple(pool.negatives)))
 
 
 @dataclass
@@ -129,37 +152,46 @@ class _Counts:
     short: int = 0
     negatives: int = 0
 
-    def add(self, pool: Pool, negatives: int) -> bool:
+    def add(self, pool: Pool, usable: bool) -> bool:
         """Count a query; True if it can train."""
-        usable = bool(pool.positives) and bool(pool.negatives)
         self.queries += 1
         self.unjudged += not pool.positives
-        self.unmatched += bool(pool.positives) and not pool.negatives
-        self.short += usable and len(pool.negatives) < negatives
+        self.unmatched += bool(pool.positives) and not usable
         self.negatives += len(pool.negatives)
         return usable
 
 
-def draw(ctx: SamplerContext, options: DrawOptions, negatives: int) -> Draw:
-    """Make the function that draws groups with one positive and `negatives` negatives.
+def draw(ctx: SamplerContext, options: DrawOptions, negatives: int = 1) -> Draw:
+    """Make the function that draws groups.
 
     A relevant document need not be retrieved, except with `positives: retrieved`. A negative is a candidate at ranks
-    `neg_from` to `neg_to` that is unjudged or judged below the relevance level. Queries without both are left out with
-    a warning; DataError if none is left. Queries are sorted by id, so that the order of lines in the input files does
-    not change the samples. With training triples, all documents come from them alone.
+    `neg_from` to `neg_to` that is unjudged or judged below the relevance level, or what `negatives` weighs. Queries
+    without both are left out with a warning, and another tells of those with fewer than `negatives` candidates;
+    DataError if none is left. Queries are sorted by id, so that the order of lines in the input files does not change
+    the samples. With training triples, all documents come from them alone.
     """
-    pools = _pools(ctx, options)
+    pools, sources = _pools(ctx, options), mined(ctx, options.negatives)
     counts, qids, kept = _Counts(), [], list[Pool]()
     for qid in sorted(ctx.judged.qids):
-        pool = pools(qid)
-        if counts.add(pool, negatives):
+        whole = pools(qid)
+        pool = narrowed(sources, whole)
+        if counts.add(whole, _usable(ctx, pool, sources)):
             qids.append(qid)
+            counts.short += sources is None and len(pool.negatives) < negatives
             if counts.negatives <= KEPT:
                 kept.append(pool._replace(negatives=tuple(pool.negatives)))
     _tell(counts, options, negatives)
     few = tuple(kept) if counts.negatives <= KEPT else None
     columns = FirstStage(ctx.judged.run, options.depth, FIRST_STAGE in ctx.columns)
-    return Draw(tuple(qids), pools, few, ctx.seed, columns)
+    return Draw(tuple(qids), pools, few, ctx.seed, columns, sources)
+
+
+def _usable(ctx: SamplerContext, pool: Pool, sources: Mined | None) -> bool:
+    """True if a query can train: a pool narrowed by other sources has a negative for each positive. Somebody who reads
+    first-stage scores needs candidates.
+    """
+    needs_candidates = sources is None or FIRST_STAGE in ctx.columns
+    return bool(pool.positives) and (bool(pool.negatives) or not needs_candidates)
 
 
 def _pools(ctx: SamplerContext, options: DrawOptions) -> JudgedPools | TriplePools:
@@ -184,7 +216,8 @@ def _tell(counts: _Counts, options: DrawOptions, negatives: int) -> None:
         else:
             log.warn(f"{what} and are left out")
     if counts.unmatched:
-        at = f"at ranks {options.neg_from}-{options.neg_to}"
+        plain = options.negatives.plain
+        at = f"at ranks {options.neg_from}-{options.neg_to}" if plain else "in any source, within the bounds,"
         log.warn(f"{counts.unmatched} of {queries} training queries have no negative {at} and are left out")
     if not usable:
         raise DataError(

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol
 from rankcli.config.registry import option
 from rankcli.config.types import PositiveInt
 from rankcli.data.source import DocIds, TrainingTriples
+from rankcli.samplers._negatives import Negatives
 from rankcli.shapes import Judged, Ranked, Sample
 
 FIRST_STAGE = "first_stage"
@@ -42,8 +43,16 @@ class SamplerOptions:
     """The base of the options of every sampler."""
 
     version: ClassVar[int]  # raise it when the same options give other samples
-    gives: ClassVar[tuple[str, ...]] = ()  # columns that its samples have if a component reads them
-    draws_docs: ClassVar[bool] = False  # draws from the whole collection, by ordinal: its order is in the cache id
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The columns that its samples have if a component reads them."""
+        return ()
+
+    @property
+    def draws_docs(self) -> bool:
+        """True if it draws from the whole collection, by ordinal: then the collection's order is in the cache id."""
+        return False
 
     @property
     def group_size(self) -> int:
@@ -64,21 +73,38 @@ class SamplerOptions:
 class DrawOptions(SamplerOptions):
     """The options of every sampler that draws groups from judgments and candidates."""
 
-    gives: ClassVar[tuple[str, ...]] = (FIRST_STAGE,)
     neg_from: PositiveInt = option(1, "first rank of the candidates that negatives are drawn from, counted from 1")
     neg_to: PositiveInt = option(100, "last of those ranks")
     positives: Literal["judged", "retrieved"] = option(
         "judged", "relevant documents to draw: all that are judged, or those among the candidates down to `neg_to`"
     )
+    negatives: Negatives = option(Negatives(), "where negatives come from besides the candidates, and bounds on them")
 
     def __post_init__(self) -> None:
         if self.neg_from > self.neg_to:
             raise ValueError(f"neg_from ({self.neg_from}) must not be above neg_to ({self.neg_to})")
 
     @property
+    def gives(self) -> tuple[str, ...]:
+        """The first stage's scores."""
+        return (FIRST_STAGE,)
+
+    @property
+    def draws_docs(self) -> bool:
+        """True if negatives are drawn from the whole collection."""
+        return self.negatives.random > 0
+
+    @property
     def depth(self) -> int:
         """The last rank that negatives are drawn from."""
         return self.neg_to
+
+
+def grades_of(judged: Judged, relevance_level: int, qid: str, docids: tuple[str, ...]) -> tuple[float, ...]:
+    """The grades of documents as labels; 0 for what is not judged, or judged below the relevance level."""
+    grades = judged.qrels.get(qid, {})
+    found = [grades.get(docid, 0) for docid in docids]
+    return tuple([float(grade) if grade >= relevance_level else 0.0 for grade in found])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ class _LCESampler:
 
     def __call__(self, n: int) -> Sample:
         drawn = self.draw(n, self.nneg)
-        docids = drawn.documents
+        docids = (*drawn.positives, *itertools.islice(itertools.cycle(drawn.negatives), self.nneg))
         return Sample(drawn.qid, docids, (1.0,) + (0.0,) * self.nneg, self.draw.columns(drawn.qid, docids))
 
 
