@@ -15,8 +15,8 @@ from rankcli.listeners.heldout import HeldOut, HeldOutLoss
 from tests.listeners.fakes import BAD, GOOD, MIDDLE, Faked, context
 
 
-def heldout(out: Path, training: Faked, **options: Any) -> HeldOutLoss:
-    sampler, loss = SAMPLERS.get("LCE")(nneg=2), LOSSES.get("lce")()
+def heldout(out: Path, training: Faked, sampler: Any = None, **options: Any) -> HeldOutLoss:
+    sampler, loss = sampler or SAMPLERS.get("LCE")(nneg=2), LOSSES.get("lce")()
     made = HeldOut(**{"groups": 4, **options}).build(context(out, sampler=sampler, loss=loss))
     assert isinstance(made, HeldOutLoss)
     made.after_initialisation(training)  # type: ignore[arg-type]
@@ -44,6 +44,15 @@ def test_the_loss_is_the_mean_over_the_groups(tmp_path: Path) -> None:
         assert (found.kind, found.name) == ("heldout", "heldout")
         assert found.means["loss"] == pytest.approx(total - score, rel=1e-6)
     assert listener.result()["best"] == {"iter": 0, "value": pytest.approx(total - 3, rel=1e-6)}
+
+
+def test_groups_of_a_mixture_have_different_sizes(tmp_path: Path) -> None:
+    """The groups of one document cost nothing, the others what both have with the scores 3, 2, 1."""
+    sampler = SAMPLERS.get("mixture")(samplers=(SAMPLERS.get("LCE")(nneg=2), SAMPLERS.get("pair")()))
+    training = Faked()
+    training.now = GOOD
+    found = heldout(tmp_path, training, sampler).validate(Moment(0, 0)).means["loss"]
+    assert found == pytest.approx((math.log(math.exp(1) + math.exp(2) + math.exp(3)) - 3) / 2, rel=1e-6)
 
 
 def test_it_votes_to_stop_when_the_loss_no_longer_falls(tmp_path: Path) -> None:
