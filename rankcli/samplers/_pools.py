@@ -222,7 +222,7 @@ def _tell(counts: _Counts, options: DrawOptions, negatives: int) -> None:
     if not usable:
         raise DataError(
             "no training query has both a relevant document and a candidate that is not relevant",
-            fix="check the ids of qrels, run and queries, data.relevance_level, and in sampler neg_from, neg_to and negatives",
+            fix="check the ids of qrels, run and queries, data.relevance_level, sampler.neg_from, neg_to and negatives",
         )
     if counts.short:
         log.warn(f"{counts.short} of {usable} training queries have fewer than {negatives} negatives and repeat some")
