@@ -44,4 +44,5 @@ class Patience:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a state that `state` returned."""
-        self.mark, self.waited = state["mark"], state["waited"]
+        mark = state["mark"]
+        self.mark, self.waited = None if mark is None else float(mark), int(state["waited"])
