@@ -205,10 +205,10 @@ def test_a_training_uses_and_so_protects_all_of_its_caches(more: Path, capsys: A
         "dev: 4 queries, at most 10 candidates of each: ",
         "dev/a: 2 queries, at most 10 candidates of each: ",
         "test: 4 queries, at most 20 candidates of each: ",
-        "(dev/a): miss",
+        "  dev/a: not cached, will be converted",
     ):
         assert line in planned
-    assert "*       qrels: " in planned, "a needed option is marked as not the default"
+    assert "        qrels: " in planned, "a needed option is not the default"
     assert run(["train", *args, "--out", str(more / "out")]) == 0
     caches = json.loads((more / "out/run.json").read_text())["cache_ids"]
     assert list(caches) == ["train", "dev", "dev/a", "test"]

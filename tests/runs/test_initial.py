@@ -293,7 +293,7 @@ def test_a_dry_run_says_what_would_be_loaded_and_from_where(
     assert json.loads(capsys.readouterr().out)["initial"] == line
     assert run(args) == 0
     out = capsys.readouterr().out
-    assert f"  {line.replace('2 of', '21 of')}\n" in out and f"*   model: {model}" in out
+    assert f"  {line.replace('2 of', '21 of')}\n" in out and f"    model: {model}" in out
     assert not (tmp_path / "runs").exists()
 
 

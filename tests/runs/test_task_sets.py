@@ -114,4 +114,4 @@ def test_the_plan_tells_every_task(tiny: Any, tmp_path: Path, capsys: Any) -> No
     planned = capsys.readouterr().out
     assert "  train/list: 1 groups of 4 documents a step, 12 samples\n" in planned
     assert "  train/pairs: 3 groups of 2 documents a step, 36 samples\n" in planned
-    assert "(train/pairs): miss" in planned
+    assert "  train/pairs: not cached, will be converted" in planned

@@ -18,7 +18,7 @@ from tests.checked import plain
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(
     r"(warning: |report: |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |"
-    r"training: \d+/|reranking( \w+)?: \d+/|tokenising|writing|searching)"
+    r"training: \d+/|reading |loading TensorFlow$|reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
     r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p_holm: |alpha \(|trained \d+ s at .* run directory: "
@@ -104,7 +104,7 @@ def test_what_init_writes_can_be_tried_at_once(folder: Path) -> None:
     assert offline.returncode == 4 and "all-MiniLM-L6-v2" in offline.stderr  # the default reranker is downloaded
     done = rankcli(folder, *dry, "reranker=TFKNRM")
     assert done.returncode == 0, done.stderr
-    assert "judged_queries: 12" in done.stdout and "run id " in done.stdout
+    assert "12 judged queries" in done.stdout and "records of run " in done.stdout
     assert not (folder / "runs").exists()
 
 
