@@ -26,7 +26,7 @@ ACTIVATIONS_OF_HEADS: dict[str, Callable[[Tensor], Tensor]] = {
 class HeadLayer:
     """A dense layer, stored as `name`, with dropout before it, and an activation and perhaps a normalisation after it.
 
-    `norm` is the stored name of the normalisation, which has no offsets.
+    `norm` is the stored name of the normalisation. The layer has `width` results, by default as many as inputs.
     """
 
     name: str
@@ -34,7 +34,9 @@ class HeadLayer:
     dropout: bool = True
     bias: bool = True
     norm: str = ""
+    norm_bias: bool = False
     epsilon: float = 1e-5
+    width: int = 0
 
     @property
     def path(self) -> str:
@@ -51,22 +53,25 @@ class HeadLayer:
 class Head:
     """A classifier of one label: a pooling, and dense layers, of which the last makes the logit.
 
-    `architecture` and `dropout_key` are the names of the classifier and of its dropout rate in config.json. A family
-    with another kind of classifier derives from this class. It computes in float32.
+    `architecture` and `dropout_key` are the names of the classifier and of its dropout rate in config.json. A `chained`
+    one is stored apart from an encoder without head, as modules of sentence-transformers. A family with another kind of
+    classifier derives from this class. It computes in float32.
     """
 
     architecture: str
     pooling: Pooling
     layers: tuple[HeadLayer, ...]
     dropout_key: str = "classifier_dropout"
+    chained: bool = False
 
     def weights(self, width: int) -> list[Weight]:
         """Return the weights of all layers over vectors [N, `width`]."""
-        outputs = [width] * (len(self.layers) - 1) + [1]
         weights = []
-        for layer, size in zip(self.layers, outputs, strict=True):
+        for layer in self.layers:
+            size = 1 if layer is self.layers[-1] else layer.width or width
             weights += dense(layer.path, (layer.name,), width, size, layer.bias)
-            weights += norm(layer.norm_path, layer.norm, size, bias=False) if layer.norm else []
+            weights += norm(layer.norm_path, layer.norm, size, layer.norm_bias) if layer.norm else []
+            width = size
         return weights
 
     def logits(self, parameters: Parameters, vectors: Tensor, rate: float, dropout: Dropout | None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,11 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.extractors.base import sequence_spec
 from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
-from rankcli.rerankers.foreign import ForeignDirectory
+from rankcli.rerankers.foreign import POOLINGS, ForeignDirectory, write_json, write_modules
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout, Outputs
 
-_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # the keys of sentence-transformers
-_MODULES = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 @RERANKERS.register("biencoder")
@@ -48,18 +46,18 @@ class BiEncoder(RerankerOptions):
     def opens(cls, directory: Path) -> Opened | None:
         """Open a model of sentence-transformers with a transformer, pooling and, optionally, normalisation.
 
-        None for a directory that lists no module besides a transformer. MissingError for other modules, poolings and
-        similarities, which a bi-encoder does not compute here.
+        None for a cross-encoder, and for a directory that lists no module besides a transformer. MissingError for other
+        modules, poolings and similarities, which a bi-encoder does not compute here.
         """
         model = ForeignDirectory(directory)
-        if model.modules.keys() <= {"Transformer"}:
+        if model.modules.keys() <= {"Transformer"} or model.is_crossencoder:
             return None
         if folder := model.modules.get("Transformer"):
             fix = (
                 f"save it again with a current sentence-transformers, or copy the files of {folder} into the directory"
             )
             raise model.unknown(f"its transformer lies in {folder}", f"{fix} and make that path empty in modules.json")
-        if not {"Transformer", "Pooling"} <= model.modules.keys() <= set(_MODULES.values()):
+        if not {"Transformer", "Pooling"} <= model.modules.keys() <= {*_MODULES}:
             named = ", ".join(model.modules)
             raise model.unknown(f"a sentence-transformers model of {named}; supported: Transformer, Pooling, Normalize")
         similarity: Any = model.json("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
@@ -67,7 +65,7 @@ class BiEncoder(RerankerOptions):
             raise model.unknown(f"similarity {similarity!r}; supported: cosine, dot")
         if "Normalize" in model.modules:
             similarity = "cosine"
-        options = cls(pooling=_pooling(model), similarity=similarity)
+        options = cls(pooling=model.pooling, similarity=similarity)
         return Opened(options, EXTRACTORS.get("apart")(maxqlen=model.longest, maxdoclen=model.longest))
 
     def build(self, ctx: RerankerContext) -> BiEncoderModel:
@@ -103,16 +101,11 @@ class BiEncoderModel(Reranker):
         config = self._encoder.config
         family = family_of(config.kind)
         cosine = self._options.similarity == "cosine"
-        paths = [path for path in _MODULES if cosine or path != "2_Normalize"]
-        pooling = {key: name == self._options.pooling for name, key in _POOLINGS.items()}
-        kind = "sentence_transformers.models"
-        _write(directory / "config.json", {"architectures": [family.architecture], **family.write(config)})
-        modules = [
-            {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{_MODULES[path]}"} for i, path in enumerate(paths)
-        ]
-        _write(directory / "modules.json", modules)
-        _write(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": config.hidden_size, **pooling})
-        _write(
+        pooling = {key: name == self._options.pooling for name, key in POOLINGS.items()}
+        write_json(directory / "config.json", {"architectures": [family.architecture], **family.write(config)})
+        write_modules(directory, _MODULES if cosine else _MODULES[:2])
+        write_json(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": config.hidden_size, **pooling})
+        write_json(
             directory / "sentence_bert_config.json", {"max_seq_length": self._lengths["doc"], "do_lower_case": False}
         )
         similarity: dict[str, Any] = {
@@ -120,7 +113,7 @@ class BiEncoderModel(Reranker):
             "prompts": {},
             "default_prompt_name": None,
         }
-        _write(directory / "config_sentence_transformers.json", similarity)
+        write_json(directory / "config_sentence_transformers.json", similarity)
         if cosine:
             (directory / "2_Normalize").mkdir(exist_ok=True)
 
@@ -129,20 +122,3 @@ class BiEncoderModel(Reranker):
         if self._options.similarity == "dot":
             return pooled
         return tf.math.l2_normalize(pooled, axis=-1, epsilon=1e-24)
-
-
-def _pooling(model: ForeignDirectory) -> Any:
-    """Read the pooling from `pooling_mode` or from the older flags."""
-    content = model.json(f"{model.modules['Pooling']}/config.json")
-    flags = [key for key, on in content.items() if key.startswith("pooling_mode_") and on]
-    chosen = content.get("pooling_mode") or flags
-    short = {key: name for name, key in _POOLINGS.items()}
-    names = [short.get(name, name) for name in ([chosen] if isinstance(chosen, str) else chosen)]
-    if len(names) != 1 or names[0] not in _POOLINGS:
-        raise model.unknown(f"pooling by {' and '.join(names) or 'nothing'}; supported: mean, cls")
-    return names[0]
-
-
-def _write(file: Path, content: Any) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,11 @@ from rankcli.encoders.family import family_of
 from rankcli.encoders.heads import Head
 from rankcli.encoders.weights import values_from
 from rankcli.errors import MissingError
-from rankcli.extractors.base import vocab_size
+from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.log import say
 from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.foreign import write_json
+from rankcli.rerankers.modular import chained_head, save_chain, with_modules
 from rankcli.rerankers.ops import Tensor
 from rankcli.shapes import Layout
 from rankcli.text.weights import Tensors
@@ -34,8 +35,11 @@ class SequenceClassifier(Reranker):
         given = ctx.models.get("pretrained")
         config = encoder_config(given, size, vocab_size(ctx.extractor, "pair"))
         family = family_of(config.kind)
-        self._rate, self._head = rate, family.head(config)
-        self._encoder = ctx.encoder(size, "pair", pooler=self._head.pooling == "pooler", prefix=family.prefix)
+        chained = chained_head(given.directory, family.architecture) if given else None
+        self._rate, self._head = rate, chained or family.head(config)
+        self._longest = sequence_spec(ctx.extractor, "pair").max_length
+        prefix = "" if self._head.chained else family.prefix
+        self._encoder = ctx.encoder(size, "pair", pooler=self._head.pooling == "pooler", prefix=prefix)
         head = ctx.parameters(self._head.weights(config.hidden_size), config.initializer_range)
         self.parameters = {"encoder": self._encoder.parameters, "head": head}
         self.encoders = {"encoder": self._encoder}
@@ -49,33 +53,40 @@ class SequenceClassifier(Reranker):
         return self._head.logits(self.parameters["head"], vectors, self._rate, dropout)
 
     def save_config(self, directory: Path) -> None:
-        """Write `config.json`: a sequence classifier of one label, whose logits `CrossEncoder` does not change."""
-        content = {
-            "architectures": [self._head.architecture],
-            **family_of(self._encoder.config.kind).write(self._encoder.config),
-            self._head.dropout_key: self._rate,
-            "id2label": {"0": "LABEL_0"},
-            "label2id": {"LABEL_0": 0},
-            "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
-        }
-        (directory / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        """Write `config.json`: a sequence classifier of one label, whose logits `CrossEncoder` does not change.
+
+        A chained classifier is written as modules of sentence-transformers, beside the encoder.
+        """
+        config = family_of(self._encoder.config.kind).write(self._encoder.config)
+        content = {"architectures": [self._head.architecture], **config}
+        if self._head.chained:
+            save_chain(self._head, self.parameters["head"].tensors(), self._longest, directory)
+        else:
+            content[self._head.dropout_key] = self._rate
+            content |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+            content["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}
+        write_json(directory / "config.json", content)
 
     def converted(self, stored: Tensors, where: str) -> Tensors:
         """Return the tensors under the names of the encoder's family; a classifier of two labels becomes one."""
-        return one_label(super().converted(stored, where), self._head, where)
+        found = super().converted(stored, where)
+        return one_label(with_modules(found, Path(where)) if self._head.chained else found, self._head, where)
 
     def _take_head(self, pretrained: Pretrained, needed: bool) -> None:
         """Load the classifier of a directory, if it has one or two labels; MissingError if it is `needed`."""
         where, head = str(pretrained.directory), self.parameters["head"]
-        tensors = one_label(pretrained.tensors, self._head, where)
-        roots = tuple({f"{layer.name.partition('.')[0]}." for layer in self._head.layers})
+        given = pretrained.tensors
+        given = with_modules(given, pretrained.directory) if self._head.chained else given
+        tensors = one_label(given, self._head, where)
+        names = [name for layer in self._head.layers for name in (layer.name, layer.norm) if name]
+        roots = tuple({f"{name.partition('.')[0]}." for name in names})
         stored = tensors.renamed({name: name for name in tensors if name.startswith(roots)})
-        labels = stored.shapes.get(f"{self._head.layers[-1].name}.bias", (0,))
-        if labels != (1,) and needed:
-            has = f"it has {labels[0]} labels" if labels[0] else "they hold none"
+        labels, *_ = stored.shapes.get(f"{self._head.layers[-1].name}.weight", (0,))
+        if labels != 1 and needed:
+            has = f"it has {labels} labels" if labels else "they hold none"
             what = f"no classifier of one or two labels among the weights ({has})"
             raise MissingError(what, where=where, fix="train it first: reranker.pretrained")
-        if labels != (1,):
+        if labels != 1:
             say(f"{where}: no classifier of one or two labels among the weights; it starts from random values")
             return
         head.update(values_from(head.weights, stored, "classifier", where))

@@ -14,6 +14,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers.base import Opened, RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
 from rankcli.rerankers.foreign import ForeignDirectory
+from rankcli.rerankers.modular import chained_head
 from rankcli.rerankers.ops import per_document
 from rankcli.shapes import Batch, Outputs
 
@@ -37,11 +38,12 @@ class CrossEncoder(RerankerOptions):
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
-        """Open a sequence classifier; None for other models, and for modules of sentence-transformers besides a
-        transformer.
+        """Open a sequence classifier, or a cross-encoder of several modules of sentence-transformers; None for other
+        models.
         """
         model = ForeignDirectory(directory)
-        if not model.architecture.endswith("ForSequenceClassification") or not model.modules.keys() <= {"Transformer"}:
+        single = model.architecture.endswith("ForSequenceClassification") and model.modules.keys() <= {"Transformer"}
+        if not single and chained_head(directory, model.architecture) is None:
             return None
         return Opened(cls(), EXTRACTORS.get("passage")(maxseqlen=model.longest, maxqlen=None))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ from rankcli.log import warn
 from rankcli.rerankers.base import Opened
 from rankcli.text.weights import small_file
 
+POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # the keys of sentence-transformers
+
 
 @dataclass(frozen=True)
 class ForeignDirectory:
@@ -24,13 +26,37 @@ class ForeignDirectory:
     path: Path
 
     @cached_property
-    def modules(self) -> Mapping[str, str]:
-        """The modules of sentence-transformers in their order, by class, with their folders."""
+    def chain(self) -> list[tuple[str, str]]:
+        """The modules of sentence-transformers in their order: class and folder of each."""
         listed = self._parsed("modules.json") or []
         try:
-            return {str(module["type"]).rpartition(".")[2]: str(module["path"]) for module in listed}
+            return [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in listed]
         except (TypeError, KeyError) as error:
             raise self.unknown("modules.json is not a list of modules with their types and paths") from error
+
+    @property
+    def modules(self) -> Mapping[str, str]:
+        """The folders of modules by class."""
+        return dict(self.chain)
+
+    @property
+    def is_crossencoder(self) -> bool:
+        """True for modules that score a pair together: the last one says so, or the settings do."""
+        kind, folder = self.chain[-1] if self.chain else ("", "")
+        scores = kind == "Dense" and self.json(f"{folder}/config.json").get("module_output_name") == "scores"
+        return scores or self.json("config_sentence_transformers.json").get("model_type") == "CrossEncoder"
+
+    @property
+    def pooling(self) -> Any:
+        """The pooling, from `pooling_mode` or from the older flags."""
+        content = self.json(f"{self.modules['Pooling']}/config.json")
+        flags = [key for key, on in content.items() if key.startswith("pooling_mode_") and on]
+        chosen = content.get("pooling_mode") or flags
+        short = {key: name for name, key in POOLINGS.items()}
+        names = [short.get(name, name) for name in ([chosen] if isinstance(chosen, str) else chosen)]
+        if len(names) != 1 or names[0] not in POOLINGS:
+            raise self.unknown(f"pooling by {' and '.join(names) or 'nothing'}; supported: mean, cls")
+        return names[0]
 
     @property
     def architecture(self) -> str:
@@ -106,3 +132,18 @@ def _warn_of_prompts(model: ForeignDirectory) -> None:
     prompts = model.json("config_sentence_transformers.json").get("prompts")
     if named := sorted(name for name, text in prompts.items() if text) if isinstance(prompts, dict) else []:
         warn(f"{model.path}: its prompts ({', '.join(named)}) are not put before the texts")
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file, in a folder that is made if it is missing."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_modules(directory: Path, kinds: Sequence[str]) -> None:
+    """Write `modules.json`: the transformer in the directory itself, every other module in a folder of its own."""
+    modules = [
+        {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"sentence_transformers.models.{kind}"}
+        for n, kind in enumerate(kinds)
+    ]
+    write_json(directory / "modules.json", modules)

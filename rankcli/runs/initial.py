@@ -23,6 +23,7 @@ from rankcli.errors import ConfigError, StorageError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.log import warn
 from rankcli.rerankers.base import Reranker
+from rankcli.rerankers.modular import module_files
 from rankcli.rerankers.saved import check_saved
 from rankcli.runs.model import Model, find_model, places, trained_queries
 from rankcli.text.weights import Tensors, open_tensors
@@ -33,11 +34,14 @@ _VOCABULARY = re.compile(r"(^|/)word_embeddings$")
 
 
 def hash_of_files(directory: Path, pattern: str) -> str:
-    """Return a hash of the files of a directory whose names match the pattern. It does not depend on the directory's
-    path.
+    """Return a hash of the files of a directory whose names match the pattern, and of a classifier in several modules.
+
+    It does not depend on the directory's path.
     """
     wanted = re.compile(pattern)
-    return digest({path.name: input_sha256(path) for path in directory.iterdir() if wanted.fullmatch(path.name)})
+    files = [path for path in directory.iterdir() if wanted.fullmatch(path.name)]
+    files += module_files(directory)
+    return digest({path.relative_to(directory).as_posix(): input_sha256(path) for path in files})
 
 
 class Match(NamedTuple):

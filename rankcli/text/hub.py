@@ -13,7 +13,11 @@ from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import local_tree
 
 SMALL_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers
-SAFETENSORS = ("model.safetensors", "model-*.safetensors")
+SAFETENSORS = (
+    "model.safetensors",
+    "model-*.safetensors",
+    *(f"*_{kind}/model.safetensors" for kind in ("Dense", "LayerNorm")),
+)
 
 
 def resolve(name: str) -> Path:

@@ -38,7 +38,9 @@ def directories(tmp_path_factory):
     for name in CLASSIFIERS:
         tensors = dict(read_tensors(golden.written(name, root / name)))
         tensors["encoder.embed_tokens.weight"] = tensors["shared.weight"]
-        own = {f"classifier.{part}": golden.weight(f"classifier.{part}", shape) for part, shape in SHAPES.items()}
+        own = {
+            f"2_Dense.linear.{part}": golden.weight(f"2_Dense.linear.{part}", shape) for part, shape in SHAPES.items()
+        }
         write_tensors(root / name, tensors | own)
     return root
 
@@ -141,8 +143,8 @@ def test_a_trained_model_is_saved_and_loaded_to_the_bit(directories, kind, tmp_p
     again, _, _ = load_reranker(tmp_path / "model")
     tensors = reranker.tensors()
     assert {key for key in tensors if not key.startswith("encoder.block.")} - {
-        "classifier.weight",
-        "classifier.bias",
+        "2_Dense.linear.weight",
+        "2_Dense.linear.bias",
     } == {
         "shared.weight",
         "encoder.final_layer_norm.weight",

@@ -59,7 +59,7 @@ class T5(Family):
     """Pre-norm layers without biases, whose attention knows positions by a number for each distance.
 
     The decoder of a checkpoint is not used. Hugging Face has no classifier over this encoder alone; ours is a linear
-    layer over the mean of the tokens' states.
+    layer over the mean of the tokens' states, which sentence-transformers opens.
     """
 
     prefix: ClassVar[str] = ""
@@ -123,7 +123,8 @@ class T5(Family):
 
     def head(self, config: EncoderConfig) -> Head:
         """Return the classifier: the mean of the states, dropout, linear layer."""
-        return Head(architecture=self.architecture, pooling="mean", layers=(HeadLayer(name="classifier"),))
+        layers = (HeadLayer(name="2_Dense.linear"),)
+        return Head(architecture=self.architecture, pooling="mean", layers=layers, chained=True)
 
     def build(self, config: EncoderConfig, parameters: Parameters) -> Encoder:
         """Build embeddings and equal layers."""
