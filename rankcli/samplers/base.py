@@ -100,11 +100,10 @@ class DrawOptions(SamplerOptions):
         return self.neg_to
 
 
-def grades_of(judged: Judged, relevance_level: int, qid: str, docids: tuple[str, ...]) -> tuple[float, ...]:
-    """The grades of documents as labels; 0 for what is not judged, or judged below the relevance level."""
-    grades = judged.qrels.get(qid, {})
-    found = [grades.get(docid, 0) for docid in docids]
-    return tuple([float(grade) if grade >= relevance_level else 0.0 for grade in found])
+def graded(ctx: SamplerContext, qid: str, positives: tuple[str, ...], negatives: int) -> tuple[float, ...]:
+    """The labels of a group: the grades of its relevant documents (1 with training triples), and 0 for negatives."""
+    grades = {} if ctx.triples is not None else ctx.judged.qrels[qid]
+    return (*[float(grades.get(docid, 1)) for docid in positives], *[0.0] * negatives)
 
 
 @dataclass(frozen=True)

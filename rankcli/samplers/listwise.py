@@ -8,7 +8,7 @@ from typing import ClassVar
 from rankcli.config.registry import SAMPLERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.samplers._pools import Draw, draw
-from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext, grades_of
+from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext, graded
 from rankcli.shapes import Sample
 
 
@@ -20,7 +20,7 @@ class _ListwiseSampler:
 
     def __call__(self, n: int) -> Sample:
         drawn = self.draw(n, self.options.nneg, self.options.npos)
-        labels = grades_of(self.ctx.judged, self.ctx.relevance_level, drawn.qid, drawn.documents)
+        labels = graded(self.ctx, drawn.qid, drawn.positives, len(drawn.negatives))
         return Sample(drawn.qid, drawn.documents, labels, self.draw.columns(drawn.qid, drawn.documents))
 
 

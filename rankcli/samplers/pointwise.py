@@ -13,7 +13,7 @@ from rankcli.config.types import Probability
 from rankcli.samplers._draw import GROUP, Draws
 from rankcli.samplers._negatives import choices
 from rankcli.samplers._pools import Draw, draw
-from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext, grades_of
+from rankcli.samplers.base import DrawOptions, Sampler, SamplerContext, graded
 from rankcli.shapes import Sample
 
 
@@ -32,7 +32,7 @@ class _PointwiseSampler:
         sums = self.sums[relevant]
         drawn = self.draw.group(bisect_right(sums, draws.below(sums[-1])), draws, 1)
         docids = drawn.positives if relevant else tuple(drawn.negatives)
-        labels = grades_of(self.ctx.judged, self.ctx.relevance_level, drawn.qid, docids)
+        labels = graded(self.ctx, drawn.qid, docids, 0) if relevant else (0.0,)
         return Sample(drawn.qid, docids, labels, self.draw.columns(drawn.qid, docids))
 
 

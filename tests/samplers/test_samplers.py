@@ -22,7 +22,9 @@ from rankcli.samplers._draw import GROUP, ORDER, ROUNDS, SORTED, Draws, Shuffle,
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
 from rankcli.samplers.lce import LCE
+from rankcli.samplers.listwise import Listwise
 from rankcli.samplers.pair import Pair
+from rankcli.samplers.pointwise import Pointwise
 from rankcli.samplers.triples import TriplesSampler
 from rankcli.samplers.triplet import Triplet
 from rankcli.shapes import Judged, Ranked, Sample
@@ -334,7 +336,8 @@ def test_other_samplers_draw_from_the_documents_of_a_querys_triples(
     monkeypatch.setattr(_pools, "KEPT", kept)
     run = {"q1": run_of("n2", "n1", "n0"), "q2": run_of("n1"), "q3": run_of("n1")}
     plain = Judged(("q1", "q2", "q3"), {"q1": {"p1": 1, "p0": 1}, "q2": {"p1": 1}, "q3": {}}, run)
-    for options in (LCE(nneg=2), LCE(nneg=2, neg_to=2), Triplet(), Pair(neg_to=1)):
+    many = (LCE(nneg=2), LCE(nneg=2, neg_to=2), Triplet(), Pair(neg_to=1), Listwise(npos=2, nneg=1), Pointwise())
+    for options in many:
         wanted, found = options.build(SamplerContext(plain, seed=4)), options.build(from_triples(triples))
         assert [found(n) for n in range(40)] == [wanted(n) for n in range(40)]
         again = pickle.loads(pickle.dumps(found))

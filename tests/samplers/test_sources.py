@@ -158,8 +158,11 @@ def test_bounds_may_be_on_the_scores_of_another_run(context: Any, tmp_path: Path
     assert set(second(Triplet(negatives=sources), only(context(), "a"))) == {*ALL} - {"a2", "x", "r1", "r2"}
 
 
-def test_pools_that_are_made_when_needed_draw_the_same(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = Listwise(npos=2, nneg=3, negatives=Negatives(judged=1, random=1, margin=1.5))
+@pytest.mark.parametrize("negatives", [Negatives(judged=1, random=1, margin=1.5), Negatives(margin=5.0)])
+def test_pools_that_are_made_when_needed_draw_the_same(
+    negatives: Negatives, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Listwise(npos=2, nneg=3, negatives=negatives)
     sampler = options.build(context())
     samples = [sampler(n) for n in range(60)]
     assert [pickle.loads(pickle.dumps(sampler))(n) for n in reversed(range(60))] == samples[::-1]
