@@ -62,7 +62,7 @@ def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:
         return []
     return [
         f"{key}: {SAMPLERS.name_of(sampler)!r} makes groups of {sampler.group_size} documents, but trainer "
-        f"{TRAINERS.name_of(trainer)!r} reads groups of {trainer.group_size}; use `pair`"
+        f"{TRAINERS.name_of(trainer)!r} reads groups of {trainer.group_size}; use `pair` or `pointwise`"
     ]
 
 

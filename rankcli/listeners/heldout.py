@@ -46,11 +46,14 @@ class HeldOut:
     def build(self, ctx: ListenerContext) -> Measuring:
         """Build the listener.
 
-        ConfigError for several tasks, which have no common loss, and for a loss that needs more than the labels and
-        scores of a group.
+        ConfigError for several tasks, which have no common loss, for a loss that needs more than the labels and scores
+        of a group, and for a sampler of documents without scores.
         """
         if ctx.sampler is None or ctx.loss is None:
             raise ConfigError("there is no one loss of several tasks", where=ctx.where, fix="leave `heldout` out")
+        if ctx.sampler.draws_docs:
+            what = "the sampler draws from the whole collection, of which only candidates have scores"
+            raise ConfigError(what, where=ctx.where, fix="leave `heldout` out")
         if ctx.loss.in_batch or ctx.loss.columns or ctx.loss.reads != ("scores",):
             what = "the training loss needs more than the labels and scores of single groups"
             raise ConfigError(what, where=ctx.where, fix="leave `heldout` out")

@@ -70,7 +70,9 @@ def mined(ctx: SamplerContext, options: Negatives) -> Mined | None:
         )
     if options.random and ctx.docs is None:
         raise ConfigError(
-            "there is no collection to draw from here", where="sampler.negatives.random", fix="leave `heldout` out"
+            "there is no collection to draw from",
+            where="sampler.negatives.random",
+            fix="give data.docs, or leave it out",
         )
     judged, level = ctx.judged, ctx.relevance_level
     others = sorted(

@@ -12,6 +12,7 @@ from rankcli.config.registry import LOSSES, SAMPLERS
 from rankcli.errors import ConfigError, DataError
 from rankcli.listeners.base import Moment, Vote
 from rankcli.listeners.heldout import HeldOut, HeldOutLoss
+from rankcli.samplers._negatives import Negatives
 from tests.listeners.fakes import BAD, GOOD, MIDDLE, Faked, context
 
 
@@ -72,5 +73,7 @@ def test_it_votes_to_stop_when_the_loss_no_longer_falls(tmp_path: Path) -> None:
 def test_it_needs_one_loss_and_queries_to_draw_from(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="several tasks"):
         HeldOut().build(context(tmp_path, sampler=SAMPLERS.get("LCE")(), loss=None))
+    with pytest.raises(ConfigError, match="draws from the whole collection"):
+        heldout(tmp_path, Faked(), SAMPLERS.get("LCE")(negatives=Negatives(random=1)))
     with pytest.raises(DataError, match="no dev query has both"):
         heldout(tmp_path, Faked()).drawn({"q1": {"b": 1.0, "c": 2.0}, "q2": {"d": 1.0}})

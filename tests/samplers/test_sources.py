@@ -362,7 +362,7 @@ def test_n_tuples_and_every_row_once_per_pass(context: Any, rows: Any, capsys: A
     file = rows(
         {"anchor": "a", "positive": "r1", "negative_1": "a1", "negative_2": "a2"},
         {"anchor": "b", "positive": "s", "negative": "b1"},
-        {"anchor": "b", "positive": "s", "negative": "s"},
+        {"anchor": "b", "positive": "x", "negative": "x"},
         {"anchor": "other", "positive": "s", "negative": "b1"},
     )
     sampler = HardNegatives(file=file).build(context())
