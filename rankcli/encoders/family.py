@@ -22,13 +22,15 @@ class Family(ABC):
 
     `prefix` comes before the encoder's stored names in a model with a head. `parts` are the beginnings of these names
     without it. `architecture` is the name in config.json of the model without a head. Two encoders that differ in one
-    of the fields `alike` compute different results with equal weights, or have weights of other shapes.
+    of the fields `alike` compute different results with equal weights, or have weights of other shapes. `inputs` are
+    the model's inputs where the tokenizers of transformers do not give all of them unless told to.
     """
 
     prefix: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
     architecture: ClassVar[str]
     alike: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:

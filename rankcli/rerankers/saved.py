@@ -13,6 +13,7 @@ from rankcli.config.registry import EXTRACTORS, RERANKERS, path_options
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.encoders.build import Pretrained
+from rankcli.encoders.family import family_of
 from rankcli.encoders.initial import limit_variable_sizes
 from rankcli.errors import MissingError, StorageError
 from rankcli.extractors.base import Extractor, ExtractorContext
@@ -44,7 +45,7 @@ def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[st
     with guard(directory), replacing_directory(directory) as building:
         reranker.save_config(building)
         extractor.save(building)
-        _write_length(building, extractor)
+        _write_settings(building, reranker, extractor)
         write_tensors(building, reranker.tensors())
         files = noted(building, sorted(path.relative_to(building).as_posix() for path in _files(building)))
         content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections, FILES: files}
@@ -100,13 +101,18 @@ def _models(options: Any, directory: Path, stored: Tensors) -> dict[str, Pretrai
     return {name: Pretrained(folder, stored) for name, folder in folders.items()}
 
 
-def _write_length(directory: Path, extractor: Extractor) -> None:
-    """Write the longest sequence into the tokenizer's settings, so that other tools cut texts at the same length."""
+def _write_settings(directory: Path, reranker: Reranker, extractor: Extractor) -> None:
+    """Write the longest sequence into the tokenizer's settings, so that other tools cut texts at the same length, and
+    the inputs of encoders for which other tools would leave one out.
+    """
     file = directory / "tokenizer_config.json"
     if (directory / "tokenizer.json").exists():
         settings = read_object(file) if file.exists() else {}
         sequences = (spec for spec in extractor.fields.values() if isinstance(spec, SequenceSpec))
         settings["model_max_length"] = max(spec.max_length for spec in sequences)
+        families = (family_of(encoder.config.kind) for encoder in reranker.encoders.values())
+        if inputs := next((family.inputs for family in families if family.inputs), ()):
+            settings["model_input_names"] = list(inputs)
         file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

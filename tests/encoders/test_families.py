@@ -127,6 +127,9 @@ def test_a_trained_model_is_saved_and_loaded_to_the_bit(directories, name, tmp_p
     np.testing.assert_array_equal(again.logits(layout, None), reranker.logits(layout, None))
     tensors = reranker.tensors()
     assert all(np.array_equal(value, tensors[key]) for key, value in again.tensors().items())
+    settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    inputs = family_of(golden.MODELS[name]["config"]["model_type"]).inputs
+    assert settings.get("model_input_names", []) == [*inputs] and bool(inputs) == name.startswith("albert")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["architectures"][0].endswith(
         "ForSequenceClassification"
     )

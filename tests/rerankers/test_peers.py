@@ -132,7 +132,7 @@ def compare(peer: str, kind: str, where: Candidates, model: Path, weights: Path)
     queries, docs = zip(*where.texts.values(), strict=True)
     (where.folder / "texts.json").write_text(json.dumps({"queries": queries, "docs": docs}))
     command(where.folder, peer, str(SIDE), "score", kind, str(weights), "texts.json", "scores.json")
-    files = "--docs docs.jsonl --queries queries.jsonl --run first.run --output reranked.run"
+    files = "--docs docs.jsonl --queries queries.jsonl --run first.run --output reranked.run --force"
     rankcli(where.folder, "rerank", "--model", str(model), *files.split())
     found: dict[str, Any] = json.loads((where.folder / "scores.json").read_text())
     scores = run_in(where.folder, "reranked.run")

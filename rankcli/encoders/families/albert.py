@@ -46,6 +46,8 @@ class Albert(Bert):
     keys: ClassVar[tuple[Key, ...]] = with_defaults(
         Bert.keys, hidden_act="gelu_new", dropout=0.0, attention_dropout=0.0
     )
+    # segments are part of its training; but version 5 of transformers leaves them out
+    inputs: ClassVar[tuple[str, ...]] = ("input_ids", "token_type_ids", "attention_mask")
     width_key: ClassVar[str] = "embedding_size"
     stored: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "attention/qkv": tuple(f"attention.{part}" for part in ("query", "key", "value")),
