@@ -88,9 +88,9 @@ def things(root: Path) -> Iterator[Thing]:
         if (source := triples.source_of(folder)) is not None and _holds(folder, (*triples.FILES, triples.META)):
             yield Thing(TRIPLES, folder, source, tuple(folder.iterdir()))
     for folder in _folders(root / journal.FOLDER, "*"):
-        about, names = journal.about(folder), (journal.SCORES, journal.RUN, journal.LOCK, journal.ABOUT)
-        if about and _holds(folder, names):
-            yield Thing(RERANK, folder, str(about["output"]), tuple(folder / name for name in names))
+        about = journal.about(folder)
+        if about and _holds(folder, journal.FILES):
+            yield Thing(RERANK, folder, str(about["output"]), tuple(folder / name for name in journal.FILES))
     for path in filter(_is_list, _files(root, hashes.NAME)):
         yield Thing(HASHES, path, "", (path,))
     for path in _files(root / "stage", "*"):

@@ -67,7 +67,12 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     metavar="auto|none|ALPHA",
     help="Mix in the first stage: ALPHA is the weight of the reranker, auto the one that training chose on dev.",
 )
-@click.option("--evalbatch", type=click.IntRange(min=0), default=0, help="Pairs per step.  [default: chosen]")
+@click.option(
+    "--evalbatch",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Pairs per step; texts, of a bi-encoder.  [default: chosen]",
+)
 @click.option(
     "--amp",
     type=click.Choice(["none", "bf16"]),

@@ -17,7 +17,7 @@ from rankcli.extractors.base import Extractor
 from rankcli.records.interleave import Records, Stride, read_examples
 from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.records.prefetch import prefetch
-from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, SequenceSpec, TokenSequence
+from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, Layout, SequenceSpec, TokenSequence
 
 
 class Shape(NamedTuple):
@@ -45,17 +45,16 @@ def collate(parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Sha
         lists = [[made[name] for made in part] for part in extracted]
         for laid_out, field in zip(fields, _field(parts, lists, spec, shape), strict=True):
             laid_out[name] = field
-            _check_ids(field, spec, extractor)
+            if not isinstance(spec, DenseSpec):
+                check_ids(field.layout, spec, extractor)
     first = next((example for part in parts for example in part), None)
     widths = {name: values.shape[1:] for name, values in first.columns.items()} if first else {}
     return [_batch(part, laid_out, shape, widths) for part, laid_out in zip(parts, fields, strict=True)]
 
 
-def _check_ids(field: Any, spec: FieldSpec, extractor: Extractor) -> None:
+def check_ids(layout: Layout, spec: SequenceSpec, extractor: Extractor) -> None:
     """StorageError for a token id beyond the vocabulary: no embedding is there for it."""
-    if isinstance(spec, DenseSpec):
-        return
-    most, known = int(field.layout.ids.max(initial=0)), extractor.streams[spec.stream].vocab_size
+    most, known = int(layout.ids.max(initial=0)), extractor.streams[spec.stream].vocab_size
     if most >= known:
         raise StorageError(
             f"the cached records hold token {most} of {known} in the vocabulary: they are not of this extractor",
@@ -68,7 +67,7 @@ def _field(parts: Sequence[Sequence[Example]], lists: list[list[Any]], spec: Fie
     if isinstance(spec, DenseSpec):
         return [_padded_groups(groups, shape, (spec.width,)) for groups in lists]
     flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
-    return list(_lay_out(flats, spec, shape))
+    return _fields_of(flats, spec, shape)
 
 
 def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: SequenceSpec, shape: Shape) -> _Flat:
@@ -86,14 +85,19 @@ def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: S
     return _Flat(kept, owners_of_groups)
 
 
-def _lay_out(flats: list[_Flat], spec: SequenceSpec, shape: Shape) -> list[Field]:
+def lay_out(parts: Sequence[Sequence[TokenSequence]], rows: int, spec: SequenceSpec, static: bool) -> list[Layout]:
+    """Lay out each part's sequences, all parts in equal shapes, with room for `rows` sequences."""
+    if static:
+        return packed(parts, rows, spec.max_length, spec.pad_id)
+    return flat(parts, rows, spec.pad_id)
+
+
+def _fields_of(flats: list[_Flat], spec: SequenceSpec, shape: Shape) -> list[Field]:
     parts = [part.sequences for part in flats]
     rows = max(map(len, parts))
     if shape.static:
         rows = bucket_rows(rows, shape.groups * shape.docs) if spec.level == "doc" else shape.groups
-        layouts = packed(parts, rows, spec.max_length, spec.pad_id)
-    else:
-        layouts = flat(parts, rows, spec.pad_id)
+    layouts = lay_out(parts, rows, spec, shape.static)
     owners = [_padded(part.owners, rows) if spec.level == "doc" else part.owners for part in flats]
     return [Field(layout, owner) for layout, owner in zip(layouts, owners, strict=True)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from rankcli.encoders.family import family_of
 from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.encoders.weights import Weight, values_from
 from rankcli.extractors.base import Extractor, sequence_spec, vocab_size
-from rankcli.shapes import Batch, Outputs
+from rankcli.shapes import Batch, Layout, Outputs
 from rankcli.text.weights import Tensors
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -105,6 +105,10 @@ class RerankerOptions:
 class Reranker(ABC):
     """A model that scores batches, with the same code for training and prediction.
 
+    A score that is computed from one vector of the query and one of the document (`compare`) is predicted without
+    encoding a text twice: `towers` has, for a field of queries and one of documents, the function from a layout to the
+    vectors of its sequences, float32 [N, D], with the same D for both. A sequence must depend on its own text alone.
+
     `parameters` has all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...). `encoders` has the
     encoders among them, by the same names. Optimizer groups are regular expressions over the paths of variables. All
     paths of encoders and embeddings start with `encoder/`.
@@ -112,6 +116,7 @@ class Reranker(ABC):
 
     parameters: Mapping[str, Parameters]
     encoders: Mapping[str, Encoder] = NONE
+    towers: Mapping[str, Callable[[Layout], Any]] = NONE
 
     @abstractmethod
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
@@ -119,6 +124,10 @@ class Reranker(ABC):
 
         Prediction uses only the scores, so its graph does not compute anything that only vectors need.
         """
+
+    def compare(self, queries: Any, docs: Any) -> Any:
+        """Return the scores of vectors of queries and of documents, [P, D] each, as float32 [P]."""
+        raise NotImplementedError(f"{type(self).__name__} has no towers")
 
     @abstractmethod
     def save_config(self, directory: Path) -> None:

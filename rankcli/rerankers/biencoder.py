@@ -31,7 +31,7 @@ class BiEncoder(RerankerOptions):
     `SentenceTransformer`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     fields: ClassVar[tuple[str, ...]] = ("query", "doc")
     default_extractor: ClassVar[str] = "apart"
     vectors: ClassVar[tuple[str, ...]] = ("query", "doc")
@@ -84,6 +84,7 @@ class BiEncoderModel(Reranker):
         self._encoder = ctx.encoder(options.encoder, longest)
         self.parameters = {"encoder": self._encoder.parameters}
         self.encoders = {"encoder": self._encoder}
+        self.towers = {"query": self._vectors, "doc": self._vectors}
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
@@ -92,9 +93,12 @@ class BiEncoderModel(Reranker):
         keys = [None, None] if dropout is None else [dropout.fold(0), dropout.fold(1)]
         queries, docs = self._vectors(query.layout, keys[0]), self._vectors(doc.layout, keys[1])
         own = tf.gather(queries, query_of(query.owner, doc.owner, batch.doc_mask))
-        values = self._scale * tf.reduce_sum(own * docs, axis=-1)
-        scores = per_document(values, doc.owner, batch.doc_mask)
+        scores = per_document(self.compare(own, docs), doc.owner, batch.doc_mask)
         return Outputs(scores, {"query": queries, "doc": docs}, {"query": query.owner, "doc": doc.owner})
+
+    def compare(self, queries: Tensor, docs: Tensor) -> Tensor:
+        """Return the similarities, times `scale`, of vectors of queries and of documents."""
+        return self._scale * tf.reduce_sum(queries * docs, axis=-1)
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and the files that sentence-transformers reads: modules, pooling, similarity, length."""
@@ -117,7 +121,7 @@ class BiEncoderModel(Reranker):
         if cosine:
             (directory / "2_Normalize").mkdir(exist_ok=True)
 
-    def _vectors(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+    def _vectors(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
         pooled = self._encoder.pooled(layout, self._options.pooling, dropout)
         if self._options.similarity == "dot":
             return pooled

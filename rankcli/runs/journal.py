@@ -28,12 +28,18 @@ from rankcli.storage.locks import exclusive, taken
 from rankcli.storage.sealed import sealed, unsealed
 
 FOLDER, LOCK, ABOUT, SCORES, RUN = "rerank", "lock", "about.json", "scores", "run"
+ENCODED, VECTORS = "encoded", ("query.vectors", "doc.vectors")  # in place of scores, for a model that compares vectors
+FILES = (SCORES, RUN, ENCODED, *VECTORS, LOCK, ABOUT)
 
 
 @dataclass
 class Journal:
-    """The scores in `folder`: `size` bytes of whole lines with `pairs` scores when it was opened."""
+    """The scores in `folder`: `size` bytes of whole lines with `pairs` scores when it was opened.
 
+    `output` is the name of the rerank in messages.
+    """
+
+    output: str
     folder: Path
     reading: BinaryIO
     writing: BinaryIO
@@ -50,9 +56,8 @@ class Journal:
 
     def add(self, scores: Scores) -> None:
         """Keep the scores of one more batch."""
-        text = json.dumps(scores).encode()
         with guard(self.folder):
-            self.writing.write(b"%08x %s\n" % (google_crc32c.value(text), text))
+            self.writing.write(checked(scores))
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def journal(root: Path, identity: Mapping[str, Any], output: str) -> Iterator[Jo
             reading.seek(0)
             if pairs:
                 say(f"{output}: going on after {pairs:,} pairs that are scored")
-            yield Journal(folder, reading, writing, size, pairs)
+            yield Journal(output, folder, reading, writing, size, pairs)
         shutil.rmtree(folder)
         with suppress(OSError):  # others use it
             home.rmdir()
@@ -104,12 +109,26 @@ def _remove_outdated(home: Path, folder: Path, identity: Mapping[str, Any], outp
 def _whole(file: BinaryIO) -> tuple[int, int]:
     """Count the bytes and scores of the lines before the first that is cut off or damaged."""
     size = pairs = 0
+    for scores, end in checked_lines(file):
+        size, pairs = end, pairs + count(scores)
+    return size, pairs
+
+
+def checked(content: Any) -> bytes:
+    """Return content as a line of JSON with a checksum before it."""
+    text = json.dumps(content).encode()
+    return b"%08x %s\n" % (google_crc32c.value(text), text)
+
+
+def checked_lines(file: BinaryIO) -> Iterator[tuple[Any, int]]:
+    """Yield the content of each line of `checked` and its end in bytes, up to the first one cut off or damaged."""
+    end = 0
     for line in file:
         if not line.endswith(b"\n") or line[:9] != b"%08x " % google_crc32c.value(line[9:-1]):
-            say(f"{file.name}: {os.fstat(file.fileno()).st_size - size:,} bytes are incomplete and made again")
-            break
-        size, pairs = size + len(line), pairs + count(json.loads(line[9:]))
-    return size, pairs
+            say(f"{file.name}: {os.fstat(file.fileno()).st_size - end:,} bytes are incomplete and made again")
+            return
+        end += len(line)
+        yield json.loads(line[9:]), end
 
 
 def count(scores: Scores) -> int:

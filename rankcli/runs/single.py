@@ -118,7 +118,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     Return the result, and the test runs by stage.
     """
     depths = {DEV: run.trainer.threshold, TEST: run.trainer.test_depth}
-    found = loop.best_predictor().scores(test, "reranking test")
+    found = loop.best_scorer().scores(test, "reranking test")
     first = {split: run.sets[split].candidates for split in depths}
     scores = {DEV: _dev_scores(loop, first[DEV], depths[DEV], out), TEST: found}
     judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}

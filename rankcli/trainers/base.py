@@ -24,4 +24,4 @@ class TrainerOptions(ABC):
 
     @abstractmethod
     def build(self, ctx: TrainerContext) -> Any:
-        """Return an object with the methods of the training loop: `fit()`, `best_predictor()`, `outcome(state)`."""
+        """Return an object with the methods of the training loop: `fit()`, `best_scorer()`, `outcome(state)`."""

@@ -86,7 +86,7 @@ class TensorflowTrainer(TrainerOptions):
     testthreshold: PositiveInt | None = option(
         None, "candidates reranked per query on test; default: as many as on dev", identity=False
     )
-    evalbatch: NonNegativeInt = option(0, "query-document pairs per prediction step; 0: chosen", identity=False)
+    evalbatch: NonNegativeInt = option(0, "pairs (bi-encoder: texts) per prediction step; 0: chosen", identity=False)
     amp: Literal["none", "bf16", "fp16"] | None = option(
         None, "precision of the computation; default none, on a TPU bf16"
     )

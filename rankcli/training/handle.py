@@ -13,7 +13,7 @@ from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import save_reranker
 from rankcli.training.base import TRAIN, TrainerContext, TrainingSet
 from rankcli.training.divergence import check_scores
-from rankcli.training.predict import Predictor
+from rankcli.training.predict import Scorer
 
 
 class TrainingHandle:
@@ -28,13 +28,13 @@ class TrainingHandle:
         self,
         ctx: TrainerContext,
         reranker: Reranker,
-        predictor: Predictor,
+        scorer: Scorer,
         starts: Mapping[str, int],
         equal_losses: Mapping[str, float],
         on_batch: Callable[[], None],
         before_keep: Callable[[], None],
     ) -> None:
-        self._ctx, self._reranker, self._predictor = ctx, reranker, predictor
+        self._ctx, self._reranker, self._scorer = ctx, reranker, scorer
         self.starts, self.equal_losses = starts, equal_losses
         self._on_batch, self._before_keep = on_batch, before_keep
         self._scored: dict[str, Scores] = {}
@@ -47,7 +47,7 @@ class TrainingHandle:
         """Return the scores of a dev set. They are computed once per validation."""
         if name not in self._scored:
             records = self._ctx.dev[name].records
-            scores = self._predictor.scores(records, f"validating on {name}", self._on_batch)
+            scores = self._scorer.scores(records, f"validating on {name}", self._on_batch)
             check_scores(scores, name, self._ctx.out)
             self._scored[name] = scores
         return self._scored[name]

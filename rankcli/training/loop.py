@@ -24,6 +24,7 @@ from rankcli.training.base import State, TrainerContext
 from rankcli.training.best import damaged_weights, make_again
 from rankcli.training.checkpoint import Checkpoints, checkpoint_name, of_this_training
 from rankcli.training.divergence import check_weights, leave_out
+from rankcli.training.encode import scorer
 from rankcli.training.executions import Executions
 from rankcli.training.gradients import Batches
 from rankcli.training.handle import TrainingHandle, equal_losses
@@ -31,7 +32,7 @@ from rankcli.training.history import History
 from rankcli.training.hosts import Hosts
 from rankcli.training.learner import Learner
 from rankcli.training.meter import Meter
-from rankcli.training.predict import Predictor
+from rankcli.training.predict import Scorer
 from rankcli.training.settings import Settings
 from rankcli.training.signals import Stop, stopped_by
 from rankcli.training.strategy import is_static, open_devices
@@ -58,13 +59,13 @@ class Loop:
             options.keep,
             self.learner.hook_states,
         )
-        self.predictor = self._predictor(self.learner.reranker, ctx.extractor)
+        self.scorer = self._scorer(self.learner.reranker, ctx.extractor)
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop(self.hosts.max_over_hosts)
         self.access = TrainingHandle(
             ctx,
             self.learner.reranker,
-            self.predictor,
+            self.scorer,
             starts=self.learner.rates.starts,
             equal_losses=equal_losses(options.losses(), ctx.train),
             on_batch=self.stop.raise_if_asked,
@@ -134,13 +135,13 @@ class Loop:
     def _now(self, state: State) -> Moment:
         return Moment(state.step // self.options.steps_per_iter, state.step)
 
-    def best_predictor(self) -> Predictor:
-        """Return a predictor with the best weights by `metrics.optimize`. `dev.run` has their scores on dev."""
+    def best_scorer(self) -> Scorer:
+        """Return a scorer with the best weights by `metrics.optimize`. `dev.run` has their scores on dev."""
         best = self.ctx.out / self.team.best[self.ctx.dev[DEV].metrics.optimize]["path"]
         with self.strategy.scope():
             reranker, extractor, _ = load_reranker(best, self.options.dtype)
             reranker.freeze()
-        return self._predictor(reranker, extractor)
+        return self._scorer(reranker, extractor)
 
     @property
     def dev_run(self) -> Noted:
@@ -150,12 +151,12 @@ class Loop:
     def write_dev_run(self) -> None:
         """Rerank dev with the best weights, and write `dev.run` again."""
         dev = self.ctx.dev[DEV]
-        scores = self.best_predictor().scores(dev.records, "reranking dev")
+        scores = self.best_scorer().scores(dev.records, "reranking dev")
         self.team.validator.write_run(rerank(dev.first_stage, scores))
 
-    def _predictor(self, reranker: Reranker, extractor: Extractor) -> Predictor:
+    def _scorer(self, reranker: Reranker, extractor: Extractor) -> Scorer:
         whole_groups = self.ctx.reranker.listwise
-        return Predictor(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
+        return scorer(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
 
     def outcome(self, state: State) -> dict[str, Any]:
         """Return the entries of result.json about a finished training: the saved weights, the reason if it stopped

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor
@@ -25,23 +26,18 @@ IN_FLIGHT = 2  # batches that a replica computes at once; a third one brought no
 EVALBATCH = 64  # pairs per step when evalbatch is 0; larger batches brought no speed on a CPU
 
 
+Made = TypeVar("Made")
+Told = TypeVar("Told")
 Scored = list[list[float]]  # of a replica's groups, [B][K]
 
 
-class Predictor:
-    """Scores a cache with a reranker. The compiled step is kept between calls.
+class Scorer(ABC):
+    """Scores caches with a reranker, on all hosts. Compiled steps are kept between calls."""
 
-    A reranker that looks at the documents of a query together needs `whole_groups`.
-    """
-
-    def __init__(
-        self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0, whole_groups: bool = False
-    ) -> None:
+    def __init__(self, strategy: Any, extractor: Extractor, evalbatch: int) -> None:
         self.strategy, self.extractor, self.hosts = strategy, extractor, Hosts(strategy)
-        self._whole_groups, replicas = whole_groups, strategy.num_replicas_in_sync
-        wanted = evalbatch or EVALBATCH
-        self.evalbatch = -(-wanted // replicas) * replicas
-        self._step: Step = prediction_step(strategy, reranker)
+        replicas = strategy.num_replicas_in_sync
+        self.evalbatch = -(-(evalbatch or EVALBATCH) // replicas) * replicas
 
     def scores(self, records: Records, label: str, on_batch: Callable[[], None] = lambda: None) -> Scores:
         """Return the scores of all pairs of a cache by query and document, float32, on every host.
@@ -49,14 +45,70 @@ class Predictor:
         `on_batch` is called after every step and may raise. Each host reads a part of the queries.
         """
         part = Stride(self.hosts.index, self.hosts.index + 1, self.hosts.count)
+        found: Scores = {}
         with Progress(records.manifest.documents, label, "pairs") as bar:
-            return self.score(read_examples(records, part=part), bar, on_batch)
+            for done in self.in_step(self.scored(read_examples(records, part=part), found)):
+                bar.advance(done)
+                on_batch()
+        return self.gathered(found)
+
+    @abstractmethod
+    def scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
+        """Score this host's examples into `found`. Yield the number of pairs that each batch has completed."""
+
+    def in_step(self, counts: Iterator[int]) -> Iterator[int]:
+        """Yield `counts`, and then 0 for as long as another host has more."""
+        if self.hosts.count == 1:
+            yield from counts
+            return
+        while self.hosts.max_over_hosts(int((count := next(counts, None)) is not None)):
+            yield count or 0
+
+    def gathered(self, found: Scores) -> Scores:
+        """Return the scores that all hosts found."""
+        for content in self.hosts.all_gather(json.dumps(found).encode()) if self.hosts.count > 1 else ():
+            found.update(json.loads(content))
+        return found
+
+    def overlapped(
+        self, compute: Callable[[Any], Made], batches: Iterable[tuple[Any, Told]]
+    ) -> Generator[tuple[Made, Told], None, None]:
+        """Yield what `compute` makes of `batches`, in their order.
+
+        A single replica computes several batches at once: a batch uses the cores that another one leaves idle, between
+        its operations and at its end.
+        """
+        if self.strategy.num_replicas_in_sync > 1:
+            yield from ((compute(batch), told) for batch, told in batches)
+            return
+        pending: deque[tuple[Future[Made], Told]] = deque()
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            for batch, told in batches:
+                pending.append((pool.submit(compute, batch), told))
+                if len(pending) > IN_FLIGHT:  # the last one is queued
+                    future, done = pending.popleft()
+                    yield future.result(), done
+            for future, done in pending:
+                yield future.result(), done
+
+
+class Predictor(Scorer):
+    """Scores pairs of query and document, each computed by itself.
+
+    A reranker that looks at the documents of a query together needs `whole_groups`.
+    """
+
+    def __init__(
+        self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0, whole_groups: bool = False
+    ) -> None:
+        super().__init__(strategy, extractor, evalbatch)
+        self._whole_groups = whole_groups
+        self._step: Step = prediction_step(strategy, reranker)
 
     def score(
         self,
         examples: Iterable[Example],
         bar: Progress,
-        on_batch: Callable[[], None] = lambda: None,
         known: Sequence[Scores] = (),
         keep: Callable[[Scores], None] = lambda scores: None,
     ) -> Scores:
@@ -66,16 +118,16 @@ class Predictor:
         every other one. Several hosts make the same number of steps; the last ones of a host may be empty.
         """
         found: Scores = {}
-        for done in self._in_step(self._scored(iter(examples), found, known, keep)):
+        for done in self.in_step(self.scored(iter(examples), found, known, keep)):
             bar.advance(done)
-            on_batch()
-        told = self.hosts.all_gather(json.dumps(found).encode()) if self.hosts.count > 1 else ()
-        for content in told:
-            found.update(json.loads(content))
-        return found
+        return self.gathered(found)
 
-    def _scored(
-        self, examples: Iterator[Example], found: Scores, known: Sequence[Scores], keep: Callable[[Scores], None]
+    def scored(
+        self,
+        examples: Iterator[Example],
+        found: Scores,
+        known: Sequence[Scores] = (),
+        keep: Callable[[Scores], None] = lambda scores: None,
     ) -> Iterator[int]:
         """Score this host's examples into `found`, batch by batch. Yield the number of pairs of each batch."""
         batches = prediction_batches(
@@ -89,44 +141,15 @@ class Predictor:
         for scores in known:
             _add(found, scores)
         left = itertools.islice(batches, len(known), None)
-        with closing(batches), closing(self._overlapped(left)) as computed:
+        with closing(batches), closing(self.overlapped(self._compute, left)) as computed:
             for values, rows in computed:
                 scores = _by_ids(values, rows)
                 keep(scores)
                 _add(found, scores)
                 yield sum(map(len, scores.values()))
 
-    def _overlapped(
-        self, batches: Iterable[tuple[list[Batch], Rows]]
-    ) -> Generator[tuple[list[Scored], Rows], None, None]:
-        """Yield the scores of `batches` per replica, in their order.
-
-        A single replica computes several batches at once: a batch uses the cores that another one leaves idle, between
-        its operations and at its end.
-        """
-        if self.strategy.num_replicas_in_sync > 1:
-            yield from ((self._compute(batch), ids) for batch, ids in batches)
-            return
-        pending: deque[tuple[Future[list[Scored]], Rows]] = deque()
-        with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            for batch, ids in batches:
-                pending.append((pool.submit(self._compute, batch), ids))
-                if len(pending) > IN_FLIGHT:  # the last one is queued
-                    future, done = pending.popleft()
-                    yield future.result(), done
-            for future, done in pending:
-                yield future.result(), done
-
     def _compute(self, batch: list[Batch]) -> list[Scored]:
         return [scores.numpy().tolist() for scores in self._step(per_replica(self.strategy, batch))]
-
-    def _in_step(self, counts: Iterator[int]) -> Iterator[int]:
-        """Yield `counts`, and then 0 for as long as another host has more."""
-        if self.hosts.count == 1:
-            yield from counts
-            return
-        while self.hosts.max_over_hosts(int((count := next(counts, None)) is not None)):
-            yield count or 0
 
 
 def _by_ids(values: list[Scored], rows: Rows) -> Scores:

@@ -24,6 +24,7 @@ from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.candidates import first_stage
 from rankcli.runs.directory import result_versions
+from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixture import alpha_of
@@ -32,6 +33,7 @@ from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of,
 from rankcli.shapes import Example
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import local_root, work_root
+from rankcli.training.encode import VectorScorer, scorer
 from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
 from rankcli.training.signals import ending_soon
@@ -100,10 +102,10 @@ class Reranking:
             opened = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
             opened.reranker.freeze()
         self.hosts, self.extractor, self.columns = Hosts(devices), opened.extractor, opened.columns
-        self.predictor = Predictor(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
+        self.scorer = scorer(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
         self.identity = {
             "weights": weights_identity(self.model, weights),
-            "batches": [self.predictor.evalbatch, devices.num_replicas_in_sync, self.hosts.index, self.hosts.count],
+            "batches": [self.scorer.evalbatch, devices.num_replicas_in_sync, self.hosts.index, self.hosts.count],
             "computed": [amp, *sorted({str(device) for device in devices.extended.worker_devices})],
         }
 
@@ -161,6 +163,24 @@ class Reranking:
     def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO, kept: Journal) -> None:
         """Write the queries in the order of the run, each as soon as its block is scored or read from the journal."""
         left = counts.lines
+        with closing(self._scored(inputs, depth, counts, kept)) as scored:
+            for block, scores in scored:
+                mixed = scores if self.alpha is None else _mixed(block, scores, self.alpha)
+                for qid, found in merge({query.qid: query.scores for query in block}, mixed).items():
+                    write_query(file, qid, found, TAG if self.alpha is None else MIXED)
+                    left -= len(found)
+        if left:
+            raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+
+    def _scored(self, inputs: Inputs, depth: int | None, counts: Counts, kept: Journal) -> ScoredBlocks:
+        if isinstance(self.scorer, VectorScorer):
+            return scored_by_vectors(self.scorer, inputs, depth, counts, kept)
+        return self._by_pairs(self.scorer, inputs, depth, counts, kept)
+
+    def _by_pairs(
+        self, predictor: Predictor, inputs: Inputs, depth: int | None, counts: Counts, kept: Journal
+    ) -> ScoredBlocks:
+        """Yield every block of the run with its scores; each pair is computed by itself."""
         with (
             Progress(counts.pairs, "reranking", "pairs") as bar,
             closing(prefetch(self._extracted(inputs, depth, kept), ahead=1)) as extracted,
@@ -169,13 +189,7 @@ class Reranking:
                 if known:
                     bar.advance(sum(map(count, known)))
                     bar.start_here()
-                scores = self.predictor.score(examples, bar, known=known, keep=kept.add)
-                mixed = scores if self.alpha is None else _mixed(block, scores, self.alpha)
-                for qid, found in merge({query.qid: query.scores for query in block}, mixed).items():
-                    write_query(file, qid, found, TAG if self.alpha is None else MIXED)
-                    left -= len(found)
-        if left:
-            raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+                yield block, predictor.score(examples, bar, known=known, keep=kept.add)
 
     def _extracted(self, inputs: Inputs, depth: int | None, kept: Journal) -> Iterator[Extracted]:
         """Yield every block, the kept scores of this host's share of it, and the examples if scores are missing."""

@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rankcli.caches.derived import things
 from rankcli.cli import run
 from rankcli.data.documents import open_store
 from rankcli.data.triple_files import open_triples
+from rankcli.runs.encoded import kept_vectors
 from rankcli.runs.journal import journal
 from rankcli.runs.prepare import prepare
 from rankcli.storage.locks import reading
+from rankcli.training.encode import Encoded
 from tests.caches.caches import json_of
 from tests.storage.children import child_in
 
@@ -29,6 +32,8 @@ def cache(tiny: Any, tmp_path: Path) -> Path:
     open_triples(tmp_path / "triples.tsv", open_store(tmp_path / "docs.jsonl", None, cache), cache)
     with pytest.raises(KeyboardInterrupt), journal(cache, {"depth": 3}, "/some/out.run") as kept:
         kept.add({"q0": {"d0": 0.5}})
+        with kept_vectors(kept, ("field", "other")) as vectors:
+            vectors.add(Encoded("other", [0], np.ones((1, 4), np.float32), 1))
         raise KeyboardInterrupt
     from rankcli.data.hashes import _Known, _remember, _State
 

@@ -138,6 +138,28 @@ def test_rerank_on_hosts_and_devices(folder: Path, machines: Cluster, whole: lis
 
 @pytest.mark.slow
 @pytest.mark.faults
+def test_vectors_are_made_on_hosts_and_devices(folder: Path, machines: Cluster) -> None:
+    """Each host encodes the texts of its own queries, in validation, test and rerank."""
+    reranker = "reranker={name: biencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32}}"
+    options = (reranker, "extractor={name: apart, maxdoclen: 16, maxqlen: 6, vocab_size: 60}", "trainer.niters=1")
+    trained = machines.run(*train(folder, "vectors"), *options)
+    assert [done.code for done in trained] == [0, 0], trained
+    model = ("rerank", "--model", str(folder / "vectors"), "--output")
+    done = machines.run(*model, str(folder / "hosts.run"), "--strategy", "multiworker")
+    assert [each.code for each in done] == [0, 0], done
+    for name, cpus in (("cpu", "1"), ("mirrored", "4")):
+        machines.one(*model, str(folder / f"{name}.run"), "--strategy", name, CPUS=cpus)
+        assert [each.code for each in machines.wait()] == [0]
+    one = read_run(folder / "cpu.run")
+    for path in ("hosts.run", "mirrored.run", "vectors/test.run"):
+        other = read_run(folder / path)
+        assert other.keys() == one.keys() and len(one) == 4
+        for qid, scores in one.items():
+            assert other[qid] == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_host_killed_at_any_moment_ends_the_other_and_the_same_commands_go_on(
     folder: Path, machines: Cluster, whole: list[Done]
 ) -> None:

@@ -1,0 +1,112 @@
+"""Scores of rerankers that compare vectors: every query and every document is encoded once, whatever the run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankcli.backend import tf
+from rankcli.evaluation.interpolate import Scores
+from rankcli.extractors.base import Extractor, sequence_spec
+from rankcli.records.distinct import Distinct, Part, TextBatch, text_batches
+from rankcli.records.vectors import Vectors, temporary_vectors
+from rankcli.rerankers.base import Reranker
+from rankcli.shapes import Example, Floats, Ints, Layout
+from rankcli.training.predict import Predictor, Scorer
+from rankcli.training.strategy import Traced, is_static, per_replica
+
+COMPARED = 4096  # pairs at once: their vectors are in memory
+
+
+class Encoded(NamedTuple):
+    """The vectors of some texts of a field, and the number of pairs that can be scored now."""
+
+    field: str
+    numbers: list[int]
+    vectors: Floats
+    pairs: int
+
+
+class VectorScorer(Scorer):
+    """Scores pairs with a reranker that has `towers`. A batch has `evalbatch` texts of one field."""
+
+    def __init__(self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0) -> None:
+        super().__init__(strategy, extractor, evalbatch)
+        fields = {sequence_spec(extractor, field).level: field for field in reranker.towers}
+        self.query, self.doc = fields["query"], fields["doc"]
+        self._reranker, steps = reranker, dict[Any, Traced]()
+        for tower in reranker.towers.values():  # those that compute the same share a graph
+            steps.setdefault(tower, Traced(strategy, _on_replicas(strategy, tower)))
+        self._steps = {field: steps[tower] for field, tower in reranker.towers.items()}
+
+    @property
+    def batch(self) -> int:
+        """The number of texts that this host encodes in one step."""
+        return int(self.evalbatch // self.hosts.count)
+
+    def scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
+        """Score this host's examples into `found`. Yield the number of pairs that each batch has completed."""
+        distinct, left = Distinct(self.extractor, self.query, self.doc), 0
+        with temporary_vectors((self.query, self.doc)) as vectors:
+            for encoded in self.encode(distinct.parts(examples)):
+                vectors[encoded.field].put(encoded.numbers, encoded.vectors)
+                left -= encoded.pairs
+                yield encoded.pairs
+            for qid, docids in distinct.groups:
+                queries = np.full(len(docids), distinct.queries[qid], np.int64)
+                docs = np.array([distinct.docs[docid] for docid in docids], np.int64)
+                found.setdefault(qid, {}).update(zip(docids, self.compare(queries, docs, vectors), strict=True))
+                left += len(docids)
+        yield left  # pairs of documents that an earlier part had
+
+    def encode(self, parts: Iterable[Part], skip: int = 0) -> Iterator[Encoded]:
+        """Yield the vectors of this host's texts, batch by batch, without the first `skip` batches."""
+        batches = text_batches(
+            parts,
+            self.extractor,
+            size=self.batch,
+            replicas=self.hosts.replicas,
+            static=is_static(self.strategy),
+        )
+        left = ((batch, batch) for batch in itertools.islice(batches, skip, None))
+        with closing(batches), closing(self.overlapped(self._compute, left)) as computed:
+            for vectors, batch in computed:
+                rows = [made[: len(own)] for made, own in zip(vectors, batch.numbers, strict=True)]
+                yield Encoded(batch.field, sum(batch.numbers, []), np.concatenate(rows), batch.pairs)
+
+    def compare(self, queries: Ints, docs: Ints, vectors: Mapping[str, Vectors]) -> list[float]:
+        """Return the score of each pair of a query and a document, given by their numbers."""
+        scores: list[float] = []
+        for start in range(0, len(queries), COMPARED):
+            here = slice(start, start + COMPARED)
+            with tf.device("/cpu:0"):
+                own, others = (
+                    tf.constant(vectors[field].get(numbers[here]))
+                    for field, numbers in ((self.query, queries), (self.doc, docs))
+                )
+                scores += self._reranker.compare(own, others).numpy().tolist()
+        return scores
+
+    def _compute(self, batch: TextBatch) -> list[Floats]:
+        made = self._steps[batch.field](per_replica(self.strategy, batch.layouts))
+        return [vectors.numpy() for vectors in self.strategy.experimental_local_results(made)]
+
+
+def scorer(
+    strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0, whole_groups: bool = False
+) -> Predictor | VectorScorer:
+    """Return the scorer of a reranker. One with several sequences for a document is given pairs."""
+    if reranker.towers and all(sequence_spec(extractor, field).most == 1 for field in reranker.towers):
+        return VectorScorer(strategy, reranker, extractor, evalbatch)
+    return Predictor(strategy, reranker, extractor, evalbatch, whole_groups)
+
+
+def _on_replicas(strategy: Any, tower: Any) -> Any:
+    def encode(layout: Layout) -> Any:
+        return strategy.run(tower, args=(layout,))
+
+    return encode
