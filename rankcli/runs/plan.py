@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rankcli.config.registry import SCHEDULES
+from rankcli.runs.estimate import minutes
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
@@ -19,20 +20,20 @@ def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
     """Return the plan as `text`, and as `result` for programs."""
     trainer, sets = run.trainer, run.sets
     model = run.start.build(trainer.seed, trainer.dtype)
+    ranked = {name: each for name, each in sets.items() if isinstance(each, RankedSet)}
     found = {
         "counts": dict(run.dataset.report),
         "folds": folds,
         "samples": {name: each.samples for name, each in sets.items()},
         "reranked": {
-            name: {"queries": each.samples, "depth": each.depth, "pairs": each.pairs}
-            for name, each in sets.items()
-            if isinstance(each, RankedSet)
+            name: {"queries": each.samples, "depth": each.depth, "pairs": each.pairs} for name, each in ranked.items()
         },
         "steps": trainer.steps,
         "initial": run.start.initialise(model),
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
         "run_id": run.identity.run_id,
         "cache": {name: _cache(sets, name) for name in sets},
+        "minutes": minutes(model, run.start.reranker.listwise, trainer, ranked, sets.pairs),
     }
     return {"result": found, "text": _text(run.about.options, trainer, sets.of(TRAIN).values(), found)}
 
@@ -75,6 +76,8 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
+    if found["minutes"] is not None:
+        lines.append(f"  about {_time(found['minutes'])} on this machine, from the speed of a few pairs")
     lines += ["", f"records of run {found['run_id']}"]
     lines += [f"  {name}: {_kept(cache)}" for name, cache in found["cache"].items()]
     return "\n".join(lines)
@@ -84,6 +87,12 @@ def _kept(cache: Mapping[str, Any]) -> str:
     if cache["hit"]:
         return f"cached, {cache['bytes']:,} bytes"
     return f"not cached, will be converted; {cache['why']}".removesuffix("; ")
+
+
+def _time(found: float) -> str:
+    if found < 1:
+        return "a minute"
+    return f"{found:.0f} minutes" if found < 120 else f"{found / 60:.0f} hours"
 
 
 def _trained(each: RecordSet, steps: int) -> str:
