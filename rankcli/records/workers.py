@@ -7,16 +7,20 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from rankcli.errors import StorageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+PATIENCE_S = 10.0  # for the tasks of workers, when the work is interrupted
 
 _state: Any = None  # shared by all tasks of this process: it is large, so it is sent once and not with every task
 
@@ -58,11 +62,23 @@ def workers(state: Any, processes: int) -> Iterator[Workers]:
     if processes <= 1:
         yield Workers(state, None, 1)
         return
-    executor = _executor(state, processes)
+    executor, others = _executor(state, processes), set(multiprocessing.active_children())
     try:
         yield Workers(state, executor, processes)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        _end([process for process in multiprocessing.active_children() if process not in others])
+        raise
+    executor.shutdown()
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    """Let processes end their task. One that takes longer, or is stopped, is killed: its file has no name yet."""
+    end = time.monotonic() + PATIENCE_S
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
 
 
 def _executor(state: Any, processes: int) -> ProcessPoolExecutor:
