@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import os
 import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from rankcli.errors import MissingError
@@ -78,6 +80,26 @@ def _load_eager() -> types.ModuleType:
     """Import TensorFlow's eager context, the only place where the time that hosts wait for each other can be set."""
     _load_tensorflow()
     return importlib.import_module("tensorflow.python.eager.context")
+
+
+@contextlib.contextmanager
+def graphs_let_go() -> Iterator[None]:
+    """Free, at the end of the block, the graphs that were traced in it and that nobody uses any more.
+
+    TensorFlow keeps the gradient of every use of `tf.custom_gradient` for as long as the process lives, and with it the
+    graph that it was part of, constant weights included.
+    """
+    _load_tensorflow()
+    ops = importlib.import_module("tensorflow.python.framework.ops")
+    gradients: dict[str, Any] = ops.gradient_registry._registry
+    before = set(gradients)
+    try:
+        yield
+    finally:
+        for name in gradients.keys() - before:
+            if name.startswith("CustomGradient-"):
+                del gradients[name]
+        gc.collect()
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rankcli.backend import graphs_let_go
 from rankcli.config.schema import RunConfig
 from rankcli.data.trec import read_run
 from rankcli.errors import ConfigError
@@ -51,7 +52,7 @@ def run_folds(
     for number, fold in enumerate(folds):
         say(f"fold {number} of {len(folds)}")
         run = checked(fold) if number else first
-        with directory.fold(number) as inside:
+        with graphs_let_go(), directory.fold(number) as inside:
             results.append(run_once(run, inside, hosts))
         qrels.update(run.dataset.judgments(TEST))
     pooled, runs = _pooled(results, judgments(qrels, run.measures), directory.out)
