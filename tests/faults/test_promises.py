@@ -161,7 +161,7 @@ def test_a_changed_history_is_told(home: Home, capsys: Any) -> None:
     assert "the curves of the report may lack iterations" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "verify", "finished"])
+@pytest.mark.parametrize("command", ["evaluate", "convert", "verify", "finished"])
 @counts("every", small=[7], full=[1])
 def test_an_error_at_any_opening_or_renaming_is_told_and_replaces_nothing(
     command: str, every: int, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -172,7 +172,11 @@ def test_an_error_at_any_opening_or_renaming_is_told_and_replaces_nothing(
 
     def breaking(name: str, given: Any) -> Any:
         def call(path: Any, *args: Any, **options: Any) -> Any:
-            if isinstance(path, (str, Path)) and not str(path).startswith(("/usr", "/lib", "/work", "/proc", "/dev")):
+            if (
+                name == "fsync"
+                or isinstance(path, (str, Path))
+                and not str(path).startswith(("/usr", "/lib", "/work", "/proc", "/dev"))
+            ):
                 calls[0] += 1
                 if calls[0] == failing[0]:
                     raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
@@ -180,7 +184,8 @@ def test_an_error_at_any_opening_or_renaming_is_told_and_replaces_nothing(
 
         return call
 
-    for module, name in ((io, "open"), (os, "open"), (os, "replace"), (os, "link"), (os, "rename")):
+    calls_of_os = ("open", "replace", "link", "rename", "fsync")
+    for module, name in ((io, "open"), *((os, name) for name in calls_of_os)):
         monkeypatch.setattr(module, name, breaking(name, getattr(module, name)))
     assert run(COMMANDS[command]) == 0
     usual, total = output(home), calls[0]
