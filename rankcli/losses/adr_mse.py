@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("adr_mse")
 @dataclass(frozen=True, kw_only=True)
 class ADRMSE(GroupLoss):
-    """Mean of d(r_i) (r'_i - r_i)^2 with the teacher's ranks r and r'_i = 1 + sum_j sigmoid((s_j - s_i) / T).
+    """Distillation: squared error between the teacher's ranks and soft ranks of the scores.
+
+    Mean of d(r_i) (r'_i - r_i)^2 with the teacher's ranks r and r'_i = 1 + sum_j sigmoid((s_j - s_i) / T).
 
     Approximate discounted rank error (Schlatt et al., "Rank-DistiLLM", ECIR 2025); d(r) = 1 / log2(1 + r). Documents
     with equal scores of the teacher share the mean of their ranks. It sets no scale, so scores stay small. A document's

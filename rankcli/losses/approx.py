@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("approx_ndcg")
 @dataclass(frozen=True, kw_only=True)
 class ApproxNDCG(GroupLoss):
-    """-sum_i (2^label_i - 1) / log2(1 + r_i), divided by the best DCG; r_i = 1 + sum_j sigmoid((s_j - s_i) / T).
+    """nDCG with soft ranks.
+
+    -sum_i (2^label_i - 1) / log2(1 + r_i), divided by the best DCG; r_i = 1 + sum_j sigmoid((s_j - s_i) / T).
 
     Source: Qin, Liu and Li (2010); Bruch et al. (SIGIR 2019). Once scores differ by several T, the gradient is 0: train
     with `lce` first, or with a large T. TensorFlow Ranking's T is 0.1. The `weight` of a relevant document scales its
@@ -35,7 +37,9 @@ class ApproxNDCG(GroupLoss):
 @LOSSES.register("approx_mrr")
 @dataclass(frozen=True, kw_only=True)
 class ApproxMRR(GroupLoss):
-    """-sum_i p_i / r_i with p_i = label_i / sum of labels and r_i = 1 + sum_j sigmoid((s_j - s_i) / T).
+    """Reciprocal rank with soft ranks.
+
+    -sum_i p_i / r_i with p_i = label_i / sum of labels and r_i = 1 + sum_j sigmoid((s_j - s_i) / T).
 
     Source: Qin, Liu and Li (2010), as in TensorFlow Ranking: the mean of reciprocal ranks, not the reciprocal of the
     first. TensorFlow Ranking's T is 0.1. The `weight` of a relevant document scales its term.

@@ -14,7 +14,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("bce")
 @dataclass(frozen=True, kw_only=True)
 class BCE(GroupLoss):
-    """-(t log p + (1 - t) log(1 - p)) of each document's probability p = sigmoid(score), mean over the group.
+    """Binary cross-entropy of each document, with its label as the probability.
+
+    -(t log p + (1 - t) log(1 - p)) of each document's probability p = sigmoid(score), mean over the group.
 
     The target t is the label, clipped to 0..1 (RankT5's PointCE: Zhuang et al., SIGIR 2023). A grade between them is a
     soft target, while `crossentropy` takes 1 for any label above 0. A document's term is multiplied by its `weight`;

@@ -16,7 +16,9 @@ from rankcli.shapes import Batch, Outputs, StepContext
 @LOSSES.register("contrastive")
 @dataclass(frozen=True, kw_only=True)
 class Contrastive(LossOptions):
-    """Mean over a group's documents of d^2 / 2 if relevant, else max(0, margin - d)^2 / 2, with d = 1 - cosine.
+    """Contrastive loss of vectors: relevant documents near the query, others beyond a margin.
+
+    Mean over a group's documents of d^2 / 2 if relevant, else max(0, margin - d)^2 / 2, with d = 1 - cosine.
 
     Source: Hadsell, Chopra and LeCun (CVPR 2006), with the distance of sentence-transformers. A document's term is
     multiplied by its `weight`; the mean divides by the number of documents.

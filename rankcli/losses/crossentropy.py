@@ -14,7 +14,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("crossentropy")
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(GroupLoss):
-    """Sigmoid cross-entropy of each document's single logit with the target label > 0, mean over the group.
+    """Binary cross-entropy of each document, relevant or not.
+
+    Sigmoid cross-entropy of each document's single logit with the target label > 0, mean over the group.
 
     Source: Nogueira and Cho (2019). A document's term is multiplied by its `weight`; the mean divides by the number of
     documents.

@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("gbce")
 @dataclass(frozen=True, kw_only=True)
 class GBCE(GroupLoss):
-    """Mean over the documents of b log(1 + exp(-s)) if relevant, else log(1 + exp(s)), with b = 1 - t (1 - k / pool).
+    """Binary cross-entropy, corrected for few negatives out of many.
+
+    Mean over the documents of b log(1 + exp(-s)) if relevant, else log(1 + exp(s)), with b = 1 - t (1 - k / pool).
 
     Generalised cross-entropy (Petrov and Macdonald, RecSys 2023; for cross-encoders ECIR 2024): k negatives of
     a group stand for `pool` from which they were drawn, so plain cross-entropy (t = 0) is too sure of relevance. A

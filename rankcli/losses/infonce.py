@@ -16,7 +16,9 @@ from rankcli.shapes import Batch, Outputs, StepContext
 @LOSSES.register("infonce")
 @dataclass(frozen=True, kw_only=True)
 class InfoNCE(LossOptions):
-    """Mean over a query's relevant documents i of -log(e^(q.d_i/T) / (e^(q.d_i/T) + sum of e^(q.d_j/T))).
+    """Softmax over all documents of the batch: in-batch negatives.
+
+    Mean over a query's relevant documents i of -log(e^(q.d_i/T) / (e^(q.d_i/T) + sum of e^(q.d_j/T))).
 
     The j are all documents of the batch, on all devices, but those known as relevant to the query: from its own group,
     and from other groups of the same query on the device (van den Oord, Li and Vinyals, 2018; Karpukhin et al., EMNLP

@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("kl")
 @dataclass(frozen=True, kw_only=True)
 class KL(GroupLoss):
-    """T^2 sum_i q_i (log q_i - log p_i), q = softmax(t / T) of a teacher's scores t, p = softmax(s / T).
+    """Distillation: divergence from the softmax of a teacher's scores.
+
+    T^2 sum_i q_i (log q_i - log p_i), q = softmax(t / T) of a teacher's scores t, p = softmax(s / T).
 
     Source: Hinton, Vinyals and Dean (2015); over the documents of a query ColBERTv2 (Santhanam et al., NAACL 2022).
     Scores of 0 to 1, such as cosines, make all q_i about equal: multiply them by 20 or so where they are written. The

@@ -17,7 +17,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("lambdarank")
 @dataclass(frozen=True, kw_only=True)
 class LambdaRank(GroupLoss):
-    """Sum over the pairs with label_i > label_j of |gain_i - gain_j| |d_i - d_j| log2(1 + exp(-(s_i - s_j))).
+    """Logistic loss of pairs, weighted by the change of nDCG if they were swapped.
+
+    Sum over the pairs with label_i > label_j of |gain_i - gain_j| |d_i - d_j| log2(1 + exp(-(s_i - s_j))).
 
     The gains 2^label - 1 are divided by the best DCG; d_i = 1 / log2(1 + rank of i by score), constant in the gradient:
     a pair weighs what swapping it does to nDCG (Burges, Ragno and Le, NIPS 2006; here as in Wang et al., CIKM 2018, eq.
@@ -34,7 +36,9 @@ class LambdaRank(GroupLoss):
 @LOSSES.register("ndcgloss2")
 @dataclass(frozen=True, kw_only=True)
 class NDCGLoss2(GroupLoss):
-    """`lambdarank` with |1 / log2(1 + n) - 1 / log2(2 + n)|, n = |rank_i - rank_j|, in place of |d_i - d_j|.
+    """LambdaLoss that bounds nDCG.
+
+    `lambdarank` with |1 / log2(1 + n) - 1 / log2(2 + n)|, n = |rank_i - rank_j|, in place of |d_i - d_j|.
 
     A tighter bound of nDCG (Wang et al., CIKM 2018, eq. 18). A pair's term is multiplied by the `weight` of its more
     relevant document.
@@ -50,7 +54,9 @@ class NDCGLoss2(GroupLoss):
 @LOSSES.register("ndcgloss2pp")
 @dataclass(frozen=True, kw_only=True)
 class NDCGLoss2PP(GroupLoss):
-    """`mu` x `ndcgloss2` + `lambdarank`: the best of the LambdaLoss family in the paper.
+    """LambdaLoss that bounds nDCG, together with LambdaRank.
+
+    `mu` x `ndcgloss2` + `lambdarank`: the best of the LambdaLoss family in the paper.
 
     Source: Wang et al. (CIKM 2018), eq. 19. A pair's term is multiplied by the `weight` of its more relevant document.
     """

@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("lce")
 @dataclass(frozen=True, kw_only=True)
 class LCE(GroupLoss):
-    """-sum_i w_i p_i log softmax(s)_i with the scores s of a group, its weights w and p_i = label_i / sum of labels.
+    """Localised contrastive estimation: softmax over the documents of a group.
+
+    -sum_i w_i p_i log softmax(s)_i with the scores s of a group, its weights w and p_i = label_i / sum of labels.
 
     With one positive of weight 1 this is -log(exp(s+) / (exp(s+) + sum_j exp(s-_j))) (Gao, Dai and Callan, ECIR 2021,
     eq. 5). The `weight` of a relevant document scales its term; weights of other documents have no effect. One weight

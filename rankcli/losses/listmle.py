@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("listmle")
 @dataclass(frozen=True, kw_only=True)
 class ListMLE(GroupLoss):
-    """sum_i (log(sum of exp(s_j) over the j with label_j <= label_i) - s_i).
+    """Likelihood of the order by label.
+
+    sum_i (log(sum of exp(s_j) over the j with label_j <= label_i) - s_i).
 
     The negative log-likelihood of the order by label under the Plackett-Luce model (Xia et al., ICML 2008). Equal
     labels are treated as in Breslow's partial likelihood (1974), without random numbers; TensorFlow Ranking and allRank
@@ -32,7 +34,9 @@ class ListMLE(GroupLoss):
 @LOSSES.register("plistmle")
 @dataclass(frozen=True, kw_only=True)
 class PListMLE(GroupLoss):
-    """The sum of `listmle` with the weight (2^(K-r) - 1) / sum over all ranks, r being the rank of i by label.
+    """Likelihood of the order by label, with more weight at the top.
+
+    The sum of `listmle` with the weight (2^(K-r) - 1) / sum over all ranks, r being the rank of i by label.
 
     Position-aware ListMLE (Lan et al., UAI 2014) with weights that add up to 1, since 2^K is too large for long lists;
     the first place has about half. Documents with equal labels share the mean of the weights of their places. The

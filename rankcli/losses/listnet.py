@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("listnet")
 @dataclass(frozen=True, kw_only=True)
 class ListNet(GroupLoss):
-    """-sum_i softmax(labels)_i log softmax(s)_i, the top-one form.
+    """Cross-entropy between the softmax of the labels and that of the scores.
+
+    -sum_i softmax(labels)_i log softmax(s)_i, the top-one form.
 
     Source: Cao et al. (ICML 2007). A grade more is e times the target, and a group without relevant documents teaches
     equal scores. The `weight` of a document scales its term.

@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("margin_mse")
 @dataclass(frozen=True, kw_only=True)
 class MarginMSE(GroupLoss):
-    """Mean over the pairs of a relevant i and another j of ((s_i - s_j) - (t_i - t_j))^2, with a teacher's scores t.
+    """Distillation: squared error of differences of scores against a teacher's.
+
+    Mean over the pairs of a relevant i and another j of ((s_i - s_j) - (t_i - t_j))^2, with a teacher's scores t.
 
     Source: Hofstätter et al. (2020). The student takes over the teacher's scale, so with the logits of a cross-encoder
     the loss is large at first: clip the norm of the gradient. A pair's term is multiplied by the `weight` of its

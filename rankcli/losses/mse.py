@@ -14,7 +14,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("mse")
 @dataclass(frozen=True, kw_only=True)
 class MSE(GroupLoss):
-    """(s - label)^2 of each document's score, mean over the group: regression on the grades.
+    """Squared error of each score against the grade: regression.
+
+    (s - label)^2 of each document's score, mean over the group: regression on the grades.
 
     Source: Cossock and Zhang (COLT 2006). A document's term is multiplied by its `weight`; the mean divides by the
     number of documents.

@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("neuralsort")
 @dataclass(frozen=True, kw_only=True)
 class NeuralSort(GroupLoss):
-    """Mean over the places i of -sum_j P(labels)_ij log P(s)_ij, P(s)_i = softmax(((n + 1 - 2i) s - a) / T).
+    """Cross-entropy between relaxed orders, by label and by score.
+
+    Mean over the places i of -sum_j P(labels)_ij log P(s)_ij, P(s)_i = softmax(((n + 1 - 2i) s - a) / T).
 
     n counts the group's documents and a_j = sum_k |s_j - s_k|; row i of P is a soft choice of the document at place i
     (Grover et al., ICLR 2019). A group whose labels are all equal costs 0. The `weight` of a document scales the terms
@@ -37,7 +39,9 @@ class NeuralSort(GroupLoss):
 @LOSSES.register("neural_ndcg")
 @dataclass(frozen=True, kw_only=True)
 class NeuralNDCG(GroupLoss):
-    """-sum_i (P(s) gains)_i / log2(1 + i), divided by the best DCG: nDCG of the relaxed order P of `neuralsort`.
+    """nDCG of a relaxed order of the documents.
+
+    -sum_i (P(s) gains)_i / log2(1 + i), divided by the best DCG: nDCG of the relaxed order P of `neuralsort`.
 
     P is first made doubly stochastic: `rounds` times, its columns and then its rows are divided by their sums (Pobrotyn
     and Bialobrzeski, "NeuralNDCG", 2021). The `weight` of a relevant document scales its gain.

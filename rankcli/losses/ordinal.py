@@ -14,7 +14,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("ordinal")
 @dataclass(frozen=True, kw_only=True)
 class Ordinal(GroupLoss):
-    """sum_k bce(s - t_k, 1[label >= k]) over the grades k = 1, 2, ... with thresholds t_k, mean over the documents.
+    """Ordinal regression: a binary decision for each grade.
+
+    sum_k bce(s - t_k, 1[label >= k]) over the grades k = 1, 2, ... with thresholds t_k, mean over the documents.
 
     The proportional odds model (McCullagh, 1980) with thresholds that are given, not trained: the reranker fits the
     scale. TF-Ranking and allRank have a logit per grade instead (Pobrotyn et al., 2020). A grade above the last counts

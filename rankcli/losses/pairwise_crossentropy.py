@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("pairwise_crossentropy")
 @dataclass(frozen=True, kw_only=True)
 class PairwiseCrossEntropy(GroupLoss):
-    """Mean over the pairs of a relevant i and another j of (log(1 + exp(-s_i)) + log(1 + exp(s_j))) / 2.
+    """Binary cross-entropy of pairs of a relevant document and another.
+
+    Mean over the pairs of a relevant i and another j of (log(1 + exp(-s_i)) + log(1 + exp(s_j))) / 2.
 
     Cross-entropy of single documents in which relevant and other documents count the same, however many there are: the
     loss of monoBERT in XPM-IR, on the pairs of Nogueira and Cho (2019). A pair's term is multiplied by the `weight` of

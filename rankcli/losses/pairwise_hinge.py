@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("pairwise_hinge", aliases=("pairwise_hinge_loss",))
 @dataclass(frozen=True, kw_only=True)
 class PairwiseHinge(GroupLoss):
-    """Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000).
+    """Hinge loss of pairs.
+
+    Mean over the pairs with label_i > label_j of max(0, margin - (s_i - s_j)) (Herbrich et al., 2000).
 
     A pair's term is multiplied by the `weight` of its more relevant document; the mean divides by the number of pairs.
     """

@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("pairwise_mse")
 @dataclass(frozen=True, kw_only=True)
 class PairwiseMSE(GroupLoss):
-    """Mean over all ordered pairs i != j of ((s_i - s_j) - (label_i - label_j))^2.
+    """Squared error of differences of scores against those of labels.
+
+    Mean over all ordered pairs i != j of ((s_i - s_j) - (label_i - label_j))^2.
 
     As TensorFlow Ranking's `pairwise_mse_loss` (2023), but a mean. A pair's term is multiplied by the mean `weight` of
     its two documents; the mean divides by the number of pairs.

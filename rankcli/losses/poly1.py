@@ -16,7 +16,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("poly1")
 @dataclass(frozen=True, kw_only=True)
 class Poly1(GroupLoss):
-    """sum_i p_i (-log softmax(s)_i + epsilon (1 - softmax(s)_i)) with p_i = label_i / sum of labels.
+    """Softmax over a group with a linear term added.
+
+    sum_i p_i (-log softmax(s)_i + epsilon (1 - softmax(s)_i)) with p_i = label_i / sum of labels.
 
     `lce` with the first term of its expansion weighted anew (Leng et al., "PolyLoss", ICLR 2022; RankT5: Zhuang et al.,
     SIGIR 2023). The `weight` of a relevant document scales its term; weights of other documents have no effect.

@@ -15,7 +15,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("ranknet")
 @dataclass(frozen=True, kw_only=True)
 class RankNet(GroupLoss):
-    """Mean, or sum, over the pairs with label_i > label_j of log(1 + exp(-(s_i - s_j))).
+    """Logistic loss of pairs.
+
+    Mean, or sum, over the pairs with label_i > label_j of log(1 + exp(-(s_i - s_j))).
 
     Source: Burges et al. (ICML 2005). A pair's term is multiplied by the `weight` of its more relevant document; the
     mean divides by the number of pairs.
@@ -33,7 +35,9 @@ class RankNet(GroupLoss):
 @LOSSES.register("ranknet_distil")
 @dataclass(frozen=True, kw_only=True)
 class RankNetDistil(GroupLoss):
-    """Mean over the pairs with t_i > t_j of log(1 + exp(-(s_i - s_j))), with the teacher's scores t (`teacher`).
+    """Distillation: logistic loss of pairs in a teacher's order.
+
+    Mean over the pairs with t_i > t_j of log(1 + exp(-(s_i - s_j))), with the teacher's scores t (`teacher`).
 
     Only the teacher's order counts, so it may be one that gives ranks alone (Sun et al., "Is ChatGPT Good at Search?",
     EMNLP 2023). A pair's term is multiplied by the `weight` of its better document; the mean divides by the

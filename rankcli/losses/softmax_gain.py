@@ -14,7 +14,9 @@ from rankcli.shapes import Batch
 @LOSSES.register("softmax_gain")
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxGain(GroupLoss):
-    """-sum_i p_i log softmax(s)_i with p_i = (2^label_i - 1) / sum_j (2^label_j - 1).
+    """Softmax over a group with gains of grades as the wanted shares.
+
+    -sum_i p_i log softmax(s)_i with p_i = (2^label_i - 1) / sum_j (2^label_j - 1).
 
     `lce` with the gains of nDCG in place of labels (as XE-NDCG without its noise: Bruch, WWW 2021); the same for labels
     0 and 1. The `weight` of a relevant document scales its term; weights of other documents have no effect.

@@ -38,7 +38,9 @@ RANDOM = {"coupled_rankdistil_loss", "gumbel_approx_ndcg_loss", "list_mle_loss",
 @LOSSES.register("tfr")
 @dataclass(frozen=True, kw_only=True)
 class TFRanking(LossOptions):
-    """A loss of tf-ranking 0.5, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short).
+    """Any loss of TensorFlow Ranking.
+
+    A loss of tf-ranking 0.5, summed over the group's documents or pairs (`tfr:approx_ndcg_loss` for short).
 
     Source: Pasumarthi et al., "TF-Ranking" (KDD 2019). Padding is made neutral, which it is not there: scores are moved
     to 0 and above for softmax and ListMLE, and the places of padding are taken out of ListMLE. Its ListMLE is infinite

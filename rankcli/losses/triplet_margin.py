@@ -18,7 +18,9 @@ _FAR = 4.0  # above any distance
 @LOSSES.register("triplet_margin")
 @dataclass(frozen=True, kw_only=True)
 class TripletMargin(LossOptions):
-    """Mean over a query's relevant documents i of max(0, d_i - d_j + margin), d = 1 - cosine, with one negative j.
+    """Triplet loss of vectors with negatives mined in the batch.
+
+    Mean over a query's relevant documents i of max(0, d_i - d_j + margin), d = 1 - cosine, with one negative j.
 
     j is one of the documents that are negatives in `infonce`. `hard`: the nearest (Hermans, Beyer and Leibe, 2017).
     `semihard`: the nearest that is farther than i, else the farthest (Schroff, Kalenichenko and Philbin, CVPR 2015);
