@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -66,12 +67,27 @@ def test_saved_it_opens_as_the_same_tokenizer_with_the_original_file(kind, tmp_p
     assert (tmp_path / original.name).read_bytes() == original.read_bytes()
 
 
+def test_special_tokens_that_the_file_does_not_have_are_found_in_texts():
+    tokenizer = Tokenizer.open(GOLDEN / "xlm-roberta")
+    assert tokenizer.encode(["<pad> <mask>"])[0].tolist() == [1, tokenizer.vocab_size - 1]
+
+
 def test_settings_come_from_the_tokenizer_s_file_where_there_is_one(tmp_path):
     shutil.copy(GOLDEN / "deberta-v2" / "spm.model", tmp_path)
     settings = {"tokenizer_class": "DebertaV2TokenizerFast", "do_lower_case": True}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     upper, lower = Tokenizer.open(tmp_path).encode(["THE CATS", "the cats"])
     np.testing.assert_array_equal(upper, lower)
+
+
+def test_bytes_in_place_of_unknown_characters_are_refused(tmp_path):
+    shutil.copytree(GOLDEN / "xlm-roberta", tmp_path, dirs_exist_ok=True)
+    model = importlib.import_module("transformers.convert_slow_tokenizer").import_protobuf().ModelProto()
+    model.ParseFromString((tmp_path / "sentencepiece.bpe.model").read_bytes())
+    model.trainer_spec.byte_fallback = True
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(model.SerializeToString())
+    with pytest.warns(UserWarning), pytest.raises(MissingError, match="unknown characters become bytes"):
+        Tokenizer.open(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"\x0a\xff\xff", b""])
