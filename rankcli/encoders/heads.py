@@ -79,8 +79,10 @@ class Head:
         for n, layer in enumerate(self.layers, start=1):
             if layer.dropout and dropout is not None:
                 vectors = dropout.fold(n).apply(vectors, rate)
-            kernel = parameters.exact(f"{layer.path}/kernel")
-            bias = parameters.exact(f"{layer.path}/bias") if layer.bias else 0.0
-            vectors = ACTIVATIONS_OF_HEADS[layer.activation](tf.matmul(vectors, kernel) + bias)
-            vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, dropout is not None)
+            vectors = tf.matmul(vectors, parameters.exact(f"{layer.path}/kernel"))
+            if layer.bias:
+                vectors += parameters.exact(f"{layer.path}/bias")
+            vectors = ACTIVATIONS_OF_HEADS[layer.activation](vectors)
+            # the kernel for prediction corrupts memory at some widths
+            vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, training=True)
         return vectors[:, 0]
