@@ -15,6 +15,7 @@ from rankcli.text.wordpiece import SPECIAL_TOKENS, train_wordpiece
 GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizers"
 NAMES = {"bos_token": "<s>", "cls_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "sep_token": "</s>"}
 CLASSES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer", "albert": "AlbertTokenizer"}
+CLASSES |= {"deberta-v2": "DebertaV2Tokenizer", "t5": "T5Tokenizer"}
 ROBERTA = [*dict.fromkeys(NAMES.values()), "<unk>", "<mask>"]
 
 
@@ -29,6 +30,13 @@ def write(kind: str, texts: Sequence[str], directory: Path) -> Path:
     elif kind == "roberta":
         byte_level(texts).save(str(directory / "tokenizer.json"))
         settings(directory, "RobertaTokenizer", unk_token="<unk>")
+    elif kind == "modernbert":
+        backend = byte_level(texts)
+        pair = "<s> $A </s> $B </s>"
+        special = [("<s>", 0), ("</s>", 2)]
+        backend.post_processor = processors.TemplateProcessing("<s> $A </s>", pair, special)
+        backend.save(str(directory / "tokenizer.json"))
+        settings(directory, "PreTrainedTokenizerFast", unk_token="<unk>")
     elif kind == "mpnet":
         mpnet(texts).save(str(directory / "tokenizer.json"))
         settings(directory, "MPNetTokenizer", unk_token="[UNK]")

@@ -12,7 +12,7 @@ import test_peers as peers
 
 pytestmark = pytest.mark.peers
 
-FAMILIES = ("roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "albert")
+FAMILIES = ("roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "albert", "modernbert", "deberta-v2")
 every = pytest.mark.parametrize("kind", FAMILIES)
 
 
@@ -29,7 +29,7 @@ def saved(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("families")
     animals = "lynx toad kiwi quail eel fox dog newt pig hen rat owl cat ibis wren the cats sat on mats over hills"
     texts = [animals, animals[::-1]] * 4
-    sources = {kind: peer_tokenizers.write(kind, texts, root / f"{kind}-tokenizer") for kind in FAMILIES}
+    sources = {kind: peer_tokenizers.write(kind, texts, root / f"{kind}-tokenizer") for kind in (*FAMILIES, "t5")}
     side = Path(__file__).with_name("peer_families.py")
     peers.command(root, python, str(side), str(root), *(f"{kind}={source}" for kind, source in sources.items()))
     return root
@@ -58,7 +58,16 @@ def test_a_cross_encoder_scores_as_the_peer_does_there_and_back(python, saved, s
     assert peers.compare(python, "crossencoder", small, best.parents[1], best)["max_seq_length"] == 28
 
 
-@every
+@pytest.mark.parametrize("kind", ["modernbert", "t5"])
+def test_a_cross_encoder_of_several_modules_scores_as_the_peer_does_there_and_back(python, saved, small, kind) -> None:
+    theirs = saved / kind / "modules"
+    peers.compare(python, "crossencoder", small, theirs, theirs)
+    best, said = peers.train(small, "crossencoder", theirs, longest=28, maxqlen=11)
+    assert peers.RANDOM not in said
+    assert peers.compare(python, "crossencoder", small, best.parents[1], best)["max_seq_length"] == 28
+
+
+@pytest.mark.parametrize("kind", [*FAMILIES, "t5"])
 def test_a_bi_encoder_scores_as_the_peer_does_there_and_back(python, saved, small, kind) -> None:
     theirs = saved / kind / "biencoder"
     peers.compare(python, "biencoder", small, theirs, theirs)
