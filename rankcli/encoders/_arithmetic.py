@@ -107,10 +107,9 @@ def norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool) -> Any:
 
     Without `beta` (None), nothing is added.
     """
-    beta = tf.zeros_like(gamma) if beta is None else beta
-    if not training and x.dtype in (tf.bfloat16, tf.float32) and on_cpu():
+    if not training and beta is not None and x.dtype in (tf.bfloat16, tf.float32) and on_cpu():
         return _fused_norm(x, gamma, beta, epsilon)
-    return _trained_norm(x, gamma, beta, epsilon)
+    return _trained_norm(x, gamma, tf.zeros_like(gamma) if beta is None else beta, epsilon)
 
 
 def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
@@ -128,7 +127,9 @@ def on_cpu() -> bool:
 def _fused_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """Compute layer normalisation in the operations that TensorFlow replaces by oneDNN's kernel.
 
-    They are a batch normalisation with tokens as channels, and then an affine map in the dtype of `x`.
+    They are a batch normalisation with tokens as channels, and then an affine map in the dtype of `x`. `gamma` and
+    `beta` must not be constants: TensorFlow drops a product with ones and a sum with zeros, replaces the rest all the
+    same, and the kernel writes beyond its memory.
     """
     shape = tf.shape(x)
     tokens = tf.reshape(x, [1, shape[0], shape[1], 1])

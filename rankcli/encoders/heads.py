@@ -83,6 +83,5 @@ class Head:
             if layer.bias:
                 vectors += parameters.exact(f"{layer.path}/bias")
             vectors = ACTIVATIONS_OF_HEADS[layer.activation](vectors)
-            # the kernel for prediction corrupts memory at some widths
-            vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, training=True)
+            vectors = normed(parameters, layer.norm_path, vectors, layer.epsilon, dropout is not None)
         return vectors[:, 0]

@@ -113,3 +113,32 @@ def test_tensorflow_s_own_softmax_is_found_to_round_on_the_way():
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_norm_in_prediction_keeps_to_its_memory():
+    """A kernel that writes beyond its memory ends the process at some later time, so this is one of its own."""
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from rankcli.backend import tf
+from rankcli.encoders import _arithmetic
+draw = np.random.default_rng(0)
+gamma, beta = tf.Variable(tf.ones([32])), tf.Variable(tf.zeros([32]))
+@tf.function(reduce_retracing=True)
+def scores(x):
+    for offset in (None, beta):
+        x = _arithmetic.norm(tf.matmul(x, tf.constant(kernel)), gamma, offset, 1e-5, False)
+    return tf.matmul(x, tf.constant(last))[:, 0]
+def restated(x):
+    for _ in range(2):
+        x = x @ kernel
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return (x @ last)[:, 0]
+kernel, last = draw.normal(size=(32, 32)).astype("f"), draw.normal(size=(32, 1)).astype("f")
+inputs = [draw.normal(size=(n, 32)).astype("f") for n in list(range(1, 70)) * 20]
+with ThreadPoolExecutor(3) as pool:
+    for x, found in zip(inputs, pool.map(lambda x: scores(tf.constant(x)).numpy(), inputs)):
+        np.testing.assert_allclose(found, restated(x), atol=1e-3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
