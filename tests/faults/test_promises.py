@@ -33,6 +33,8 @@ COMMANDS = {
     "rerank": ["rerank", "--force", "--model", "run", "--output", "out"],
     "convert": ["convert", "--config", "config.yaml", "trainer.usecache=false", "--split", "test"],
     "verify": ["cache", "verify"],
+    "repair": ["cache", "verify", "--repair"],
+    "search": ["search", "--force", "--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output", "out"],
     "finished": ["train", "--config", "config.yaml", "--out", "run"],
 }
 PASSED_OVER = ("lock", "hold", ".html", ".old-1")  # empty files, and what nobody reads
@@ -161,44 +163,86 @@ def test_a_changed_history_is_told(home: Home, capsys: Any) -> None:
     assert "the curves of the report may lack iterations" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "convert", "verify", "finished"])
+class FailingCalls:
+    """Counts the calls in a home that open, rename, link or sync; that with the number `at` fails with EIO."""
+
+    def __init__(self) -> None:
+        self.calls = self.at = 0
+
+    def breaking(self, name: str, given: Any) -> Any:
+        def call(path: Any, *args: Any, **options: Any) -> Any:
+            ours = isinstance(path, (str, Path)) and not str(path).startswith(
+                ("/usr", "/lib", "/work", "/proc", "/dev")
+            )
+            if ours or name == "fsync":
+                self.calls += 1
+                if self.calls == self.at:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return given(path, *args, **options)
+
+        return call
+
+    def run(self, command: list[str], at: int) -> int:
+        self.calls, self.at = 0, at
+        try:
+            return run(command)
+        finally:
+            self.at = 0
+
+
+def failing_calls(monkeypatch: pytest.MonkeyPatch) -> FailingCalls:
+    counter = FailingCalls()
+    calls_of_os = ("open", "replace", "link", "rename", "fsync")
+    for module, name in ((io, "open"), *((os, name) for name in calls_of_os)):
+        monkeypatch.setattr(module, name, counter.breaking(name, getattr(module, name)))
+    return counter
+
+
+@pytest.mark.parametrize("command", ["evaluate", "convert", "verify", "repair", "finished", "search", "rerank"])
 @counts("every", small=[7], full=[1])
 def test_an_error_at_any_opening_or_renaming_is_told_and_replaces_nothing(
     command: str, every: int, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """Each of the calls in the home fails once with EIO; healthy files keep their bytes."""
     kept = {path: path.read_bytes() for path in home.files()}
-    calls, failing = [0], [0]
-
-    def breaking(name: str, given: Any) -> Any:
-        def call(path: Any, *args: Any, **options: Any) -> Any:
-            if (
-                name == "fsync"
-                or isinstance(path, (str, Path))
-                and not str(path).startswith(("/usr", "/lib", "/work", "/proc", "/dev"))
-            ):
-                calls[0] += 1
-                if calls[0] == failing[0]:
-                    raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-            return given(path, *args, **options)
-
-        return call
-
-    calls_of_os = ("open", "replace", "link", "rename", "fsync")
-    for module, name in ((io, "open"), *((os, name) for name in calls_of_os)):
-        monkeypatch.setattr(module, name, breaking(name, getattr(module, name)))
+    counter = failing_calls(monkeypatch)
     assert run(COMMANDS[command]) == 0
-    usual, total = output(home), calls[0]
+    usual, total = output(home), counter.calls
     assert total > 3
-    for n in range(1, total + 1, every):
-        calls[0], failing[0] = 0, n
-        code, said = run(COMMANDS[command]), capsys.readouterr().err
-        failing[0] = 0
+    step = every * 3 if command == "rerank" and every > 1 else every  # it is slow
+    for n in range(1, total + 1, step):
+        code, said = counter.run(COMMANDS[command], n), capsys.readouterr().err
         assert code in (0, 2, 3, 4, 6), (n, code, said)
         assert code or output(home) == usual, (n, said)
         for path, content in kept.items():
             if "/runs/" not in str(path) and path.name not in ("input-hashes",):
                 assert path.read_bytes() == content, (n, path, said)
+
+
+@counts("tries", small=[2], full=[60])
+def test_an_error_at_any_call_of_a_training_is_told_and_the_next_one_ends_alike(
+    tries: int, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The second of two iterations and the test are made again, with one failing call, and then without."""
+    products = ("dev.run", "test.run", "best/ndcg_cut_10/model.safetensors")
+    usual = [(home.folder / "run" / name).read_bytes() for name in products]
+    (home.folder / "run" / "result.json").unlink()
+    shutil.rmtree(home.folder / "run" / "checkpoints" / "iter-00002")
+    shutil.copytree(home.folder / "run", home.folder / "begun")
+
+    def begin() -> None:
+        shutil.rmtree(home.folder / "run")
+        shutil.copytree(home.folder / "begun", home.folder / "run")
+
+    counter = failing_calls(monkeypatch)
+    assert run(COMMANDS["finished"]) == 0
+    for n in random.Random(1).sample(range(1, counter.calls + 1), tries):
+        begin()
+        code, said = counter.run(COMMANDS["finished"], n), capsys.readouterr().err
+        assert code in (0, 4, 6), (n, code, said)
+        assert code == 0 or "error: " in said
+        assert run(COMMANDS["finished"]) == 0, n
+        assert [(home.folder / "run" / name).read_bytes() for name in products] == usual, (n, said)
 
 
 READER = """
@@ -210,19 +254,31 @@ for command in sys.argv[1:]:
 """
 
 
-def test_readers_need_no_write_access(home: Home, tmp_path: Path) -> None:
+MOUNT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && ! touch x 2>/dev/null && exec "$@"'
+
+
+def read_only(home: Home, how: str) -> list[str]:
+    """Make a home that a process may only read, and return the command that starts such a process."""
+    if how == "mount":
+        prefix = ["unshare", "--mount", "sh", "-c", MOUNT, str(home.folder)]
+        if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+            pytest.skip("only root may mount")
+        return prefix
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root without setpriv may write everywhere")
+    for path in (home.folder, *home.folder.rglob("*")):
+        os.chmod(path, 0o555 if path.is_dir() else 0o444)
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 12345)
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize("how", ["another user's", "mount"])
+def test_readers_need_no_write_access(how: str, home: Home, tmp_path: Path) -> None:
     """The collection, the cache and the run are of somebody else; only the output folder is the reader's."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    prefix: list[str] = []
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root without setpriv may write everywhere")
-        prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
-    for path in (home.folder, *home.folder.rglob("*")):
-        os.chmod(path, 0o555 if path.is_dir() else 0o444)
-        if prefix:
-            os.chown(path, 12345, 12345)
+    prefix = read_only(home, how)
     commands = [
         f"evaluate --model run --per-query {mine}/values",
         f"rerank --model run --output {mine}/own.run",
