@@ -79,6 +79,7 @@ def _end(processes: Iterable[BaseProcess]) -> None:
         process.join(max(0.0, end - time.monotonic()))
         if process.is_alive():
             process.kill()
+            process.join()
 
 
 def _executor(state: Any, processes: int) -> ProcessPoolExecutor:

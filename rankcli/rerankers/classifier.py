@@ -81,7 +81,10 @@ class SequenceClassifier(Reranker):
         names = [name for layer in self._head.layers for name in (layer.name, layer.norm) if name]
         roots = tuple({f"{name.partition('.')[0]}." for name in names})
         stored = tensors.renamed({name: name for name in tensors if name.startswith(roots)})
-        labels, *_ = stored.shapes.get(f"{self._head.layers[-1].name}.weight", (0,))
+        last = f"{self._head.layers[-1].name}."
+        labels, *_ = next(
+            (stored.shapes[last + part] for part in ("bias", "weight") if last + part in stored.shapes), (0,)
+        )
         if labels != 1 and needed:
             has = f"it has {labels} labels" if labels else "they hold none"
             what = f"no classifier of one or two labels among the weights ({has})"

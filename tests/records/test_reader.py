@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import itertools
 import os
 import threading
@@ -145,6 +146,7 @@ def test_shards_with_fewer_records_than_their_name_says_are_found(own: Records) 
 def test_shards_are_opened_ahead_but_not_all_at_once(tmp_path: Path) -> None:
     """Of 40 shards 16 are opened or open when the first example comes; and all are closed at the end."""
     records = converted(tmp_path, samples=40, samples_per_shard=1)
+    gc.collect()  # files that other tests have left open
     before = len(os.listdir("/proc/self/fd"))
     examples = read_examples(records)
     next(examples)
