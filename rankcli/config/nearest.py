@@ -17,8 +17,6 @@ def nearest(name: str, legal: Iterable[str], synonyms: Mapping[str, str] | None 
     meant = {known.lower(): known for known in legal}
     meant |= {other: target for other, target in (synonyms or {}).items() if target in meant.values()}
     wanted = name.lower()
-    if wanted in meant:
-        return meant[wanted]
     within = [known for known in sorted(meant, key=len) if len(wanted) >= _SHORTEST and wanted in known]
     close = within or difflib.get_close_matches(wanted, meant, n=1, cutoff=_CLOSE)
     return meant[close[0]] if close else ""

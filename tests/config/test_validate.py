@@ -249,6 +249,7 @@ def test_the_json_schema_describes_every_component() -> None:
     [
         ("knrm", ["TFKNRM", "biencoder"], "TFKNRM"),
         ("TFKnrm", ["TFKNRM", "biencoder"], "TFKNRM"),
+        ("LR", ["trainer", "lr"], "lr"),
         ("optimiser", ["optimizer", "trainer"], "optimizer"),
         ("learner", ["trainer", "reranker"], "trainer"),
         ("lerner", ["trainer", "reranker"], "trainer"),
