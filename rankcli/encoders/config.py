@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from rankcli.config.registry import option
 from rankcli.config.types import NonNegativeInt, PositiveInt, Rate
 from rankcli.errors import ConfigError
+
+# A field of ours, its key in config.json, and the value of a config.json without the key (None: the key is needed).
+Key: TypeAlias = tuple[str, str, Any]
+SIZES: tuple[Key, ...] = (
+    ("vocab_size", "vocab_size", None),
+    ("hidden_size", "hidden_size", None),
+    ("layers", "num_hidden_layers", None),
+    ("heads", "num_attention_heads", None),
+    ("intermediate_size", "intermediate_size", None),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.config import ConfigReader, EncoderConfig
-from rankcli.encoders.families.bert import Bert, Key, with_defaults
+from rankcli.encoders.config import ConfigReader, EncoderConfig, Key
+from rankcli.encoders.families.bert import Bert, with_defaults
 from rankcli.encoders.family import ENCODERS
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.layers import Block

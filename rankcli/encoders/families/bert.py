@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.config import ConfigReader, EncoderConfig
+from rankcli.encoders.config import SIZES, ConfigReader, EncoderConfig, Key
 from rankcli.encoders.family import ENCODERS, Family
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.layers import Block, layer_weights
@@ -14,14 +14,8 @@ from rankcli.encoders.parameters import Parameters
 from rankcli.encoders.transformer import TransformerEncoder
 from rankcli.encoders.weights import Weight, dense, norm, table
 
-# Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
-Key: TypeAlias = tuple[str, str, Any]
 _KEYS: tuple[Key, ...] = (
-    ("vocab_size", "vocab_size", None),
-    ("hidden_size", "hidden_size", None),
-    ("layers", "num_hidden_layers", None),
-    ("heads", "num_attention_heads", None),
-    ("intermediate_size", "intermediate_size", None),
+    *SIZES,
     ("max_positions", "max_position_embeddings", 512),
     ("type_vocab_size", "type_vocab_size", 2),
     ("layer_norm_eps", "layer_norm_eps", 1e-12),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.config import ConfigReader, EncoderConfig
+from rankcli.encoders.config import SIZES, ConfigReader, EncoderConfig, Key
 from rankcli.encoders.deberta import DebertaConfig, DebertaEncoder
 from rankcli.encoders.disentangled import KEY_KERNEL, QUERY_KERNEL, Disentangled, rows_of
 from rankcli.encoders.family import ENCODERS, Family, refuse_pooler
@@ -17,13 +17,8 @@ from rankcli.encoders.layers import Block, layer_weights
 from rankcli.encoders.parameters import Parameters
 from rankcli.encoders.weights import Weight, dense, norm, table
 
-# Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
-_KEYS: tuple[tuple[str, str, Any], ...] = (
-    ("vocab_size", "vocab_size", None),
-    ("hidden_size", "hidden_size", None),
-    ("layers", "num_hidden_layers", None),
-    ("heads", "num_attention_heads", None),
-    ("intermediate_size", "intermediate_size", None),
+_KEYS: tuple[Key, ...] = (
+    *SIZES,
     ("max_positions", "max_position_embeddings", 512),
     ("type_vocab_size", "type_vocab_size", 0),
     ("layer_norm_eps", "layer_norm_eps", 1e-7),

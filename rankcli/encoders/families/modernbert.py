@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rankcli.encoders.base import Encoder, Pooling
-from rankcli.encoders.config import ConfigReader, EncoderConfig
+from rankcli.encoders.config import SIZES, ConfigReader, EncoderConfig, Key
 from rankcli.encoders.family import ENCODERS, Family, refuse_pooler
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.layers import ACTIVATIONS, Block, layer_weights
@@ -17,13 +17,8 @@ from rankcli.encoders.rotary import Rotary
 from rankcli.encoders.weights import Weight, norm, table
 
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
-# Our field, its key in config.json, and the value of a config.json without the key (None: the key is needed).
-_KEYS: tuple[tuple[str, str, Any], ...] = (
-    ("vocab_size", "vocab_size", None),
-    ("hidden_size", "hidden_size", None),
-    ("layers", "num_hidden_layers", None),
-    ("heads", "num_attention_heads", None),
-    ("intermediate_size", "intermediate_size", None),
+_KEYS: tuple[Key, ...] = (
+    *SIZES,
     ("max_positions", "max_position_embeddings", 8192),
     ("layer_norm_eps", "norm_eps", 1e-5),
     ("dropout", "embedding_dropout", 0.0),

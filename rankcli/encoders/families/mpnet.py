@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rankcli.encoders.config import ConfigReader, EncoderConfig
-from rankcli.encoders.families.bert import Bert, Key
+from rankcli.encoders.config import ConfigReader, EncoderConfig, Key
+from rankcli.encoders.families.bert import Bert
 from rankcli.encoders.families.roberta import Roberta
 from rankcli.encoders.family import ENCODERS
 from rankcli.encoders.layers import Block

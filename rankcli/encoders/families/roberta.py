@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rankcli.encoders.config import ConfigReader, EncoderConfig
-from rankcli.encoders.families.bert import Bert, Key, with_defaults
+from rankcli.encoders.config import ConfigReader, EncoderConfig, Key
+from rankcli.encoders.families.bert import Bert, with_defaults
 from rankcli.encoders.family import ENCODERS, refuse_pooler
 from rankcli.encoders.heads import Head, HeadLayer
 from rankcli.encoders.weights import Weight
