@@ -21,16 +21,37 @@ def replacing_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     It is locked, so that nobody takes it for the remains of a dead process. OSErrors are passed on, for the caller to
     explain; FileExistsError if `path` exists and `replace` is not set.
     """
-    temporary = path.with_name(f"{path.name}.{TEMPORARY}{unique()}")
-    lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    temporary, lock = claim_file(path.parent, f"{path.name}.{TEMPORARY}")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
         publish(temporary, path, replace=replace)
     finally:
         with suppress(OSError):
             temporary.unlink()
         os.close(lock)
+
+
+def claim_file(folder: Path, prefix: str) -> tuple[Path, int]:
+    """Make a file with a unique name and lock it; make another one if a sweep removes it before it is locked."""
+    while True:
+        path = folder / f"{prefix}{unique()}"
+        lock = try_lock(path, os.O_RDWR | os.O_CREAT)
+        if lock is not None:
+            return path, lock
+
+
+def try_lock(name: Path, how: int) -> int | None:
+    """A descriptor with the lock on the file; None if another process has it, or if it was removed meanwhile."""
+    lock = os.open(name, how | os.O_NOFOLLOW, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.stat(name).st_ino == os.fstat(lock).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        held = False
+    if not held:
+        os.close(lock)
+        return None
+    return lock
 
 
 def publish(temporary: Path, path: Path, *, replace: bool = True) -> None:

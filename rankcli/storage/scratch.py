@@ -6,7 +6,6 @@ builder ends, so no process ids or clocks are needed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rankcli import log
-from rankcli.storage.atomic import TEMPORARY, sync, sync_tree, unique
+from rankcli.storage.atomic import TEMPORARY, claim_file, sync, sync_tree, try_lock, unique
 from rankcli.storage.disk import guard
 
 _OURS = re.compile(rf".*{TEMPORARY}[0-9]+\.[0-9a-f]{{32}}")
@@ -31,7 +30,7 @@ def scratch(root: Path, name: str = "") -> Iterator[Path]:
     with guard(root):
         root.mkdir(parents=True, exist_ok=True)
         sweep(root, prefix)
-        path, lock = _claim(root, prefix, directory=True)
+        path, lock = _claim(root, prefix)
     try:
         yield path
     finally:
@@ -45,7 +44,7 @@ def scratch_file(root: Path) -> Iterator[Path]:
     with guard(root):
         root.mkdir(parents=True, exist_ok=True)
         sweep(root)
-        path, lock = _claim(root, TEMPORARY, directory=False)
+        path, lock = claim_file(root, TEMPORARY)
     try:
         yield path
     finally:
@@ -111,7 +110,7 @@ def sweep_files(directory: Path) -> None:
 
 def _sweep(path: Path) -> None:
     name = path / "lock" if path.is_dir() else path
-    lock = _try_lock(name, os.O_RDWR) if name.is_file() else None
+    lock = _lock(name, os.O_RDWR) if name.is_file() else None
     if lock is not None:
         freed = sum(file.lstat().st_size for file in (path, *path.rglob("*")) if file.is_file())
         _remove(path)
@@ -139,29 +138,19 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _claim(root: Path, prefix: str, *, directory: bool) -> tuple[Path, int]:
-    """Make a directory or file and lock it; make another one if a sweep removes it before it is locked."""
+def _claim(root: Path, prefix: str) -> tuple[Path, int]:
+    """Make a directory and lock it; make another one if a sweep removes it before it is locked."""
     while True:
         path = root / f"{prefix}{unique()}"
-        if directory:
-            path.mkdir()
-        lock = _try_lock(path / "lock" if directory else path, os.O_RDWR | os.O_CREAT)
+        path.mkdir()
+        lock = _lock(path / "lock", os.O_RDWR | os.O_CREAT)
         if lock is not None:
             return path, lock
 
 
-def _try_lock(name: Path, how: int) -> int | None:
-    """A descriptor with the lock on the file; None if another process has it, or if the file is gone."""
+def _lock(name: Path, how: int) -> int | None:
+    """`try_lock`; None also where the file, or the directory for it, is gone."""
     try:
-        lock = os.open(name, how | os.O_NOFOLLOW, 0o666)
+        return try_lock(name, how)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = os.stat(name).st_ino == os.fstat(lock).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        held = False
-    if not held:
-        os.close(lock)
-        return None
-    return lock

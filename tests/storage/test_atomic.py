@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from rankcli.errors import StorageError
-from rankcli.storage.atomic import make_directory, replacing_file, sync_tree, write_file
-from rankcli.storage.scratch import replacing_directory, scratch, scratch_file
+from rankcli.storage.atomic import TEMPORARY, make_directory, replacing_file, sync_tree, write_file
+from rankcli.storage.scratch import replacing_directory, scratch, scratch_file, sweep
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -32,6 +32,25 @@ def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path: Pa
         place.write_text("half")
         raise RuntimeError
     assert tree(tmp_path) == {"file": b"old"}
+
+
+def test_another_process_that_sweeps_between_making_and_locking_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, real = list[str](), os.open
+
+    def open_and_sweep(name: Path, *args: int) -> int:
+        descriptor = real(name, *args)
+        if not opened:
+            opened.append(Path(name).name)
+            sweep(tmp_path, f"file.{TEMPORARY}")
+        return descriptor
+
+    monkeypatch.setattr("rankcli.storage.atomic.os.open", open_and_sweep)
+    with replacing_file(tmp_path / "file") as place:
+        assert place.name != opened[0]
+        place.write_text("whole")
+    assert tree(tmp_path) == {"file": b"whole"}
 
 
 def test_a_file_that_must_not_be_replaced_is_left(tmp_path: Path) -> None:
