@@ -38,7 +38,7 @@ from rankcli.hooks.base import Gradients, Hook, HookContext, HookOptions, PartOp
 from rankcli.listeners.base import Listener, ListenerContext, Measuring
 from rankcli.log import say, warn
 from rankcli.losses.base import FLOOR, GroupLoss, Loss, LossOptions, masked, mean_over_documents, weights_of
-from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
+from rankcli.rerankers.base import Base, Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import per_document, query_of
 from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, Sampler, SamplerContext, SamplerOptions
 from rankcli.schedules.base import Schedule, ScheduleContext
@@ -70,6 +70,7 @@ from rankcli.shapes import (
 
 __all__ = [
     "Adapter",
+    "Base",
     "Batch",
     "Block",
     "ConfigError",

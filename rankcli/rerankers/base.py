@@ -102,12 +102,39 @@ class RerankerOptions:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Base:
+    """A tower in two stages, so that vectors of frozen encoders can be made once and kept.
+
+    `encode` makes the base vectors of a layout's sequences, float32 [N, W]: the pooled states of one encoder, or of
+    several side by side. `finish` makes the tower's vectors of these alone: heads, normalisation. Called with a layout,
+    it does both. `parameters` are all that `encode` depends on besides the tokens; `about` says how they are used, in
+    words that differ wherever equal weights give other base vectors: configurations, poolings, dtype.
+    """
+
+    encode: Callable[[Layout, Dropout | None], Any]
+    finish: Callable[[Any, Dropout | None], Any]
+    parameters: tuple[Parameters, ...]
+    about: str
+
+    def __call__(self, layout: Layout, dropout: Dropout | None = None) -> Any:
+        """Return the tower's vectors of a layout's sequences."""
+        return self.finish(self.encode(layout, dropout), dropout)
+
+    @property
+    def frozen(self) -> bool:
+        """True if no training changes base vectors: no variable is trained, so `encode` has no dropout either."""
+        return not any(v.trainable for part in self.parameters for v in part.variables.values())
+
+
 class Reranker(ABC):
     """A model that scores batches, with the same code for training and prediction.
 
     A score that is computed from one vector of the query and one of the document (`compare`) is predicted without
     encoding a text twice: `towers` has, for a field of queries and one of documents, the function from a layout to the
     vectors of its sequences, float32 [N, D], with the same D for both. A sequence must depend on its own text alone.
+    Towers whose encoders may be frozen are each a `Base`, by field, in `bases` too; then `from_bases` computes outputs
+    from base vectors that were made before.
 
     `parameters` has all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...). `encoders` has the
     encoders among them, by the same names. Optimizer groups are regular expressions over the paths of variables. All
@@ -117,6 +144,7 @@ class Reranker(ABC):
     parameters: Mapping[str, Parameters]
     encoders: Mapping[str, Encoder] = NONE
     towers: Mapping[str, Callable[[Layout], Any]] = NONE
+    bases: Mapping[str, Base] = NONE
 
     @abstractmethod
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
@@ -128,6 +156,12 @@ class Reranker(ABC):
     def compare(self, queries: Any, docs: Any) -> Any:
         """Return the scores of vectors of queries and of documents, [P, D] each, as float32 [P]."""
         raise NotImplementedError(f"{type(self).__name__} has no towers")
+
+    def from_bases(self, batch: Batch, made: Mapping[str, Any], dropout: Dropout | None = None) -> Outputs:
+        """Compute what `__call__` does, for the fields in `made` from their base vectors [N, W], one per sequence
+        of the field. Of these fields of the batch only `owner` is read.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no bases")
 
     @abstractmethod
     def save_config(self, directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.extractors.base import sequence_spec
-from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
+from rankcli.rerankers.base import Base, Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.foreign import POOLINGS, ForeignDirectory, write_json, write_modules
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Layout, Outputs
@@ -84,14 +85,19 @@ class BiEncoderModel(Reranker):
         self._encoder = ctx.encoder(options.encoder, longest)
         self.parameters = {"encoder": self._encoder.parameters}
         self.encoders = {"encoder": self._encoder}
-        self.towers = {"query": self._vectors, "doc": self._vectors}
+        about = f"{json.dumps(self._config(), sort_keys=True)} {options.pooling} {ctx.dtype}"
+        base = Base(self._encode, self._finish, (self._encoder.parameters,), about)
+        self.towers = self.bases = {"query": base, "doc": base}
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
         """Compute the scores, and the vectors of queries (`query`) and documents (`doc`), of length 1 for cosine."""
+        return self.from_bases(batch, {}, dropout)
+
+    def from_bases(self, batch: Batch, made: Mapping[str, Tensor], dropout: Dropout | None = None) -> Outputs:
+        """Compute the same, for the fields in `made` from their base vectors."""
         query, doc = batch.fields["query"], batch.fields["doc"]
-        keys = [None, None] if dropout is None else [dropout.fold(0), dropout.fold(1)]
-        queries, docs = self._vectors(query.layout, keys[0]), self._vectors(doc.layout, keys[1])
+        queries, docs = (self._vectors(batch, field, made, dropout) for field in ("query", "doc"))
         own = tf.gather(queries, query_of(query.owner, doc.owner, batch.doc_mask))
         scores = per_document(self.compare(own, docs), doc.owner, batch.doc_mask)
         return Outputs(scores, {"query": queries, "doc": docs}, {"query": query.owner, "doc": doc.owner})
@@ -103,10 +109,9 @@ class BiEncoderModel(Reranker):
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and the files that sentence-transformers reads: modules, pooling, similarity, length."""
         config = self._encoder.config
-        family = family_of(config.kind)
         cosine = self._options.similarity == "cosine"
         pooling = {key: name == self._options.pooling for name, key in POOLINGS.items()}
-        write_json(directory / "config.json", {"architectures": [family.architecture], **family.write(config)})
+        write_json(directory / "config.json", self._config())
         write_modules(directory, _MODULES if cosine else _MODULES[:2])
         write_json(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": config.hidden_size, **pooling})
         write_json(
@@ -121,8 +126,20 @@ class BiEncoderModel(Reranker):
         if cosine:
             (directory / "2_Normalize").mkdir(exist_ok=True)
 
-    def _vectors(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
-        pooled = self._encoder.pooled(layout, self._options.pooling, dropout)
+    def _vectors(self, batch: Batch, field: str, made: Mapping[str, Tensor], dropout: Dropout | None) -> Tensor:
+        base, side = self.bases[field], ("query", "doc").index(field)
+        keys = [None, None] if dropout is None else [dropout.fold(side), dropout.fold(2 + side)]
+        vectors = made[field] if field in made else base.encode(batch.fields[field].layout, keys[0])
+        return base.finish(vectors, keys[1])
+
+    def _encode(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+        return self._encoder.pooled(layout, self._options.pooling, dropout)
+
+    def _finish(self, vectors: Tensor, dropout: Dropout | None) -> Tensor:
         if self._options.similarity == "dot":
-            return pooled
-        return tf.math.l2_normalize(pooled, axis=-1, epsilon=1e-24)
+            return vectors
+        return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-24)
+
+    def _config(self) -> dict[str, Any]:
+        family = family_of(self._encoder.config.kind)
+        return {"architectures": [family.architecture], **family.write(self._encoder.config)}

@@ -41,3 +41,20 @@ def test_written_modules_are_read_back_as_the_same_options(similarity, modules, 
     reranker, extractor = options_for(tmp_path)
     assert (reranker.similarity, reranker.pooling) == (similarity, pooling)
     assert (extractor.maxqlen, extractor.maxdoclen) == (24, 24)
+
+
+@pytest.mark.parametrize("known", [("query", "doc"), ("doc",)])
+def test_outputs_from_base_vectors_are_those_of_the_whole_model(known):
+    model = tiny.built("biencoder", encoder=tiny.DEEPER)
+    laid_out = tiny.batch(model.extractor, tiny.examples(model.extractor))
+    whole = model.reranker(laid_out)
+    bases = model.reranker.bases
+    made = {field: bases[field].encode(laid_out.fields[field].layout, None) for field in known}
+    fields = {field: each._replace(layout=None) if field in known else each for field, each in laid_out.fields.items()}
+    for outputs in (model.reranker.from_bases(laid_out._replace(fields=fields), made), whole):
+        np.testing.assert_array_equal(outputs.scores, whole.scores)
+        np.testing.assert_array_equal(
+            outputs.vectors["doc"], model.reranker.towers["doc"](laid_out.fields["doc"].layout)
+        )
+    assert model.reranker.towers["query"] == model.reranker.towers["doc"]  # a graph for both
+    assert not bases["doc"].frozen
