@@ -33,6 +33,10 @@ class Encoder(ABC):
         last.
         """
 
+    def noise(self, part: str, dropout: Dropout | None) -> Dropout | None:
+        """Return `dropout`; None for a part that is never trained: what is frozen has no dropout."""
+        return None if self.parameters.is_frozen(part) else dropout
+
     def first(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
         """Return the last state of each sequence's first token, [N, D]."""
         return layouts.first_tokens(self.states(layout, dropout)[0], layout)

@@ -11,8 +11,8 @@ from rankcli.encoders.base import Encoder
 from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.family import DEFAULT, Family, family_of
 from rankcli.encoders.parameters import Adapter, Parameters
-from rankcli.encoders.weights import Arrays, values_from
-from rankcli.errors import MissingError, StorageError
+from rankcli.encoders.weights import Arrays, values_from, with_frozen
+from rankcli.errors import ConfigError, MissingError, StorageError
 from rankcli.log import say
 from rankcli.storage.json_files import read_object
 from rankcli.text.weights import Tensors, open_tensors
@@ -93,6 +93,20 @@ def encoder_config(pretrained: Pretrained | None, size: EncoderSize, vocab_size:
     return config
 
 
+def check_frozen(config: EncoderConfig, frozen: bool | int, where: str) -> None:
+    """Raise ConfigError at `where` for a number of frozen layers that leaves no layer to train."""
+    if isinstance(frozen, bool):
+        return
+    paths = [weight.path for weight in family_of(config.kind).weights(config, pooler=False)]
+    if not any(path.startswith("layer_0/") for path in paths):
+        what = "its layers share their weights, so that no part of them can be frozen"
+    elif not any(path.startswith(f"layer_{frozen}/") for path in paths):
+        what = f"{frozen} frozen layers, but the encoder has {config.layers}"
+    else:
+        return
+    raise ConfigError(what, where=where, fix="freeze fewer layers, or the whole encoder with `true`")
+
+
 def build_encoder(
     config: EncoderConfig,
     pretrained: Pretrained | None = None,
@@ -104,8 +118,11 @@ def build_encoder(
     prefix: str = "",
     adapters: Sequence[Adapter] = (),
     complete: bool = False,
+    frozen: bool | int = False,
 ) -> Encoder:
     """Build an encoder with the weights of a directory, or random ones.
+
+    `frozen` weights are never trained: all of them, or those of the embeddings and of that many of the lowest layers.
 
     A missing pooler is reported on stderr; with `complete` it is a MissingError.
 
@@ -114,7 +131,8 @@ def build_encoder(
     family = family_of(config.kind)
     # before memory for the sizes in config.json is allocated
     values = _values(family, config, pretrained, prefix, pooler, complete) if pretrained else {}
-    weights = [weight.prefixed(prefix) if prefix else weight for weight in family.weights(config, pooler)]
+    weights = with_frozen(family.weights(config, pooler), frozen)
+    weights = [weight.prefixed(prefix) if prefix else weight for weight in weights]
     parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
     for adapter in adapters:
         parameters = adapter.wrap(parameters)

@@ -73,7 +73,8 @@ class DebertaEncoder(Encoder):
         kept = {0: self._embed(layout, dropout)}
         if any(wanted):
             (states,) = self._first(kept[0], attention, dropout)
-            kept[1] = self._convolved(kept[0], states, layout, dropout) if self.config.taps else states
+            key = self.noise("convolution", dropout)
+            kept[1] = self._convolved(kept[0], states, layout, key) if self.config.taps else states
         if deeper := [n for n in wanted if n > 1]:
             key = None if dropout is None else dropout.fold(-1)
             found = self._others(kept[1], attention, key, [n - 1 for n in deeper])
@@ -81,6 +82,7 @@ class DebertaEncoder(Encoder):
         return [kept[n] for n in wanted]
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+        dropout = self.noise("embeddings", dropout)
         config, parameters = self.config, self.parameters
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
         states = tf.gather(parameters.exact("embeddings/word_embeddings"), ids)

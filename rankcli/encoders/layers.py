@@ -95,13 +95,14 @@ def layer_weights(
 
 
 class Stack:
-    """Layers in order, with the parameters at their paths.
+    """Layers in order, with the parameters at their paths. Layers that are never trained have no dropout.
 
     A dense layer adds a bias, and a norm an offset, if the variable exists. A norm without factors is skipped.
     """
 
     def __init__(self, parameters: Parameters, layers: Sequence[tuple[str, Block]]) -> None:
         self._parameters, self._layers = parameters, list(layers)
+        self._frozen = {path for path, _ in layers if parameters.is_frozen(path)}
 
     def __call__(
         self, states: Tensor, attention: Attention, dropout: Dropout | None = None, keep: Sequence[int] = (-1,)
@@ -135,6 +136,7 @@ class Stack:
 
     def _layer(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
         path, block = self._layers[n]
+        dropout = None if path in self._frozen else dropout
         pre, training = block.place == "pre", dropout is not None
         read = self._read(block, f"{path}/attention/layer_norm", states, training) if pre else states
         parts = self._dense(f"{path}/attention/qkv", read)
@@ -171,6 +173,7 @@ class Stack:
         number to all logits, so softmax is not changed by it.
         """
         path, block = self._layers[n]
+        dropout = None if path in self._frozen else dropout
         first = layouts.first_tokens(states, attention.layout)
         kernels, biases = self._by_head(f"{path}/attention/qkv", attention.heads)
         query = tf.matmul(first[None], kernels[0]) + biases[0]

@@ -49,6 +49,11 @@ class Parameters:
         """Return the float32 value at a path below the root, for look-ups and normalisation."""
         return self.variables[self._whole(path)]
 
+    def is_frozen(self, path: str) -> bool:
+        """True if there are variables below a path, and none of them is ever trained."""
+        below = [v for name, v in self.variables.items() if name.startswith(f"{self._whole(path)}/")]
+        return bool(below) and not any(v.trainable for v in below)
+
     def freeze(self) -> None:
         """Make graphs traced from now on contain kernels and biases as constants, in the dtype of the computation.
 

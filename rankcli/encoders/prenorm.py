@@ -38,6 +38,7 @@ class PreNormEncoder(Encoder):
         return [tf.cast(x, self.parameters.dtype) for x in found]
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+        dropout = self.noise("embeddings", dropout)
         words = tf.gather(self.parameters.exact("embeddings/word_embeddings"), tf.reshape(layout.ids, [-1]))
         states = self._normed("embeddings/layer_norm", words, dropout)
         return states if dropout is None else dropout.fold(0).apply(states, self.config.dropout)

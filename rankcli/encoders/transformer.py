@@ -49,6 +49,7 @@ class TransformerEncoder(Encoder):
         return Attention(layout, self.config.heads, self.config.max_positions)
 
     def _embed(self, layout: Layout, dropout: Dropout | None) -> Tensor:
+        dropout = self.noise("embeddings", dropout)
         config, training = self.config, dropout is not None
         ids, positions, segments = (tf.reshape(x, [-1]) for x in (layout.ids, layout.positions, layout.segments))
         # Looked up in float32: a cast would read all rows of the table, and make its gradient dense.

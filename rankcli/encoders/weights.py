@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from rankcli.errors import StorageError
 from rankcli.text.weights import shapes_of
 
 Arrays = dict[str, np.ndarray]
+_LAYER = re.compile(r"layer_(\d+)/")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Weight:
 
     def _turned(self, part: np.ndarray) -> np.ndarray:
         return part.T if self.transposed else part
+
+
+def with_frozen(weights: Sequence[Weight], frozen: bool | int) -> list[Weight]:
+    """Return an encoder's weights, all of them not to be trained, or those of the embeddings and of that many of the
+    lowest layers.
+    """
+    if frozen is False:
+        return list(weights)
+    return [dataclasses.replace(w, trainable=frozen is not True and _is_above(w.path, frozen)) for w in weights]
+
+
+def _is_above(path: str, layers: int) -> bool:
+    """True for a weight that is used only after the numbered lowest layers."""
+    layer = _LAYER.match(path)
+    return int(layer[1]) >= layers if layer else path.startswith(("pooler/", "last_norm/"))
 
 
 def table(path: str, name: str, rows: int, width: int) -> Weight:

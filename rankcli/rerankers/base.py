@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from rankcli.encoders.base import Encoder
-from rankcli.encoders.build import Pretrained, build_encoder, canonical_names, encoder_config
+from rankcli.encoders.build import Pretrained, build_encoder, canonical_names, check_frozen, encoder_config
 from rankcli.encoders.config import EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
@@ -55,12 +55,13 @@ class RerankerContext:
         `size`.
 
         ConfigError where it does not embed all tokens and places of the field. `options` are those of `build_encoder`:
-        `pooler`, `root`, `prefix`.
+        `pooler`, `root`, `prefix`, `frozen`.
         """
         given = self.models.get(model)
         tokens = vocab_size(self.extractor, field)
         config = encoder_config(given, size, tokens)
         config.check_fit(tokens, sequence_spec(self.extractor, field).max_length)
+        check_frozen(config, options.get("frozen", False), f"reranker.{model.removesuffix('pretrained')}frozen")
         options |= {"adapters": self.adapters, "complete": self.complete}
         return build_encoder(config, given, seed=self.seed, dtype=self.dtype, **options)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, RERANKERS, option
-from rankcli.config.types import PositiveFloat
+from rankcli.config.types import PositiveFloat, PositiveInt
 from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
@@ -40,6 +40,9 @@ class BiEncoder(RerankerOptions):
     pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     pooling: Literal["mean", "cls"] = option("mean", "how token states become one vector")
+    frozen: bool | PositiveInt = option(
+        False, "true: the encoder is never trained; a number: its embeddings and that many of its lowest layers"
+    )
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
 
@@ -82,7 +85,7 @@ class BiEncoderModel(Reranker):
         self._lengths = {name: sequence_spec(ctx.extractor, name).max_length for name in ("query", "doc")}
         longest = max(self._lengths, key=self._lengths.__getitem__)
         # its tensors are stored without prefix, as those of a model without a head
-        self._encoder = ctx.encoder(options.encoder, longest)
+        self._encoder = ctx.encoder(options.encoder, longest, frozen=options.frozen)
         self.parameters = {"encoder": self._encoder.parameters}
         self.encoders = {"encoder": self._encoder}
         about = f"{json.dumps(self._config(), sort_keys=True)} {options.pooling} {ctx.dtype}"
@@ -133,7 +136,7 @@ class BiEncoderModel(Reranker):
         return base.finish(vectors, keys[1])
 
     def _encode(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        return self._encoder.pooled(layout, self._options.pooling, dropout)
+        return self._encoder.pooled(layout, self._options.pooling, None if self._options.frozen is True else dropout)
 
     def _finish(self, vectors: Tensor, dropout: Dropout | None) -> Tensor:
         if self._options.similarity == "dot":

@@ -18,8 +18,9 @@ from rankcli.optimizers.base import Member
 from rankcli.training.gradients import numbered
 from rankcli.training.settings import Settings
 
-LAYER = re.compile(r"^encoder/layer_(\d+)/")
-EMBEDDINGS = re.compile(r"^encoder/(embeddings|word_embeddings)")
+_ENCODER = "encoder/(?:query/|also/[^/]+/)?"  # the beginnings of the paths of encoders
+LAYER = re.compile(rf"^({_ENCODER})layer_(\d+)/")
+EMBEDDINGS = re.compile(rf"^({_ENCODER})(embeddings|word_embeddings)")
 NOT_DECAYED = re.compile(r"(^|/)(bias|beta|gamma)$")  # biases, and the weights of layer normalisation
 
 
@@ -88,6 +89,7 @@ def groups_for(variables: Mapping[str, Any], trainer: Settings) -> list[Group]:
     ConfigError when nothing would be trained, or where groups and variables do not match.
     """
     trainable = {path: variable for path, variable in variables.items() if variable.trainable}
+    _check_frozen(trainer.groups, variables)
     wanted = _named(trainer.groups) or _shorthand(trainable, trainer.bertlr, trainer.lr)
     scales = _layer_scales(variables, trainer.layerdecay)
     usual = trainer.optimizer.weight_decay if trainer.weight_decay is None else trainer.weight_decay
@@ -97,8 +99,21 @@ def groups_for(variables: Mapping[str, Any], trainer: Settings) -> list[Group]:
         members = {path: Member(trainable[path], scales[path], decays[path]) for path in paths}
         groups.append(Group(name, options, members))
     if all(group.options.freeze for group in groups):
-        raise ConfigError("every variable is frozen", where="trainer.groups", fix="leave one group to train")
+        fix = "leave one group to train" if trainable else "freeze fewer layers of the reranker, or give it a head"
+        raise ConfigError("every variable is frozen", where="trainer.groups" if trainable else "reranker", fix=fix)
     return groups
+
+
+def _check_frozen(groups: Iterable[GroupOptions], variables: Mapping[str, Any]) -> None:
+    """Raise ConfigError for groups that match only variables that the reranker never trains."""
+    for group in groups:
+        found = [v.trainable for path, v in variables.items() if group.claims(path)]
+        if found and not any(found):
+            raise ConfigError(
+                f"{group.pattern!r} matches only variables that an option of the reranker freezes",
+                where="trainer.groups",
+                fix="leave this group out, or freeze less in `reranker`",
+            )
 
 
 def trained(groups: Iterable[Group]) -> list[Group]:
@@ -147,12 +162,15 @@ def _layer_scales(paths: Iterable[str], decay: float) -> dict[str, float]:
     top.
     """
     paths = list(paths)
-    layers = {path: int(found[1]) for path in paths if (found := LAYER.match(path))}
+    layers = {path: (found[1], int(found[2])) for path in paths if (found := LAYER.match(path))}
     if decay != 1 and not layers:
         raise ConfigError("the model has no encoder of layers", where="trainer.layerdecay", fix="leave layerdecay out")
-    depth = 1 + max(layers.values(), default=-1)
-    below = {path: depth if EMBEDDINGS.match(path) else depth - 1 - layers.get(path, depth - 1) for path in paths}
-    return {path: decay**distance for path, distance in below.items()}
+    depths: dict[str, int] = {}  # of each encoder
+    for encoder, layer in layers.values():
+        depths[encoder] = max(depths.get(encoder, 0), layer + 1)
+    below = {path: depths[encoder] - 1 - layer for path, (encoder, layer) in layers.items()}
+    below |= {path: depths.get(found[1], 0) for path in paths if (found := EMBEDDINGS.match(path))}
+    return {path: decay ** below.get(path, 0) for path in paths}
 
 
 def _weight_decays(paths: Sequence[str], own: float | None, usual: float) -> dict[str, float]:
