@@ -121,18 +121,29 @@ class Field(NamedTuple):
     owner: Any
 
 
+class Keys(NamedTuple):
+    """Numbers that stand for ids, int64: of each group's query [B] and of its documents [B, K]; 0 on padding.
+
+    Equal ids have equal keys on all devices and in all steps. A query's key plus a document's is the key of the pair.
+    """
+
+    query: Any
+    doc: Any
+
+
 class Batch(NamedTuple):
     """The input of rerankers and losses: labels and doc_mask [B, K], named columns and the extractor's named fields.
 
     `doc_mask` is False on document places that only pad; a group that only pads has no True at all. `columns` are
     float32 [B, K] or [B, K, W] (`weight`, `teacher`, `first_stage`, ...), 0 on padding; a column that no component
-    gives is missing.
+    gives is missing. `keys` are `Keys`, where a loss or hook compares groups with each other; else empty.
     """
 
     labels: Any
     doc_mask: Any
     columns: dict[str, Any]
     fields: dict[str, Any]  # a Field, or for a DenseSpec a tensor [B, K, width]
+    keys: Any = ()
 
 
 class Outputs(NamedTuple):
@@ -151,17 +162,32 @@ def _same(value: Any) -> Any:
     return value
 
 
+class Memory(NamedTuple):
+    """Documents of earlier batches: vectors [M, D], their keys and those of the pairs with the queries that they were
+    relevant to (0: with none), int64 [M]; `real` is False for rows that are not filled yet.
+    """
+
+    vectors: Any
+    doc: Any
+    pair: Any
+    real: Any
+
+
 class StepContext(NamedTuple):
     """The training step that a loss or hook is computed in; the default is a step of one device.
 
     `gather(tensor)` joins the rows of all replicas along the first axis, in the order of the replicas, and passes
     gradients back to each replica's own rows. Indices among rows, such as `owners`, still count within their replica.
-    `number` is the global step and `replica` the number of the replica, int32 scalars.
+    `number` is the global step and `replica` the number of the replica, int32 scalars. `judged` are the keys of all
+    pairs of a training query and a document that is judged relevant to it, sorted, int64 [P]. `memory`, if there is
+    one, has documents to compare with besides those of the batch.
     """
 
     gather: Callable[[Any], Any] = _same
     number: Any = 0
     replica: Any = 0
+    judged: Any = ()
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ class HookOptions(ABC):
     """The base class of a hook's options.
 
     `columns` names the columns of the batch that it reads. `in_batch` is True for a hook that compares groups of a
-    batch with each other, or needs their vectors in `after`.
+    batch with each other, or needs their vectors in `after`; then batches have `keys`.
     """
 
     version: ClassVar[int] = 1
@@ -50,10 +50,16 @@ class PartOptions(HookOptions):
 
 @dataclass(frozen=True)
 class HookContext:
-    """The inputs that a hook is built from: the trained variables by path, and the paths of each optimizer group."""
+    """The inputs that a hook is built from.
+
+    `variables` are the trained variables by path, `groups` has the paths of each optimizer group. `steps` counts the
+    steps of the training; `width(name)` is the size of the reranker's vectors `name`.
+    """
 
     variables: Mapping[str, Any]
     groups: Mapping[str, Sequence[str]]
+    steps: int = 0
+    width: Callable[[str], int] = lambda name: 0
 
     def paths(self, part: str) -> tuple[str, ...]:
         """Return the paths that match a hook's `part`; ConfigError if there is none."""

@@ -8,27 +8,22 @@ from rankcli.backend import tf
 from rankcli.losses.base import masked, weights_of
 from rankcli.shapes import Batch, Outputs, StepContext
 
-
-class Everyone(NamedTuple):
-    """The rows that all replicas gathered, [N, D]; `real` is False for padding.
-
-    `replica` and `query` [N] tell rows of one query apart from others: groups of a replica that share a query have the
-    same number. `relevant` is True for documents that are relevant to their own group's query.
-    """
-
-    vectors: Any
-    real: Any
-    relevant: Any
-    replica: Any
-    query: Any
+_NO_PAIR = 0  # a key that no pair has, but with a probability of 5e-20
 
 
 class Vectors(NamedTuple):
-    """A replica's own `queries` [B, D] and `docs` [B, K, D], and the numbers of its queries, float32 [B]."""
+    """A replica's own `queries` [B, D] and `docs` [B, K, D]."""
 
     queries: Any
     docs: Any
-    number: Any
+
+
+class Rows(NamedTuple):
+    """Queries or documents to compare with, [N, D], and their keys; `real` is False for rows that only pad."""
+
+    vectors: Any
+    key: Any
+    real: Any
 
 
 def vectors_of(batch: Batch, outputs: Outputs) -> Vectors:
@@ -38,28 +33,30 @@ def vectors_of(batch: Batch, outputs: Outputs) -> Vectors:
     given, shape = tf.cast(outputs.vectors["doc"], tf.float32), tf.shape(batch.doc_mask)
     docs = tf.math.unsorted_segment_sum(given, outputs.owners["doc"], shape[0] * shape[1])
     docs = tf.reshape(docs, [shape[0], shape[1], tf.shape(given)[1]])
-    return Vectors(queries, tf.where(batch.doc_mask[:, :, None], docs, 0.0), tf.cast(owners, tf.float32))
+    return Vectors(queries, tf.where(batch.doc_mask[:, :, None], docs, 0.0))
 
 
-def all_documents(batch: Batch, own: Vectors, step: StepContext) -> Everyone:
-    """Return the documents of all groups on all replicas."""
-    rows = tf.shape(own.docs)[0] * tf.shape(own.docs)[1]
-    numbers = own.number[:, None] + tf.zeros_like(tf.cast(batch.doc_mask, tf.float32))
-    marks = [tf.reshape(mark, [rows]) for mark in (batch.doc_mask, is_relevant(batch), numbers)]
-    return _gathered(tf.reshape(own.docs, [rows, tf.shape(own.docs)[2]]), marks, step)
+def all_documents(batch: Batch, own: Vectors, step: StepContext) -> Rows:
+    """Return the documents of all groups on all replicas, and those of the memory, if there is one."""
+    rows = tf.size(batch.doc_mask)
+    docs = tf.reshape(own.docs, [rows, tf.shape(own.docs)[2]])
+    parts = (docs, tf.reshape(batch.keys.doc, [rows]), tf.reshape(batch.doc_mask, [rows]))
+    found = _gathered(Rows(*parts), step)
+    memory = step.memory
+    if memory is None:
+        return found
+    more = Rows(memory.vectors, memory.doc, memory.real)
+    return Rows(*(tf.concat(parts, axis=0) for parts in zip(found, more, strict=True)))
 
 
-def all_queries(batch: Batch, own: Vectors, step: StepContext) -> Everyone:
-    """Return the queries of all groups on all replicas; `relevant` is always True."""
-    real = tf.reduce_any(batch.doc_mask, axis=1)
-    return _gathered(own.queries, [real, tf.ones_like(real), own.number], step)
+def all_queries(batch: Batch, own: Vectors, step: StepContext) -> Rows:
+    """Return the queries of all groups on all replicas."""
+    return _gathered(Rows(own.queries, batch.keys.query, tf.reduce_any(batch.doc_mask, axis=1)), step)
 
 
-def _gathered(vectors: Any, marks: list[Any], step: StepContext) -> Everyone:
-    replica = tf.fill([tf.shape(vectors)[0]], tf.cast(step.replica, tf.float32))
-    told = step.gather(tf.stack([*(tf.cast(mark, tf.float32) for mark in marks), replica], axis=1))
-    real, relevant, query, replica = tf.unstack(told, num=4, axis=1)
-    return Everyone(step.gather(vectors), real > 0, relevant > 0, replica, query)
+def _gathered(rows: Rows, step: StepContext) -> Rows:
+    real = step.gather(tf.cast(rows.real, tf.int32))
+    return Rows(step.gather(rows.vectors), step.gather(rows.key), real > 0)
 
 
 def is_relevant(batch: Batch) -> Any:
@@ -67,15 +64,33 @@ def is_relevant(batch: Batch) -> Any:
     return tf.logical_and(batch.doc_mask, batch.labels > 0)
 
 
-def negatives(own: Vectors, everyone: Everyone, step: StepContext) -> Any:
-    """Return True for the rows that are negatives of each query, [B, N]: all real ones but those known as relevant.
+class Relevance:
+    """The pairs of a query and a document that are known as relevant.
 
-    Relevance is known of the documents of the query's own group and of other groups of the same query and replica.
+    They are those that are judged, those of all groups of the batch, and those of the memory, if there is one.
     """
-    same_query = own.number[:, None] == everyone.query[None, :]
-    here = everyone.replica == tf.cast(step.replica, tf.float32)
-    known = tf.logical_and(tf.logical_and(same_query, here[None, :]), everyone.relevant[None, :])
-    return tf.logical_and(everyone.real[None, :], tf.logical_not(known))
+
+    def __init__(self, batch: Batch, step: StepContext) -> None:
+        own = tf.where(is_relevant(batch), batch.keys.query[:, None] + batch.keys.doc, tf.cast(_NO_PAIR, tf.int64))
+        pairs = [step.gather(tf.reshape(own, [-1])), *([step.memory.pair] if step.memory else [])]
+        self._tables = [tf.sort(tf.concat(pairs, axis=0))]
+        if len(step.judged):
+            self._tables.append(step.judged)
+
+    def negatives(self, keys: Any, rows: Rows) -> Any:
+        """Return True for the real rows that are not known as relevant to `keys` [...], as [..., N]."""
+        pairs = keys[..., None] + rows.key
+        known = tf.zeros_like(pairs, tf.bool)
+        for table in self._tables:
+            known = tf.logical_or(known, _is_in(pairs, table))
+        return tf.logical_and(rows.real, tf.logical_not(known))
+
+
+def _is_in(values: Any, table: Any) -> Any:
+    """Return True for the values that a sorted table has."""
+    flat = tf.reshape(values, [-1])
+    places = tf.minimum(tf.searchsorted(table, flat), tf.size(table) - 1)
+    return tf.reshape(tf.gather(table, places) == flat, tf.shape(values))
 
 
 def mean_over_relevant(batch: Batch, costs: Any) -> Any:
@@ -87,5 +102,4 @@ def mean_over_relevant(batch: Batch, costs: Any) -> Any:
 
 def normalised(own: Vectors) -> Vectors:
     """Return the vectors with length 1."""
-    queries, docs = (tf.math.l2_normalize(rows, axis=-1, epsilon=1e-24) for rows in (own.queries, own.docs))
-    return own._replace(queries=queries, docs=docs)
+    return Vectors(*(tf.math.l2_normalize(rows, axis=-1, epsilon=1e-24) for rows in own))

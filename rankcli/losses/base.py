@@ -20,8 +20,9 @@ class LossOptions(ABC):
 
     `min_docs` is the least number of documents in a group. `columns` names the columns of the batch that it needs and
     the sampler must give. `reads` names the reranker's outputs that it reads, `scores` or vectors. `in_batch` is True
-    for a loss that compares groups of a batch with each other. `weighted` is False for a loss that ignores the column
-    `weight`, `xla` for one that XLA does not compile.
+    for a loss that compares groups of a batch with each other: then batches have `keys`. `remembers` is True for one of
+    these that also compares with `step.memory`. `weighted` is False for a loss that ignores the column `weight`, `xla`
+    for one that XLA does not compile.
     """
 
     version: ClassVar[int] = 1
@@ -29,6 +30,7 @@ class LossOptions(ABC):
     columns: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("scores",)
     in_batch: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
     weighted: ClassVar[bool] = True
     xla: ClassVar[bool] = True
 

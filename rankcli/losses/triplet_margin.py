@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses._vectors import all_documents, mean_over_relevant, negatives, normalised, vectors_of
+from rankcli.losses._vectors import Relevance, all_documents, mean_over_relevant, normalised, vectors_of
 from rankcli.losses.base import Loss, LossOptions
 from rankcli.shapes import Batch, Outputs, StepContext
 
@@ -28,8 +28,10 @@ class TripletMargin(LossOptions):
     scales its term.
     """
 
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("query", "doc")
     in_batch: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     margin: PositiveFloat = option(0.2, "how much nearer a relevant document should be")
     mining: Literal["hard", "semihard"] = option("semihard", "how the negative is chosen")
 
@@ -38,9 +40,11 @@ class TripletMargin(LossOptions):
 
         def loss(batch: Batch, outputs: Outputs, step: StepContext) -> Any:
             own = normalised(vectors_of(batch, outputs))
-            everyone = all_documents(batch, own, step)
-            usable = negatives(own, everyone, step)
-            found = 1.0 - tf.matmul(own.queries, everyone.vectors, transpose_b=True)
+            rows = all_documents(batch, own, step)
+            usable = Relevance(batch, step).negatives(batch.keys.query, rows)
+            found = 1.0 - tf.matmul(
+                own.queries, tf.math.l2_normalize(rows.vectors, axis=-1, epsilon=1e-24), transpose_b=True
+            )
             wanted = 1.0 - tf.einsum("bd,bkd->bk", own.queries, own.docs)
             cost = tf.nn.relu(wanted - self._mined(wanted, found, usable) + self.margin)
             return mean_over_relevant(batch, tf.where(tf.reduce_any(usable, axis=1, keepdims=True), cost, 0.0))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rankcli.errors import StorageError
 from rankcli.extractors.base import Extractor
 from rankcli.records.interleave import Records, Stride, read_examples
+from rankcli.records.keys import keys_of
 from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.records.prefetch import prefetch
 from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, Layout, SequenceSpec, TokenSequence
@@ -23,13 +24,14 @@ from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, 
 class Shape(NamedTuple):
     """Groups per batch and documents per group. `static`: sequences are packed, in few different shapes; else flat.
 
-    `share` lets groups of one query share its sequence in fields at query level.
+    `share` lets groups of one query share its sequence in fields at query level. `keyed` batches have `keys`.
     """
 
     groups: int
     docs: int
     static: bool
     share: bool = False
+    keyed: bool = False
 
 
 class _Flat(NamedTuple):
@@ -119,7 +121,7 @@ def _batch(
         name: _padded_groups([example.columns[name] for example in part], shape, width)
         for name, width in widths.items()
     }
-    return Batch(labels, doc_mask, columns, fields)
+    return Batch(labels, doc_mask, columns, fields, keys_of(part, shape.groups, shape.docs) if shape.keyed else ())
 
 
 def _padded_groups(groups: Sequence[Floats], shape: Shape, more: tuple[int, ...] = ()) -> Floats:
@@ -146,14 +148,15 @@ def training_batches(
     static: bool = False,
     here: range | None = None,
     at_once: Iterable[int] = itertools.repeat(1),
+    keyed: bool = False,
 ) -> Iterator[list[Batch]]:
     """The batches of the steps from `start_step` to `steps` - 1: `batch` / `replicas` groups for each replica.
 
     `at_once` gives the number of steps whose batches come together, in one list, step after step. Step s uses the
     samples s * `batch` up to (s + 1) * `batch` for any number of replicas, which take them in turn. Only samples of the
     replicas `here` (default: all) are decoded and laid out. Batches that come together have equal shapes; with `static`
-    their number of sequences is also one of few, for devices that compile for fixed shapes. ValueError if `batch` is no
-    multiple of `replicas`, or if the cache has too few samples.
+    their number of sequences is also one of few, for devices that compile for fixed shapes. With `keyed` they have
+    `keys`. ValueError if `batch` is no multiple of `replicas`, or if the cache has too few samples.
     """
     if batch % replicas:
         raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
@@ -162,25 +165,25 @@ def training_batches(
     here = here or range(replicas)
     part = Stride(here.start, here.stop, replicas)
     examples = read_examples(records, start_step * batch, steps * batch, part)
-    return prefetch(_training(examples, extractor, batch // replicas, len(here), static, at_once))
+    shape = Shape(batch // replicas, 0, static, keyed=keyed)
+    return prefetch(_training(examples, extractor, shape, len(here), at_once))
 
 
 def _training(
     examples: Iterator[Example],
     extractor: Extractor,
-    groups: int,
+    shape: Shape,
     replicas: int,
-    static: bool,
     at_once: Iterable[int],
 ) -> Iterator[list[Batch]]:
-    chunks = _chunks(examples, groups * replicas)
+    chunks = _chunks(examples, shape.groups * replicas)
     for count in at_once:
         steps = list(itertools.islice(chunks, count))
         if not steps:
             return
         docs = max(len(example.docids) for chunk in steps for example in chunk)
         parts = [part for chunk in steps for part in _split(chunk, replicas)]
-        yield collate(parts, extractor, Shape(groups, docs, static))
+        yield collate(parts, extractor, shape._replace(docs=docs))
 
 
 def prediction_batches(

@@ -110,6 +110,13 @@ class RecordSet(ABC):
         """The input of its sampler."""
         return self.dataset.judged(self.split, self.ranked)
 
+    def relevant(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the queries with judgments, each with the documents that are judged relevant to it."""
+        judged = self.judged
+        for qid in judged.qids:
+            grades = judged.qrels.get(qid, {})
+            yield qid, [docid for docid, grade in grades.items() if grade >= self.dataset.relevance_level]
+
     @property
     @abstractmethod
     def made_by(self) -> dict[str, Any]:

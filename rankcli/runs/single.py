@@ -17,6 +17,7 @@ from rankcli.listeners.base import Validation
 from rankcli.listeners.validation import DEV_RUN
 from rankcli.log import say, warn
 from rankcli.records.interleave import Records
+from rankcli.records.keys import pair_keys
 from rankcli.report.history import Series
 from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
@@ -28,6 +29,7 @@ from rankcli.runs.written import RESULT, write_result
 from rankcli.runs.written import read_run as read_run_json
 from rankcli.storage.noted import Noted, check_noted
 from rankcli.training.base import TrainerContext, TrainingSet
+from rankcli.training.hooks import compares_groups
 from rankcli.training.hosts import Hosts
 from rankcli.training.meter import Meter
 from rankcli.training.rates import Rates
@@ -94,12 +96,13 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
     sets, start, measures = run.sets, run.start, run.measures
     train = sets.of(TRAIN)
     drawn = train.get(TRAIN)  # None for several tasks, which have no common sampler
+    keyed = compares_groups(run.trainer.losses(), run.trainer.hooks)
     return TrainerContext(
         reranker=start.reranker,
         extractor=start.extractor,
         models=start.models,
         sections=run.about.sections,
-        train={key: TrainingSet(use(each.name), each.extractor) for key, each in train.items()},
+        train={key: TrainingSet(use(each.name), each.extractor, keyed) for key, each in train.items()},
         dev={
             key: Validation(use(each.name), each.judgments, each.candidates, measures.relevance_level, measures.metrics)
             for key, each in sets.of(DEV).items()
@@ -109,6 +112,7 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
         sync=directory.sync,
         sampler=drawn.drawn_by if isinstance(drawn, DrawnSet) else None,
         initialise=start.initialise,
+        judged=pair_keys(next(iter(train.values())).relevant()) if keyed else None,  # the same of all tasks
     )
 
 

@@ -65,7 +65,7 @@ class Start:
         if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
             with tf.Graph().as_default(), redirect_stderr(StringIO()):
                 groups = trained(groups_for(self.build(trainer.seed, trainer.dtype).variables, trainer))
-                build_hooks(trainer.hooks, groups, trainer.niters)
+                build_hooks(trainer.hooks, groups, trainer.niters, trainer.steps)
 
     def build(self, seed: int, dtype: str) -> Reranker:
         """Build the reranker with its own first weights."""

@@ -63,7 +63,8 @@ class TensorflowTrainer(TrainerOptions):
     decay: PositiveFloat | None = option(None, "the rate of `exponential` and `inverse_time`")
     decayiters: PositiveInt = option(3, "iterations in which `exponential` falls by `decay`")
     hooks: Any = components(
-        HOOKS, "what is added to the training step, in this order: a list of `clipnorm`, `gradnorm`, `l1`, `l2`, `loss`"
+        HOOKS,
+        "what is added to the training step, in this order: a list of `clipnorm`, `gradnorm`, `l1`, `l2`, `loss`, `xbm`",
     )
     validatefreq: PositiveInt = option(1, "iterations between validations")
     boardname: str | None = option(

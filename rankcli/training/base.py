@@ -11,6 +11,7 @@ from rankcli.extractors.base import Extractor
 from rankcli.listeners.base import Validation
 from rankcli.records.interleave import Records
 from rankcli.rerankers.base import Reranker
+from rankcli.shapes import Ints
 
 TRAIN = "train"  # the only training set of one task
 
@@ -39,10 +40,14 @@ class StepInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The training data of one task: its records, and the extractor that lays out their tokens."""
+    """The training data of one task: its records, and the extractor that lays out their tokens.
+
+    With `keyed` its batches have `keys`.
+    """
 
     records: Records
     extractor: Extractor
+    keyed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class TrainerContext:
     the further dev sets by their names. `sections` are saved with the weights, so that they can be loaded without the
     config. `sync` must be called when `out` has new files worth keeping: it uploads them where `out` mirrors a bucket.
     `initialise` loads the weights of `init`, if given, into a reranker that was just built, and returns a line about
-    them.
+    them. `judged` are the sorted keys of the pairs that are judged relevant, where batches have keys.
     """
 
     reranker: Any
@@ -68,6 +73,7 @@ class TrainerContext:
     sync: Callable[[], None] = lambda: None
     sampler: Any = None
     initialise: Callable[[Reranker], str] = lambda _: ""
+    judged: Ints | None = None
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.training.base import StepInputs, TrainerContext
 from rankcli.training.gradients import Batches, by_replica, stacked
 from rankcli.training.groups import groups_for, trained
-from rankcli.training.hooks import build_hooks, objective_of, states_of
+from rankcli.training.hooks import build_hooks, objective_of, states_of, width_of
 from rankcli.training.loss_scale import LossScale
 from rankcli.training.rates import Rates, Weights
 from rankcli.training.settings import Settings
@@ -40,7 +41,8 @@ class Learner:
             self._groups = trained(groups_for(self.reranker.variables, options))
             self._optimizers = {group.name: options.optimizer.build(group.members) for group in self._groups}
             self.scale = LossScale() if options.dtype == "float16" else None
-            hooks = build_hooks(options.hooks, self._groups, options.niters)
+            width = functools.partial(width_of, self.reranker, ctx.extractor)
+            hooks = build_hooks(options.hooks, self._groups, options.niters, options.steps, width)
         self.hook_states = states_of(hooks)
         self.rates = Rates(self._groups, options)
         self.step = TrainingStep(
@@ -52,6 +54,7 @@ class Learner:
             accumulate=options.accumulate,
             scale=self.scale,
             hooks=hooks,
+            judged=ctx.judged,
         )
         self.weights = Weights(self.step.weights, options)
 

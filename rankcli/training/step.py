@@ -13,7 +13,7 @@ from rankcli.hooks.base import Gradients, Hook, has
 from rankcli.optimizers.base import Optimizer
 from rankcli.rerankers.base import Reranker
 from rankcli.schedules.ramp import Ramp
-from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.shapes import Batch, Ints, Outputs, StepContext
 from rankcli.training.base import StepInputs
 from rankcli.training.gradients import (
     Batches,
@@ -52,9 +52,11 @@ class TrainingStep:
         accumulate: int = 1,
         scale: LossScale | None = None,
         hooks: Sequence[Hook] = (),
+        judged: Ints | None = None,
     ) -> None:
         self._strategy, self._reranker, self._objective, self._seed = strategy, reranker, objective, seed
         self._accumulate, self._scale = accumulate, scale
+        self._judged = () if judged is None or not len(judged) else tf.constant(judged)
         kinds = ("penalty", "gradients", "after")
         self._penalties, self._changing, self._learning = ([h for h in hooks if has(h, kind)] for kind in kinds)
         self._optimizers = list(optimizers.values())
@@ -122,7 +124,8 @@ class TrainingStep:
 
     def _on_replica(self, batches: Batches, inputs: StepInputs) -> dict[str, Any]:
         context = tf.distribute.get_replica_context()
-        step = StepContext(self._gather(context), inputs.number, context.replica_id_in_sync_group)
+        replica = context.replica_id_in_sync_group
+        step = StepContext(self._gather(context), inputs.number, replica, self._judged)
         sums, batches, outputs = self._backward(batches, inputs, step)
         values, gradients, measured = self._summed(context, sums)
         result = {}

@@ -38,6 +38,7 @@ def task_batches(
             static=static,
             here=here,
             at_once=at_once or itertools.repeat(1),
+            keyed=train[task].keyed,
         )
         for task, count in groups.items()
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES
-from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.shapes import Batch, Keys, Outputs, StepContext
 
 NEEDED = {"tfr": {"key": "softmax_loss"}}
 MORE: list[tuple[str, dict[str, Any]]] = [
@@ -97,7 +98,13 @@ def batch_of(case: Case, weighted: bool = True) -> Batch:
         doc_mask=tf.constant(case.mask),
         columns={key: tf.constant(np.where(case.mask, column, 0)) for key, column in columns.items()},
         fields={},
+        keys=Keys(tf.constant(keys_of(case.queries)), tf.constant(np.where(case.mask, keys_of(case.docs), 0))),
     )
+
+
+def keys_of(vectors: np.ndarray) -> np.ndarray:
+    """Take equal vectors for equal ids."""
+    return np.apply_along_axis(lambda row: zlib.crc32(row.tobytes()), -1, vectors).astype(np.int64)
 
 
 def outputs_of(scores: Any, queries: Any, docs: Any) -> Outputs:

@@ -222,20 +222,48 @@ def test_infonce_of_unit_vectors_with_the_usual_scale() -> None:
     assert computed("infonce", {}, case)[0] == pytest.approx([0.018150] * 2, abs=1e-6)
 
 
+def known(case: Case, step: StepContext, **keys: Any) -> Any:
+    """The losses with some of the keys replaced."""
+    batch, loss = batch_of(case), LOSSES.get("infonce")(temperature=1.0).build()
+    batch = batch._replace(keys=batch.keys._replace(**{name: tf.constant(of, tf.int64) for name, of in keys.items()}))
+    return loss(batch, outputs_of(*(tf.constant(part) for part in (case.scores, case.queries, case.docs))), step)
+
+
+def without(case: Case, *places: tuple[int, int]) -> float:
+    """The loss of group 0, whose first document is relevant, without some of its negatives."""
+    others = [case.queries[0] @ case.docs[place] for place in among(case, 0) if place not in places]
+    own = case.queries[0] @ case.docs[0, 0]
+    return float(np.logaddexp.reduce([own, *others]) - own)
+
+
 def test_a_document_that_is_relevant_to_the_same_query_in_another_group_is_no_negative() -> None:
-    case, loss = drawn(3, 2), LOSSES.get("infonce")(temperature=1.0).build()
+    """Wherever it is: (2, 0) is relevant to query 5, (1, 1) is the same document, drawn as a negative of query 6."""
+    found = known(drawn(3, 2), StepContext(), query=[5, 6, 5], doc=[[1, 2], [3, 4], [4, 6]])
+    assert float(found[0]) == pytest.approx(without(drawn(3, 2), (2, 0), (1, 1)), rel=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_document_that_is_judged_relevant_to_another_query_is_no_negative_of_it(symmetric: bool) -> None:
+    """(1, 0) is judged relevant to query 0, so neither is a negative of the other, in either direction."""
+    case, loss = drawn(3, 1), LOSSES.get("infonce")(temperature=1.0, symmetric=symmetric).build()
+    keys = batch_of(case).keys
+    judged = sorted([7, -7, int(keys.query[0] + keys.doc[1, 0])])
     outputs = outputs_of(*(tf.constant(part) for part in (case.scores, case.queries, case.docs)))
-    shared = outputs._replace(owners={**outputs.owners, "query": tf.constant([0, 1, 0])})
-    found = loss(batch_of(case), shared, StepContext())
-    q = case.queries[0]
-    others = [q @ case.docs[place] for place in among(case, 0) if place != (2, 0)]  # the relevant one of group 2
-    own = q @ case.docs[0, 0]
-    assert float(found[0]) == pytest.approx(np.logaddexp.reduce([own, *others]) - own, rel=1e-5)
+    found = loss(batch_of(case), outputs, StepContext(judged=tf.constant(judged, tf.int64)))
+    logits = case.queries @ case.docs[:, 0].T
+    logits[0, 1] = -np.inf
+    wanted = np.logaddexp.reduce(logits, axis=1) - np.diag(logits)
+    if symmetric:
+        wanted = (wanted + np.logaddexp.reduce(logits, axis=0) - np.diag(logits)) / 2
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert float(loss(batch_of(case), outputs, StepContext())[0]) > float(found[0]) + 1e-3
 
 
 @pytest.mark.parametrize(("name", "options"), [("infonce", {"symmetric": True}), ("triplet_margin", {})])
 def test_replicas_that_share_a_batch_compute_what_one_does(name: str, options: dict[str, Any]) -> None:
+    """The document (3, 1) is the one that is relevant in group 0: a negative of neither, on either replica."""
     case = padded(drawn(4, 3))
+    case.queries[3], case.docs[3, 1] = case.queries[0], case.docs[0, 0]
     halves = [case.taken(groups) for groups in (slice(0, 2), slice(2, 4))]
     told: list[list[Any]] = []
     for n, half in enumerate(halves):  # first, what each of them hands to the others
