@@ -24,6 +24,7 @@ NEEDED = {
     ("datasets", "files"): {"docs": "d", "queries": "q", "qrels": "j"},
     ("datasets", "ir_datasets"): {"id": "vaswani"},
     ("datasets", "triples"): {"path": "triples.tsv"},
+    ("heads", "mlp"): {"sizes": [3]},
     ("hooks", "l1"): {"weight": 0.1},
     ("hooks", "l2"): {"weight": 0.1},
     ("hooks", "loss"): {"loss": "lce"},

@@ -32,6 +32,7 @@ _WORDS = {
     "Ramp": "schedule",
     "Places": "path or list of paths",
     "Folds": "section",
+    "OneEncoder": "section",
 }
 
 

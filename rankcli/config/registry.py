@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -147,13 +147,14 @@ OPTIMIZERS = Registry("optimizers")
 SEARCHERS = Registry("searchers")
 HOOKS = Registry("hooks", "rankcli.hooks.base:HookOptions")
 LISTENERS = Registry("listeners")
+HEADS = Registry("heads", "rankcli.heads.base:HeadOptions")
 DATASETS = Registry("datasets", "rankcli.data.source:DatasetOptions")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
     for registry in (
         *(RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS, LISTENERS),
-        DATASETS,
+        *(DATASETS, HEADS),
     )
 }
 
@@ -185,15 +186,17 @@ def describe(options: type, prefix: str = "") -> list[dict[str, Any]]:
 def path_options(options: Any, path: str, prefix: str = "") -> dict[str, Any]:
     """The values of the options that are paths of a kind (`file`, `folder`, `model`), by dotted name.
 
-    Paths in plain sections are included, paths of components inside are not.
+    Paths in plain sections are included, also in those under names of the user's; paths of components inside are not.
     """
     found: dict[str, Any] = {}
     for each in dataclasses.fields(options):
         value, name = getattr(options, each.name), f"{prefix}{each.name}"
         if each.metadata.get("path") == path:
             found[name] = value
-        elif dataclasses.is_dataclass(value) and "registry" not in each.metadata:
-            found |= path_options(value, path, f"{name}.")
+        elif "registry" not in each.metadata:
+            below = {f".{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {"": value}
+            for key, one in below.items():
+                found |= path_options(one, path, f"{name}{key}.") if dataclasses.is_dataclass(one) else {}
     return found
 
 

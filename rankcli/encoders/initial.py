@@ -14,7 +14,7 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.errors import StorageError
 
-Init: TypeAlias = Literal["normal", "zeros", "ones"] | tuple[float, ...]
+Init: TypeAlias = Literal["normal", "zeros", "ones", "identity"] | tuple[float, ...]
 
 _most: ContextVar[float] = ContextVar("_most", default=math.inf)
 
@@ -32,14 +32,16 @@ def limit_variable_sizes(numbers: int) -> Iterator[None]:
 def variable(path: str, shape: tuple[int, ...], init: Init, seed: int, scale: float, trainable: bool = True) -> Any:
     """Return a float32 variable named `path`.
 
-    `normal` is truncated at two standard deviations of `scale`; a tuple has the initial values. StorageError where it
-    is larger than `limit_variable_sizes` allows.
+    `normal` is truncated at two standard deviations of `scale`; `identity` has 1 on the diagonal; a tuple has the
+    initial values. StorageError where it is larger than `limit_variable_sizes` allows.
     """
     if math.prod(shape) > _most.get():
         raise StorageError(f"{path} has shape {list(shape)}, of which the weights hold only a part")
     if init == "normal":
         with tf.device("CPU:0"):
             value = tf.random.stateless_truncated_normal(shape, _key(seed, path), stddev=scale, alg="philox")
+    elif init == "identity":
+        value = np.eye(*shape, dtype=np.float32)
     elif isinstance(init, str):
         value = np.full(shape, init == "ones", np.float32)
     else:

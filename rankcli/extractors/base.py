@@ -26,12 +26,14 @@ Made = TypeVar("Made")
 class ExtractorContext:
     """The inputs of an extractor besides its options.
 
-    `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `texts`
-    iterates over the documents' texts, to learn a vocabulary from. `saved` is a directory that `Extractor.save` wrote;
-    if it is given, nothing else is read. Extractors that are built from one context share the results of `once`.
+    `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `query` that
+    of the reranker's other encoder for queries, if it has one. `texts` iterates over the documents' texts, to learn a
+    vocabulary from. `saved` is a directory that `Extractor.save` wrote; if it is given, nothing else is read.
+    Extractors that are built from one context share the results of `once`.
     """
 
     pretrained: Path | None = None
+    query: Path | None = None
     texts: Callable[[], Iterable[str]] | None = None
     saved: Path | None = None
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False)

@@ -69,9 +69,13 @@ class SubwordExtractor:
 
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
         """Token ids of each text, without special tokens, cut off at the most that the stream ever uses."""
-        tokens = self.tokenizer.encode([record.text for record in records])
+        tokens = self.tokenizer_of(stream).encode([record.text for record in records])
         # a copy, so that the tokens that were cut off leave memory
         return Encoded([ids[: self._keep[stream]].copy() for ids in tokens], [len(ids) for ids in tokens])
+
+    def tokenizer_of(self, stream: str) -> Tokenizer:
+        """The tokenizer of a stream."""
+        return self.tokenizer
 
     def save(self, directory: Path) -> None:
         """Write the tokenizer's files."""

@@ -98,6 +98,9 @@ class RerankerOptions:
         """
         return None
 
+    def check(self, ctx: RerankerContext) -> None:
+        """Raise ConfigError for what would fail a training. It is called before any work, without the weights."""
+
     def build(self, ctx: RerankerContext) -> Reranker:
         """Load pretrained weights or make random ones."""
         raise NotImplementedError

@@ -1,54 +1,66 @@
-"""A bi-encoder: query and documents as vectors of one encoder, compared by cosine or dot product."""
+"""A bi-encoder: query and documents as vectors of encoders, compared by cosine or dot product."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
-from rankcli.config.registry import EXTRACTORS, RERANKERS, option
-from rankcli.config.types import PositiveFloat, PositiveInt
-from rankcli.encoders.config import TINY, EncoderSize
+from rankcli.config.registry import EXTRACTORS, HEADS, RERANKERS, component, option
+from rankcli.config.types import PositiveFloat
+from rankcli.encoders.config import TINY
 from rankcli.encoders.dropout import Dropout
-from rankcli.encoders.family import family_of
+from rankcli.encoders.parameters import Parameters
+from rankcli.errors import ConfigError
 from rankcli.extractors.base import sequence_spec
-from rankcli.rerankers.base import Base, Opened, Reranker, RerankerContext, RerankerOptions
-from rankcli.rerankers.foreign import POOLINGS, ForeignDirectory, write_json, write_modules
+from rankcli.rerankers._sentence import Chain, dense_head, dense_tensors, save_modules
+from rankcli.rerankers._towers import SIDES, OneEncoder, Pooled, Tower, check_tokenizers, config_json, plan_of, width
+from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
+from rankcli.rerankers.foreign import ForeignDirectory, write_json
 from rankcli.rerankers.ops import Tensor, per_document, query_of
-from rankcli.shapes import Batch, Layout, Outputs
+from rankcli.shapes import Batch, Outputs
+from rankcli.text.weights import write_tensors
 
-_MODULES = ("Transformer", "Pooling", "Normalize")
+_SUPPORTED = "supported: Transformer, Pooling, Dense layers, Normalize, in this order"
 
 
 @RERANKERS.register("biencoder")
 @dataclass(frozen=True, kw_only=True)
-class BiEncoder(RerankerOptions):
-    """Similarity, times `scale`, of query and document vectors of one encoder (Reimers and Gurevych, 2019).
+class BiEncoder(RerankerOptions, OneEncoder):
+    """Similarity, times `scale`, of query and document vectors (Reimers and Gurevych, 2019).
 
-    A vector is the mean of the token states or the state of the first token. A saved model can be opened as a
-    `SentenceTransformer`.
+    A vector is the mean of an encoder's token states or the state of the first token, perhaps behind a head. One
+    encoder is for queries and documents unless `query` has another. A saved model can be opened as a
+    `SentenceTransformer`, but not one with further encoders (`also`).
     """
 
     version: ClassVar[int] = 3
-    fields: ClassVar[tuple[str, ...]] = ("query", "doc")
+    fields: ClassVar[tuple[str, ...]] = SIDES
     default_extractor: ClassVar[str] = "apart"
-    vectors: ClassVar[tuple[str, ...]] = ("query", "doc")
+    vectors: ClassVar[tuple[str, ...]] = SIDES
     tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
-    pooling: Literal["mean", "cls"] = option("mean", "how token states become one vector")
-    frozen: bool | PositiveInt = option(
-        False, "true: the encoder is never trained; a number: its embeddings and that many of its lowest layers"
+    query: OneEncoder | None = option(
+        None, "another encoder for queries: {pretrained, encoder, pooling, frozen}; default: that of documents"
     )
+    also: dict[str, OneEncoder] | None = option(
+        None,
+        "further encoders by name, whose vectors follow: {NAME: {pretrained, encoder, pooling, frozen}}",
+    )
+    head: Any = component(HEADS, None, "what is computed from the vectors of the encoders: a head")
+    queryhead: Any = component(HEADS, None, "another head for queries; default: `head`, with the same weights")
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
 
+    def __post_init__(self) -> None:
+        if self.query and self.also:
+            raise ValueError("`also` has further encoders of queries and documents alike: leave `query` out, or `also`")
+
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
-        """Open a model of sentence-transformers with a transformer, pooling and, optionally, normalisation.
+        """Open a model of sentence-transformers with a transformer, pooling and, optionally, dense layers and
+        normalisation.
 
         None for a cross-encoder, and for a directory that lists no module besides a transformer. MissingError for other
         modules, poolings and similarities, which a bi-encoder does not compute here.
@@ -61,16 +73,25 @@ class BiEncoder(RerankerOptions):
                 f"save it again with a current sentence-transformers, or copy the files of {folder} into the directory"
             )
             raise model.unknown(f"its transformer lies in {folder}", f"{fix} and make that path empty in modules.json")
-        if not {"Transformer", "Pooling"} <= model.modules.keys() <= {*_MODULES}:
-            named = ", ".join(model.modules)
-            raise model.unknown(f"a sentence-transformers model of {named}; supported: Transformer, Pooling, Normalize")
+        kinds = [kind for kind, _ in model.chain]
+        inner = kinds[2:-1] if kinds[-1] == "Normalize" else kinds[2:]
+        if kinds[:2] != ["Transformer", "Pooling"] or {*inner} - {"Dense"}:
+            raise model.unknown(f"a sentence-transformers model of {', '.join(kinds)}; {_SUPPORTED}")
         similarity: Any = model.json("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
         if similarity not in ("cosine", "dot"):
             raise model.unknown(f"similarity {similarity!r}; supported: cosine, dot")
         if "Normalize" in model.modules:
             similarity = "cosine"
-        options = cls(pooling=model.pooling, similarity=similarity)
+        options = cls(pooling=model.pooling, similarity=similarity, head=dense_head(model))
         return Opened(options, EXTRACTORS.get("apart")(maxqlen=model.longest, maxdoclen=model.longest))
+
+    def check(self, ctx: RerankerContext) -> None:
+        """Raise ConfigError where the parts do not fit together, or where nothing would be trained."""
+        check_tokenizers(self.also or (), ctx)
+        plan = plan_of(self, ctx)
+        if all(part.options.frozen is True for part in plan.distinct) and not any(plan.heads.values()):
+            fix = "give it a head (reranker.head), or train a part of an encoder"
+            raise ConfigError("every encoder is frozen, and nothing else is trained", where="reranker.frozen", fix=fix)
 
     def build(self, ctx: RerankerContext) -> BiEncoderModel:
         """Load pretrained weights or make random ones."""
@@ -78,19 +99,21 @@ class BiEncoder(RerankerOptions):
 
 
 class BiEncoderModel(Reranker):
-    """One encoder for queries and documents."""
+    """A tower for queries and one for documents, which may be the same."""
 
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
-        self._options = options
-        self._lengths = {name: sequence_spec(ctx.extractor, name).max_length for name in ("query", "doc")}
-        longest = max(self._lengths, key=self._lengths.__getitem__)
-        # its tensors are stored without prefix, as those of a model without a head
-        self._encoder = ctx.encoder(options.encoder, longest, frozen=options.frozen)
-        self.parameters = {"encoder": self._encoder.parameters}
-        self.encoders = {"encoder": self._encoder}
-        about = f"{json.dumps(self._config(), sort_keys=True)} {options.pooling} {ctx.dtype}"
-        base = Base(self._encode, self._finish, (self._encoder.parameters,), about)
-        self.towers = self.bases = {"query": base, "doc": base}
+        self._options, self._extractor = options, ctx.extractor
+        self._plan = plan = plan_of(options, ctx)
+        self.encoders = {part.root: part.built(ctx) for part in plan.distinct}
+        self.parameters: dict[str, Parameters] = {name: encoder.parameters for name, encoder in self.encoders.items()}
+        for name, head in {self._head_name(side): plan.heads[side] for side in SIDES}.items():
+            if head:
+                self.parameters[name] = ctx.parameters([w.prefixed(name) for w in head.weights], root=name)
+        if ctx.complete and "head" in self.parameters:  # not a saved model: that of another tool
+            self.parameters["head"].assign(dense_tensors(ctx.models["pretrained"]))
+        query, doc = (self._tower(side) for side in SIDES)
+        base = doc.base
+        self.towers = self.bases = {"query": base if query == doc else query.base, "doc": base}  # one graph for both
         self._scale = options.scale or {"cosine": 20.0, "dot": 1.0}[options.similarity]
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
@@ -110,24 +133,33 @@ class BiEncoderModel(Reranker):
         return self._scale * tf.reduce_sum(queries * docs, axis=-1)
 
     def save_config(self, directory: Path) -> None:
-        """Write `config.json` and the files that sentence-transformers reads: modules, pooling, similarity, length."""
-        config = self._encoder.config
-        cosine = self._options.similarity == "cosine"
-        pooling = {key: name == self._options.pooling for name, key in POOLINGS.items()}
-        write_json(directory / "config.json", self._config())
-        write_modules(directory, _MODULES if cosine else _MODULES[:2])
-        write_json(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": config.hidden_size, **pooling})
-        write_json(
-            directory / "sentence_bert_config.json", {"max_seq_length": self._lengths["doc"], "do_lower_case": False}
-        )
-        similarity: dict[str, Any] = {
-            "similarity_fn_name": self._options.similarity,
-            "prompts": {},
-            "default_prompt_name": None,
-        }
-        write_json(directory / "config_sentence_transformers.json", similarity)
-        if cosine:
-            (directory / "2_Normalize").mkdir(exist_ok=True)
+        """Write `config.json` of each encoder, and the files that sentence-transformers reads."""
+        for part in self._plan.distinct:
+            folder = directory / part.model if part.section else directory
+            write_json(folder / "config.json", config_json(self.encoders[part.root]))
+        if self._options.query:
+            stored = self.parameters["encoder/query"].tensors()
+            own = {name.removeprefix("query."): value for name, value in stored.items()}
+            write_tensors(directory / "query.pretrained", own)
+        save_modules({} if self._options.also else self._chains(), self._options.similarity, directory)
+
+    def _chains(self) -> dict[str, Chain]:
+        """Return the modules of the sides; of documents alone where both are the same."""
+        alike = self.bases["query"] is self.bases["doc"]
+        return {side: self._chain(side) for side in (["doc"] if alike else SIDES)}
+
+    def _chain(self, side: str) -> Chain:
+        (part,), head = self._plan.parts[side], self._plan.heads[side]
+        longest = sequence_spec(self._extractor, part.section or "doc").max_length
+        layers = head.layers(self._head_tensors(side)) if head else []
+        return Chain(part.model if part.section else "", longest, part.options.pooling, width([part]), layers)
+
+    def _head_name(self, side: str) -> str:
+        return "queryhead" if side == "query" and self._options.queryhead else "head"
+
+    def _head_tensors(self, side: str) -> dict[str, Any]:
+        name = self._head_name(side)
+        return {key.removeprefix(f"{name}."): value for key, value in self.parameters[name].tensors().items()}
 
     def _vectors(self, batch: Batch, field: str, made: Mapping[str, Tensor], dropout: Dropout | None) -> Tensor:
         base, side = self.bases[field], ("query", "doc").index(field)
@@ -135,14 +167,8 @@ class BiEncoderModel(Reranker):
         vectors = made[field] if field in made else base.encode(batch.fields[field].layout, keys[0])
         return base.finish(vectors, keys[1])
 
-    def _encode(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        return self._encoder.pooled(layout, self._options.pooling, None if self._options.frozen is True else dropout)
-
-    def _finish(self, vectors: Tensor, dropout: Dropout | None) -> Tensor:
-        if self._options.similarity == "dot":
-            return vectors
-        return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-24)
-
-    def _config(self) -> dict[str, Any]:
-        family = family_of(self._encoder.config.kind)
-        return {"architectures": [family.architecture], **family.write(self._encoder.config)}
+    def _tower(self, side: str) -> Tower:
+        parts = self._plan.parts[side]
+        pooled = (Pooled(self.encoders[p.root], p.options.pooling, p.options.frozen is True) for p in parts)
+        head, cosine = self._plan.heads[side], self._options.similarity == "cosine"
+        return Tower(tuple(pooled), head, self.parameters[self._head_name(side)] if head else None, cosine)

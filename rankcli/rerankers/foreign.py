@@ -16,6 +16,7 @@ from rankcli.log import warn
 from rankcli.rerankers.base import Opened
 from rankcli.text.weights import small_file
 
+MODULES = "sentence_transformers.models"
 POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}  # the keys of sentence-transformers
 
 
@@ -140,10 +141,10 @@ def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def write_modules(directory: Path, kinds: Sequence[str]) -> None:
-    """Write `modules.json`: the transformer in the directory itself, every other module in a folder of its own."""
-    modules = [
-        {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"sentence_transformers.models.{kind}"}
-        for n, kind in enumerate(kinds)
+def write_modules(directory: Path, modules: Sequence[tuple[str, str]]) -> None:
+    """Write `modules.json`: the folder of each module, and its kind, or its class with the package."""
+    listed = [
+        {"idx": n, "name": str(n), "path": folder, "type": kind if "." in kind else f"{MODULES}.{kind}"}
+        for n, (folder, kind) in enumerate(modules)
     ]
-    write_json(directory / "modules.json", modules)
+    write_json(directory / "modules.json", listed)

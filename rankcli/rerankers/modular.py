@@ -40,7 +40,7 @@ def chained_head(directory: Path, architecture: str) -> Head | None:
     layers: list[HeadLayer] = []
     for n, (kind, folder) in enumerate(model.chain[2:], start=2):
         if kind == "Dense":
-            layers.append(_dense(model, n, folder))
+            layers.append(dense_layer(model, n, folder))
         else:
             layers[-1] = dataclasses.replace(layers[-1], norm=f"{n}_LayerNorm.norm", norm_bias=True)
     layers = [dataclasses.replace(layer, dropout=layer is layers[-1]) for layer in layers]
@@ -76,39 +76,47 @@ def module_files(directory: Path) -> list[Path]:
 
 def save_chain(head: Head, tensors: dict[str, np.ndarray], longest: int, directory: Path) -> None:
     """Write the files by which sentence-transformers opens a directory as a cross-encoder with this classifier."""
-    paths = {key: path for path, key in _ACTIVATIONS.items()}
     kinds = ["Transformer", "Pooling"]
     for layer in head.layers:
         kinds += ["Dense", "LayerNorm"] if layer.norm else ["Dense"]
-        outputs, inputs = tensors[f"{layer.name}.weight"].shape
-        last = layer is head.layers[-1]
-        content = {
-            "in_features": inputs,
-            "out_features": outputs,
-            "bias": layer.bias,
-            "activation_function": paths[layer.activation],
-            "module_input_name": "sentence_embedding",
-            "module_output_name": "scores" if last else "sentence_embedding",
-        }
-        _save_module(directory, layer.name, content, tensors)
+        weight, bias = tensors[f"{layer.name}.weight"], tensors.get(f"{layer.name}.bias")
+        output = "scores" if layer is head.layers[-1] else "sentence_embedding"
+        save_dense(directory / layer.name.partition(".")[0], weight, bias, layer.activation, output)
         if layer.norm:
-            _save_module(directory, layer.norm, {"dimension": outputs}, tensors)
+            _save_norm(directory, layer.norm, tensors)
     width = tensors[f"{head.layers[0].name}.weight"].shape[1]
-    write_modules(directory, kinds)
+    write_modules(directory, [(f"{n}_{kind}" if n else "", kind) for n, kind in enumerate(kinds)])
     write_json(directory / "1_Pooling" / "config.json", {"embedding_dimension": width, "pooling_mode": head.pooling})
     settings = {"transformer_task": "feature-extraction", "max_seq_length": longest}
     write_json(directory / "sentence_bert_config.json", settings)
-    identity = paths[""]
     about: dict[str, object] = {
         "model_type": "CrossEncoder",
-        "activation_fn": identity,
+        "activation_fn": _class_of(""),
         "prompts": {},
         "default_prompt_name": None,
     }
     write_json(directory / "config_sentence_transformers.json", about)
 
 
-def _dense(model: ForeignDirectory, n: int, folder: str) -> HeadLayer:
+def save_dense(
+    folder: Path, weight: np.ndarray, bias: np.ndarray | None, activation: str, output: str = "sentence_embedding"
+) -> None:
+    """Write a module Dense: a layer with this `weight` [out, in], whose results are called `output`."""
+    content = {
+        "in_features": weight.shape[1],
+        "out_features": weight.shape[0],
+        "bias": bias is not None,
+        "activation_function": _class_of(activation),
+        "module_input_name": "sentence_embedding",
+        "module_output_name": output,
+    }
+    write_json(folder / "config.json", content)
+    biases = {} if bias is None else {"linear.bias": bias}
+    write_tensors(folder, {"linear.weight": weight, **biases})
+
+
+def dense_layer(model: ForeignDirectory, n: int, folder: str) -> HeadLayer:
+    """Read a module Dense, the n-th of its directory. MissingError for settings that are not computed here."""
     content = model.json(f"{folder}/config.json")
     activation, bias, width = (content.get(key) for key in ("activation_function", "bias", "out_features"))
     faults = [] if activation in _ACTIVATIONS else [f"activation_function {activation!r}"]
@@ -123,8 +131,14 @@ def _dense(model: ForeignDirectory, n: int, folder: str) -> HeadLayer:
     return HeadLayer(name=name, activation=_ACTIVATIONS[str(activation)], bias=bool(bias), width=int(str(width)))
 
 
-def _save_module(directory: Path, name: str, content: dict[str, object], tensors: dict[str, np.ndarray]) -> None:
+def _save_norm(directory: Path, name: str, tensors: dict[str, np.ndarray]) -> None:
     folder, part = name.split(".")
-    write_json(directory / folder / "config.json", content)
     own = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    write_json(directory / folder / "config.json", {"dimension": len(own[f"{part}.weight"])})
     write_tensors(directory / folder, own)
+
+
+def _class_of(activation: str) -> str:
+    """The PyTorch class of an activation; `none` and an empty name are the identity."""
+    wanted = "" if activation == "none" else activation
+    return next(path for path, name in _ACTIVATIONS.items() if name == wanted)

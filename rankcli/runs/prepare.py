@@ -94,18 +94,19 @@ def _left_out(identity: dict[str, Any], dotted: str) -> None:
 
 
 def build_extractors(
-    own: Any, of_tasks: Mapping[str, Task], dataset: Dataset, pretrained: Path | None
+    own: Any, of_tasks: Mapping[str, Task], dataset: Dataset, models: Mapping[str, Path]
 ) -> dict[str, Extractor]:
     """Build the run's extractor from the options `own` (empty name), and the extractor of every task (its name).
 
-    Each reads its own tokenizer, else the reranker's, else a vocabulary made from the collection. Equal options give
-    one shared extractor. ConfigError where a task's extractor does not fit the model, which is built for the run's own.
+    Each reads its own tokenizer, else that of the reranker's `models`, else a vocabulary made from the collection.
+    Equal options give one shared extractor. ConfigError where a task's extractor does not fit the model, which is built
+    for the run's own.
     """
 
     def texts() -> Iterator[str]:
         return (text for _, text in dataset.docs.iterate())
 
-    context = ExtractorContext(pretrained=pretrained, texts=texts)
+    context = ExtractorContext(models.get("pretrained"), models.get("query.pretrained"), texts)
     built: list[tuple[Any, Extractor]] = []
 
     def build(options: Any) -> Extractor:
@@ -151,7 +152,7 @@ def prepare(config: RunConfig) -> Prepared:
     depths = [task.sampler.depth for task in tasks(config).values()]
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
     models = {name: resolve(said) for name, said in path_options(config.reranker, "model").items() if said}
-    extractors = build_extractors(config.extractor, tasks(config), dataset, models.get("pretrained"))
+    extractors = build_extractors(config.extractor, tasks(config), dataset, models)
     told = about(config)
     return Prepared(
         dataset=dataset,

@@ -51,10 +51,11 @@ class Start:
         if self.initial is not None:
             self.initial.check()
             self.initial.warn_of_leakage(dataset)
+        self.reranker.check(RerankerContext(self.extractor, models=open_models(self.models)))
         self._check_parts(trainer)
-        models = path_options(self.reranker, "model")
-        if self.init is None and models and not any(models.values()):
-            warn(_random(models, trainer))
+        missing = [name for name, said in path_options(self.reranker, "model").items() if not said]
+        if self.init is None and missing:
+            warn(_random(missing, trainer))
 
     def _check_parts(self, trainer: Any) -> None:
         """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
@@ -82,9 +83,9 @@ class Start:
 
 
 def _random(models: Iterable[str], trainer: Any) -> str:
-    """Return the warning of an encoder without pretrained weights. `models` are the options that could name them."""
+    """Return the warning of encoders without pretrained weights. `models` are the options that could name them."""
     rate = "the rates of trainer.groups" if trainer.groups else f"trainer.bertlr {trainer.bertlr:g}"
-    options = " or ".join(f"reranker.{name}" for name in models)
+    options = " and ".join(f"reranker.{name}" for name in models)
     return (
         f"the encoder starts from random weights, as {options} is not given; its learning rate is {rate} "
         "(without pretrained weights, it needs many more samples and a higher rate, such as 1e-4)"

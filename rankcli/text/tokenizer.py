@@ -35,12 +35,18 @@ TOKENIZER_FILES = (
     "merges.txt",
     *sentencepiece.FILES,
 )
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 NORMALIZER_SETTINGS = {  # names in tokenizer_config.json, and in tokenizer.json
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 BATCH_CHARS = 1 << 20  # characters per call of the library, whose result takes about 70 bytes per token
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """True for a directory with the vocabulary of a tokenizer."""
+    return any((directory / name).is_file() for name in TOKENIZER_FILES if name not in _SETTINGS)
 
 
 class Tokenizer:
