@@ -114,10 +114,11 @@ class Field(NamedTuple):
     """The sequences of one field of a batch, and their owners.
 
     At document level `owner` is [N]: the slot (b * K + k) of sequence n, -1 for a padding sequence. At query level it
-    is [B]: the index of group b's query among the sequences, so that groups may share one.
+    is [B]: the index of group b's query among the sequences, so that groups may share one. A field whose base vectors
+    are known has these, float32 [N, W], in place of the layout.
     """
 
-    layout: Layout
+    layout: Any
     owner: Any
 
 

@@ -1,4 +1,4 @@
-"""Maintain the TFRecord caches of a storage: list them, verify them, remove unneeded ones."""
+"""Maintain the caches of a storage, of TFRecords and of vectors: list them, verify them, remove unneeded ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from rankcli.caches.entries import COMPLETE, Entry, entries, links
 from rankcli.caches.local import Work, local_work
 from rankcli.caches.prune import Criteria, Item, choose, remove, sparing_strangers
 from rankcli.caches.text import counted, described, described_work, local_lines, table
+from rankcli.caches.vectors import (
+    VectorEntry,
+    counted_sets,
+    described_vectors,
+    vector_entries,
+    vector_lines,
+    verify_vectors,
+)
 from rankcli.records.manifest import NAME
 from rankcli.runs.records import records_storage
+from rankcli.runs.vectors import vectors_storage
 from rankcli.storage.base import Storage
 from rankcli.storage.places import cache_uri, local_root
 
@@ -22,16 +31,20 @@ def ls(option: str | None) -> dict[str, Any]:
     """List the caches at the option `storage`, last used first. Returns `text` for people and `result` for programs."""
     storage, root = records_storage(option), local_root(option)
     found = sorted(entries(storage), key=lambda entry: -entry.last_used)
-    work = local_work(root)
+    work, vectors = local_work(root), vector_entries(vectors_storage(option))
     result = {
         "storage": storage.uri,
         "caches": [described(storage.uri, entry) for entry in found],
         "bytes": sum(entry.bytes for entry in found),
+        "vectors": [described_vectors(entry) for entry in vectors],
+        "vector_bytes": sum(entry.bytes for entry in vectors),
         "work": [described_work(each) for each in work],
         "work_bytes": sum(each.bytes for each in work),
     }
     total = f"{storage.uri}: {counted(len(found), 'cache')}, {result['bytes']:,} bytes"
     lines = [*(table(found, time.time()) if found else []), total]
+    if vectors:
+        lines += ["", *vector_lines(vectors, time.time()), counted_sets(vectors)]
     if work:
         lines += [
             "",
@@ -51,13 +64,17 @@ def verify(option: str | None, *, repair: bool = False) -> dict[str, Any]:
     said = [*(Note(name, "a link: not followed") for name in links(storage)), *notes(storage, found)]
     damages = find_damages(storage, found)
     refusals, left = _repaired(storage, option, found, damages) if repair and damages else ({}, damages)
+    sets = vector_entries(vectors_storage(option))
+    of_vectors = verify_vectors(sets, repair)
+    all_found: list[Entry | VectorEntry] = [*found, *sets]
+    manifests = [entry.manifest for entry in all_found if entry.manifest]
     result = {
         "storage": storage.uri,
-        "caches": sum(entry.state == COMPLETE for entry in found),
-        "shards": sum(len(entry.manifest.shards) for entry in found if entry.manifest),
-        "bytes": sum(entry.manifest.total_bytes for entry in found if entry.manifest),
-        "damages": list(_outcomes(storage, damages, left, refusals)),
-        "unrepaired": len(left),
+        "caches": sum(entry.state == COMPLETE for entry in all_found),
+        "shards": sum(len(manifest.shards) for manifest in manifests),
+        "bytes": sum(manifest.total_bytes for manifest in manifests),
+        "damages": [*_outcomes(storage, damages, left, refusals), *of_vectors],
+        "unrepaired": len(left) + sum(not damage["repaired"] for damage in of_vectors),
         "notes": [{"path": f"{storage.uri}/{note.path}", "what": note.what} for note in said],
     }
     return {"result": result, "text": "\n".join(_verify_lines(result, repair))}
@@ -70,7 +87,8 @@ def prune(option: str | None, criteria: Criteria, *, dry_run: bool = False) -> d
     use or holds files that are not ours, and what could not be removed.
     """
     storage = records_storage(option)
-    found: list[Item] = [*entries(storage), *local_work(local_root(option))]
+    sets = vector_entries(vectors_storage(option))
+    found: list[Item] = [*entries(storage), *sets, *local_work(local_root(option))]
     done = [sparing_strangers(storage, each) for each in choose(found, criteria, time.time())]
     if not dry_run:
         for each in done:
@@ -137,7 +155,7 @@ def _named(storage: Storage, item: Item, why: str) -> dict[str, Any]:
 
 
 def _path(storage: Storage, item: Item) -> str:
-    return str(item.path) if isinstance(item, Work) else f"{storage.uri}/{item.location}"
+    return str(item.path) if isinstance(item, (Work, VectorEntry)) else f"{storage.uri}/{item.location}"
 
 
 def _prune_lines(result: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from rankcli.caches.entries import INTERRUPTED, Entry, examine, stranger
 from rankcli.caches.local import WORK, Work, remove_work
 from rankcli.caches.regular import irregular
 from rankcli.caches.text import ago
+from rankcli.caches.vectors import VectorEntry, remove_vectors, strange_file
 from rankcli.errors import StorageError
 from rankcli.records.manifest import NAME
 from rankcli.storage.base import Storage
@@ -19,7 +20,7 @@ from rankcli.storage.base import Storage
 # In seconds; a conversion that wrote since may run on another machine, which holds no lock here.
 RECENT_S = 3600.0
 
-Item = Entry | Work
+Item = Entry | Work | VectorEntry
 
 
 class Criteria(NamedTuple):
@@ -68,6 +69,9 @@ def sparing_strangers(storage: Storage, chosen: Choice) -> Choice:
     """Return the choice; the item is kept if its directory holds a file that we did not make."""
     if chosen.kept_for or isinstance(chosen.item, Work):
         return chosen
+    if isinstance(chosen.item, VectorEntry):
+        name = strange_file(chosen.item)
+        return chosen._replace(kept_for=f"it holds {name!r}, which is not ours" if name else "")
     return chosen._replace(kept_for=_held_stranger(storage, chosen.item))
 
 
@@ -75,7 +79,10 @@ def remove(storage: Storage, chosen: Choice) -> Choice:
     """Remove a chosen item, unless it was used meanwhile. Return it with the outcome."""
     item = chosen.item
     try:
-        kept_for = _remove_local(item) if isinstance(item, Work) else _remove_cache(storage, item)
+        if isinstance(item, VectorEntry):
+            kept_for = remove_vectors(item)
+        else:
+            kept_for = _remove_local(item) if isinstance(item, Work) else _remove_cache(storage, item)
     except StorageError as error:
         return chosen._replace(kept_for=f"{error.where}: {error.what}", failed=True)
     return chosen._replace(kept_for=kept_for)
@@ -88,14 +95,14 @@ def _over_age_or_unused(item: Item, criteria: Criteria, now: float) -> str:
     """
     if criteria.older_than is not None and now - item.last_used > criteria.older_than:
         return f"last used {ago(now - item.last_used)} ago"
-    if criteria.unused and isinstance(item, Entry) and item.state != INTERRUPTED and not _wanted(item):
+    if criteria.unused and not isinstance(item, Work) and item.state != INTERRUPTED and not _wanted(item):
         return "used by no run directory that exists"
     if criteria.unused and isinstance(item, Work) and item.kind not in (WORK, *RESUMED):
         return "nobody reads it now; it is made or fetched again when it is needed"
     return ""
 
 
-def _wanted(entry: Entry) -> bool:
+def _wanted(entry: Entry | VectorEntry) -> bool:
     """True if an existing run directory used it, or one on another machine, which may exist."""
     return any(use.exists() is not False for use in entry.uses)
 

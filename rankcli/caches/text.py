@@ -63,7 +63,7 @@ def local_lines(found: Sequence[Work], now: float) -> Iterator[str]:
         used = ", in use" if work.in_use else ""
         yield _LOCAL.format(work.path.name, work.kind, f"{work.bytes:,}", ago(now - work.last_used) + used)
         if work.source:
-            yield f"    {_plain(work.source)}"
+            yield f"    {plain(work.source)}"
 
 
 def timestamp(seconds: float) -> str:
@@ -88,11 +88,11 @@ def _lines(entry: Entry, now: float) -> Iterator[str]:
     samples = f"{entry.manifest.samples:,}" if entry.manifest else "?"
     used = ago(now - entry.uses[0].last) if entry.uses else "never"
     counts = (samples, f"{entry.shards:,}", f"{entry.bytes:,}", ago(now - entry.modified), used)
-    yield _COLUMNS.format(entry.location, _plain(entry.split), *counts, _state(entry))
-    for text in (*(_plain(text) for text in (entry.why, entry.made_of) if text), *_readable(entry.identity)):
+    yield _COLUMNS.format(entry.location, plain(entry.split), *counts, _state(entry))
+    for text in (*(plain(text) for text in (entry.why, entry.made_of) if text), *_readable(entry.identity)):
         yield from textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="        ")
     for use in entry.uses:
-        yield f"    used by {_user(use)}, {ago(now - use.last)} ago"
+        yield f"    {used_by(use, now)}"
 
 
 def _state(entry: Entry) -> str:
@@ -115,19 +115,24 @@ def _readable(identity: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{_plain(name)} {_short(value)}" for name, value in options.items())
+    return ", ".join(f"{plain(name)} {_short(value)}" for name, value in options.items())
 
 
 def _short(value: Any) -> str:
     text = f"({_options(value)})" if isinstance(value, Mapping) else str(value)
-    return _plain(text if isinstance(value, Mapping) or len(text) <= _HASH else f"{text[:8]}...")
+    return plain(text if isinstance(value, Mapping) or len(text) <= _HASH else f"{text[:8]}...")
 
 
 def _user(use: Use) -> str:
     where = {None: f" of {use.host or 'a bucket'}", True: "", False: " (exists no more)"}[use.exists()]
-    return _plain(f"{use.run_dir}{where}")
+    return plain(f"{use.run_dir}{where}")
 
 
-def _plain(text: str) -> str:
+def used_by(use: Use, now: float) -> str:
+    """Return one use of a cache in words."""
+    return f"used by {_user(use)}, {ago(now - use.last)} ago"
+
+
+def plain(text: str) -> str:
     """Return text from files on one line and without control characters for terminals."""
     return text if text.isprintable() else repr(text)

@@ -67,10 +67,28 @@ class NewFile(OutputFile):
         return path
 
 
+class Arrays(NewFile):
+    """A file NAME.npy and its ids, or an existing folder for several; none of them may exist without `--force`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path or the URI. Usage error for anything else."""
+        said = str(value)
+        if is_stdout(said):
+            self.fail("vectors are not written to stdout: they come with a file of their ids", param, ctx)
+        names = [""] if said.endswith(".npy") else ["/docs.npy", "/queries.npy"]
+        if names != [""] and not is_remote(said) and not Path(said).is_dir():
+            self.fail(f"{said} is neither a file NAME.npy nor an existing folder.", param, ctx)
+        for name in names:
+            super().convert(said + name, param, ctx)
+            super().convert((said + name).removesuffix(".npy") + ".ids.txt", param, ctx)
+        return value
+
+
 FILE = PlaceType(exists=True, path_type=Path)
 DIRECTORY = PlaceType(path_type=Path)
 OUTPUT = OutputFile(path_type=Path)
 NEW_FILE = NewFile(path_type=Path)
+ARRAYS = Arrays(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -91,6 +91,21 @@ def _opened(place: Path, gzipped: bool) -> Iterator[TextIO]:
 
 
 @contextmanager
+def made_file(path: str | Path) -> Iterator[Path]:
+    """A local file to write, which becomes `path`, or an object at a `gs://` URI, when the block ends without error."""
+    if is_remote(str(path)):
+        with scratch(work_root(), "output") as folder:
+            yield folder / "output"
+            upload_uri(folder / "output", str(path))
+        return
+    target = Path(os.path.realpath(path))
+    with suppress(OSError, StorageError):  # what a killed command has left
+        sweep(target.parent, f"{target.name}.{TEMPORARY}")
+    with guard(path), replacing_file(target) as place:
+        yield place
+
+
+@contextmanager
 def replacing(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text stream that becomes the file `path` when the block ends without an error.
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from rankcli.extractors.base import Extractor, sequence_spec
 from rankcli.records.prefetch import prefetch
-from rankcli.records.reader import check_ids, lay_out
+from rankcli.records.reader import NOTHING_KNOWN, Known, laid_out
 from rankcli.records.tokens import encoded_texts
-from rankcli.shapes import Example, Ints, Layout, Record, TokenSequence
+from rankcli.shapes import Example, Floats, Ints, Layout, Record, TokenSequence
 
 SORT_TEXTS = 20_000  # texts that are sorted by length together
 _NOTHING: Ints = np.zeros(0, np.int32)
@@ -30,47 +30,83 @@ class Part(NamedTuple):
 
 
 class TextBatch(NamedTuple):
-    """Texts of one field, laid out for each replica: `numbers[r]` are those of replica r."""
+    """Texts of one field, laid out for each replica: `numbers[r]` are those of replica r.
+
+    Where base vectors are known, these take the places of layouts.
+    """
 
     field: str
-    layouts: list[Layout]
+    layouts: list[Layout | Floats]
     numbers: list[list[int]]
     pairs: int
 
 
+class Division(NamedTuple):
+    """Texts per batch, replicas that share them, and whether shapes are fixed."""
+
+    size: int
+    replicas: int = 1
+    static: bool = False
+
+
 def text_batches(
-    parts: Iterable[Part], extractor: Extractor, *, size: int, replicas: int = 1, static: bool = False
+    parts: Iterable[Part], extractor: Extractor, division: Division, known: Known = NOTHING_KNOWN
 ) -> Generator[TextBatch, None, None]:
     """Yield batches of `size` texts, made ahead in a thread. The last one of a part may be smaller.
 
     They are a pure function of the texts of a part, whatever their order: these are sorted by length, longest first,
-    and equally long ones by their tokens.
+    and equally long ones by their tokens. `known` gives the base vectors of sequences by field.
     """
-    return prefetch(_batches(parts, extractor, size, replicas, static))
+    return prefetch(_text_batches(parts, extractor, division, known))
 
 
-def _batches(
-    parts: Iterable[Part], extractor: Extractor, size: int, replicas: int, static: bool
-) -> Iterator[TextBatch]:
+def _text_batches(parts: Iterable[Part], extractor: Extractor, division: Division, known: Known) -> Iterator[TextBatch]:
     for part in parts:
-        spec = sequence_spec(extractor, part.field)
-        order = sorted(range(len(part.tokens)), key=lambda n: _rank(part.tokens[n]))  # noqa: B023
-        for start in range(0, len(order), size):
-            chunk = order[start : start + size]
-            dealt = [chunk[r::replicas] for r in range(replicas)]
-            sequences = [[_sequence(extractor, part.field, part.tokens[n]) for n in own] for own in dealt]
-            layouts = lay_out(sequences, -(-(size if static else len(chunk)) // replicas), spec, static)
-            for layout in layouts:
-                check_ids(layout, spec, extractor)
-            numbers = [[part.first + n for n in own] for own in dealt]
-            yield TextBatch(part.field, layouts, numbers, sum(part.pairs[n] for n in chunk))
+        for own in _dealt([_rank(tokens) for tokens in part.tokens], division):
+            sequences = [[sequence_of(extractor, part.field, part.tokens[n]) for n in each] for each in own]
+            batch = _batch(part.field, own, sequences, extractor, division, known)
+            numbers = [[part.first + n for n in each] for each in own]
+            yield batch._replace(numbers=numbers, pairs=sum(part.pairs[n] for each in own for n in each))
+
+
+def sequence_batches(
+    field: str, sequences: Sequence[TokenSequence], extractor: Extractor, division: Division
+) -> Generator[TextBatch, None, None]:
+    """Yield batches of the sequences of a field, in the order that `text_batches` has, with their numbers."""
+    owns = _dealt([_rank(sequence.ids) for sequence in sequences], division)
+    return prefetch(
+        _batch(field, own, [[sequences[n] for n in each] for each in own], extractor, division, NOTHING_KNOWN)
+        for own in owns
+    )
+
+
+def _dealt(ranks: Sequence[tuple[int, bytes]], division: Division) -> Iterator[list[list[int]]]:
+    """Yield the numbers of texts, in the order of their ranks, batch by batch and dealt to the replicas."""
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
+    for start in range(0, len(order), division.size):
+        chunk = order[start : start + division.size]
+        yield [chunk[r :: division.replicas] for r in range(division.replicas)]
+
+
+def _batch(
+    field: str,
+    numbers: list[list[int]],
+    sequences: list[list[TokenSequence]],
+    extractor: Extractor,
+    division: Division,
+    known: Known,
+) -> TextBatch:
+    spec = sequence_spec(extractor, field)
+    rows = -(-(division.size if division.static else sum(map(len, sequences))) // division.replicas)
+    layouts = laid_out(sequences, rows, spec, division.static, extractor, known.get(field))
+    return TextBatch(field, layouts, numbers, 0)
 
 
 def _rank(tokens: Ints) -> tuple[int, bytes]:
     return -len(tokens), tokens.astype(np.int32).tobytes()
 
 
-def _sequence(extractor: Extractor, field: str, tokens: Ints) -> TokenSequence:
+def sequence_of(extractor: Extractor, field: str, tokens: Ints) -> TokenSequence:
     """The sequence of a text in a field, made of this text alone."""
     spec = sequence_spec(extractor, field)
     given = {name: tokens if name == spec.stream else _NOTHING for name in extractor.streams}

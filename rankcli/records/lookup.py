@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -65,10 +65,8 @@ def explain_miss(storage: Storage, identity: Mapping[str, Any], complete: Comple
         if manifest is None:
             return None
         differing = differences(complete(manifest.identity), complete(identity))
-        said = "; ".join(map(_said, differing[:_SHOWN])) or "nothing but its number of samples"
-        more = len(differing) - _SHOWN
-        said += f"; and {more} more" if more > 0 else ""
-        return len(differing), f"cache {manifest.cache_id} differs in {said}"
+        what = said(differing) or "nothing but its number of samples"
+        return len(differing), f"cache {manifest.cache_id} differs in {what}"
 
     caches: dict[str, list[str]] = {}
     for name in storage.below():
@@ -92,6 +90,12 @@ def _readable(
         if manifest.cache_id == cache_id:
             receipts = any(name.startswith(f"{place}/{PARTS}/") for name in names)
             yield dataclasses.replace(manifest, receipts=receipts)
+
+
+def said(differing: Sequence[Difference]) -> str:
+    """The first differences of two identities, in words."""
+    more = len(differing) - _SHOWN
+    return "; ".join(map(_said, differing[:_SHOWN])) + (f"; and {more} more" if more > 0 else "")
 
 
 def _said(difference: Difference) -> str:

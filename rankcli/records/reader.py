@@ -6,7 +6,8 @@ A batch is the extractor's sequences laid out per replica, in equal shapes for a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from rankcli.records.interleave import Records, Stride, read_examples
 from rankcli.records.keys import keys_of
 from rankcli.records.layout import bucket_rows, flat, packed
 from rankcli.records.prefetch import prefetch
-from rankcli.shapes import Batch, DenseSpec, Example, Field, FieldSpec, Floats, Layout, SequenceSpec, TokenSequence
+from rankcli.shapes import Batch, DenseSpec, Example, Field, Floats, Layout, SequenceSpec, TokenSequence
 
 
 class Shape(NamedTuple):
@@ -34,24 +35,37 @@ class Shape(NamedTuple):
     keyed: bool = False
 
 
+Look = Callable[[Sequence[TokenSequence]], Floats]  # the base vectors of sequences, [N, W]
+Known = Mapping[str, Look]  # by field
+NOTHING_KNOWN: Known = MappingProxyType({})
+
+
 class _Flat(NamedTuple):
     sequences: list[TokenSequence]
     owners: npt.NDArray[np.int32]
 
 
-def collate(parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Shape) -> list[Batch]:
-    """One batch of `shape` per part; a part with fewer examples is filled up with groups that only pad."""
+def collate(
+    parts: Sequence[Sequence[Example]], extractor: Extractor, shape: Shape, known: Known = NOTHING_KNOWN
+) -> list[Batch]:
+    """One batch of `shape` per part; a part with fewer examples is filled up with groups that only pad.
+
+    Fields that are `known` have the base vectors of their sequences in place of a layout.
+    """
     extracted = [[extractor.extract(example) for example in part] for part in parts]
     fields: list[dict[str, Any]] = [{} for _ in parts]
     for name, spec in extractor.fields.items():
-        lists = [[made[name] for made in part] for part in extracted]
-        for laid_out, field in zip(fields, _field(parts, lists, spec, shape), strict=True):
-            laid_out[name] = field
-            if not isinstance(spec, DenseSpec):
-                check_ids(field.layout, spec, extractor)
+        lists: list[list[Any]] = [[made[name] for made in part] for part in extracted]
+        if isinstance(spec, DenseSpec):
+            made: list[Any] = [_padded_groups(groups, shape, (spec.width,)) for groups in lists]
+        else:
+            flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
+            made = _fields_of(flats, spec, shape, extractor, known.get(name))
+        for of_part, field in zip(fields, made, strict=True):
+            of_part[name] = field
     first = next((example for part in parts for example in part), None)
     widths = {name: values.shape[1:] for name, values in first.columns.items()} if first else {}
-    return [_batch(part, laid_out, shape, widths) for part, laid_out in zip(parts, fields, strict=True)]
+    return [_batch(part, of_part, shape, widths) for part, of_part in zip(parts, fields, strict=True)]
 
 
 def check_ids(layout: Layout, spec: SequenceSpec, extractor: Extractor) -> None:
@@ -62,14 +76,6 @@ def check_ids(layout: Layout, spec: SequenceSpec, extractor: Extractor) -> None:
             f"the cached records hold token {most} of {known} in the vocabulary: they are not of this extractor",
             fix="convert them anew: trainer.usecache=false",
         )
-
-
-def _field(parts: Sequence[Sequence[Example]], lists: list[list[Any]], spec: FieldSpec, shape: Shape) -> list[Any]:
-    """One field of all parts: sequences laid out, or numbers."""
-    if isinstance(spec, DenseSpec):
-        return [_padded_groups(groups, shape, (spec.width,)) for groups in lists]
-    flats = [_flatten(part, groups, spec, shape) for part, groups in zip(parts, lists, strict=True)]
-    return _fields_of(flats, spec, shape)
 
 
 def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: SequenceSpec, shape: Shape) -> _Flat:
@@ -87,19 +93,35 @@ def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: S
     return _Flat(kept, owners_of_groups)
 
 
-def lay_out(parts: Sequence[Sequence[TokenSequence]], rows: int, spec: SequenceSpec, static: bool) -> list[Layout]:
-    """Lay out each part's sequences, all parts in equal shapes, with room for `rows` sequences."""
-    if static:
-        return packed(parts, rows, spec.max_length, spec.pad_id)
-    return flat(parts, rows, spec.pad_id)
+def laid_out(
+    parts: Sequence[Sequence[TokenSequence]],
+    rows: int,
+    spec: SequenceSpec,
+    static: bool,
+    extractor: Extractor,
+    look: Look | None = None,
+) -> list[Layout | Floats]:
+    """Lay out each part's sequences, all parts in equal shapes, with room for `rows` sequences.
+
+    With `look`, return the base vectors of the sequences instead, zeros for padding.
+    """
+    if look is not None:
+        made = [look(part) for part in parts]
+        return [np.pad(vectors, ((0, rows - len(vectors)), (0, 0))) for vectors in made]
+    layouts = packed(parts, rows, spec.max_length, spec.pad_id) if static else flat(parts, rows, spec.pad_id)
+    for layout in layouts:
+        check_ids(layout, spec, extractor)
+    return [*layouts]
 
 
-def _fields_of(flats: list[_Flat], spec: SequenceSpec, shape: Shape) -> list[Field]:
+def _fields_of(
+    flats: list[_Flat], spec: SequenceSpec, shape: Shape, extractor: Extractor, look: Look | None
+) -> list[Field]:
     parts = [part.sequences for part in flats]
     rows = max(map(len, parts))
     if shape.static:
         rows = bucket_rows(rows, shape.groups * shape.docs) if spec.level == "doc" else shape.groups
-    layouts = lay_out(parts, rows, spec, shape.static)
+    layouts = laid_out(parts, rows, spec, shape.static, extractor, look)
     owners = [_padded(part.owners, rows) if spec.level == "doc" else part.owners for part in flats]
     return [Field(layout, owner) for layout, owner in zip(layouts, owners, strict=True)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ import numpy as np
 from rankcli.backend import tf
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor, sequence_spec
-from rankcli.records.distinct import Distinct, Part, TextBatch, text_batches
+from rankcli.records.distinct import Distinct, Division, Part, TextBatch, text_batches
+from rankcli.records.reader import NOTHING_KNOWN, Known
 from rankcli.records.vectors import Vectors, temporary_vectors
 from rankcli.rerankers.base import Reranker
 from rankcli.shapes import Example, Floats, Ints, Layout
@@ -31,17 +32,38 @@ class Encoded(NamedTuple):
     pairs: int
 
 
-class VectorScorer(Scorer):
-    """Scores pairs with a reranker that has `towers`. A batch has `evalbatch` texts of one field."""
+class Stage(NamedTuple):
+    """One stage of a base, without dropout; those of equal functions are equal."""
 
-    def __init__(self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0) -> None:
+    function: Callable[[Any, None], Any]
+
+    def __call__(self, value: Any) -> Any:
+        """Compute the stage."""
+        return self.function(value, None)
+
+
+class VectorScorer(Scorer):
+    """Scores pairs with a reranker that has `towers`. A batch has `evalbatch` texts of one field.
+
+    `known` gives base vectors by field; then those are looked up, and not computed.
+    """
+
+    def __init__(
+        self,
+        strategy: Any,
+        reranker: Reranker,
+        extractor: Extractor,
+        evalbatch: int = 0,
+        known: Known = NOTHING_KNOWN,
+    ) -> None:
         super().__init__(strategy, extractor, evalbatch)
         fields = {sequence_spec(extractor, field).level: field for field in reranker.towers}
         self.query, self.doc = fields["query"], fields["doc"]
-        self._reranker, steps = reranker, dict[Any, Traced]()
-        for tower in reranker.towers.values():  # those that compute the same share a graph
-            steps.setdefault(tower, Traced(strategy, _on_replicas(strategy, tower)))
-        self._steps = {field: steps[tower] for field, tower in reranker.towers.items()}
+        self.division = Division(self.batch, self.hosts.replicas, is_static(strategy))
+        self._reranker, self._known = reranker, known
+        towers: dict[str, Any] = {**reranker.towers}
+        towers |= {field: Stage(reranker.bases[field].finish) for field in known}
+        self._steps = traced_once(strategy, towers)
 
     @property
     def batch(self) -> int:
@@ -65,15 +87,13 @@ class VectorScorer(Scorer):
 
     def encode(self, parts: Iterable[Part], skip: int = 0) -> Iterator[Encoded]:
         """Yield the vectors of this host's texts, batch by batch, without the first `skip` batches."""
-        batches = text_batches(
-            parts,
-            self.extractor,
-            size=self.batch,
-            replicas=self.hosts.replicas,
-            static=is_static(self.strategy),
-        )
-        left = ((batch, batch) for batch in itertools.islice(batches, skip, None))
-        with closing(batches), closing(self.overlapped(self._compute, left)) as computed:
+        batches = text_batches(parts, self.extractor, self.division, self._known)
+        with closing(batches):
+            yield from self.computed(itertools.islice(batches, skip, None))
+
+    def computed(self, batches: Iterable[TextBatch]) -> Iterator[Encoded]:
+        """Yield the vectors of batches."""
+        with closing(self.overlapped(self._compute, ((batch, batch) for batch in batches))) as computed:
             for vectors, batch in computed:
                 rows = [made[: len(own)] for made, own in zip(vectors, batch.numbers, strict=True)]
                 yield Encoded(batch.field, sum(batch.numbers, []), np.concatenate(rows), batch.pairs)
@@ -97,16 +117,27 @@ class VectorScorer(Scorer):
 
 
 def scorer(
-    strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0, whole_groups: bool = False
+    strategy: Any,
+    reranker: Reranker,
+    extractor: Extractor,
+    evalbatch: int = 0,
+    whole_groups: bool = False,
+    known: Known = NOTHING_KNOWN,
 ) -> Predictor | VectorScorer:
     """Return the scorer of a reranker. One with several sequences for a document is given pairs."""
     if reranker.towers and all(sequence_spec(extractor, field).most == 1 for field in reranker.towers):
-        return VectorScorer(strategy, reranker, extractor, evalbatch)
+        return VectorScorer(strategy, reranker, extractor, evalbatch, known)
     return Predictor(strategy, reranker, extractor, evalbatch, whole_groups)
 
 
-def _on_replicas(strategy: Any, tower: Any) -> Any:
+def traced_once(strategy: Any, functions: Mapping[str, Any]) -> dict[str, Traced]:
+    """Return a graph of each function, over all replicas; equal functions share one."""
+    graphs = {function: Traced(strategy, _on_replicas(strategy, function)) for function in functions.values()}
+    return {field: graphs[function] for field, function in functions.items()}
+
+
+def _on_replicas(strategy: Any, function: Any) -> Any:
     def encode(layout: Layout) -> Any:
-        return strategy.run(tower, args=(layout,))
+        return strategy.run(function, args=(layout,))
 
     return encode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import pytest
 
 from rankcli.cli import cli, run
+from tests.cli.test_examples import MODEL, write_model
 from tests.conftest import write_collection
 
 FILES = ("--docs", "docs.jsonl", "--queries", "queries.jsonl")
@@ -19,6 +21,7 @@ CALLS = {
     "convert": [("convert", "small.yaml")],
     "train": [("train", "small.yaml", "--dry-run"), ("train", "small.yaml"), ("train", "small.yaml")],
     "rerank": [("rerank", "--model", "runs/small", "-o", "c.run")],
+    "encode": [("encode", "--model", MODEL, *FILES, "-o", "."), ("encode", "--model", MODEL, *FILES)],
     "evaluate": [
         ("evaluate", "--model", "runs/small"),
         ("evaluate", "--qrels", "qrels.txt", "--run", "a.run", "--baseline", "b.run"),
@@ -55,6 +58,8 @@ def test_every_json_is_one_object_with_the_version_of_its_schema(
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     write_collection(tmp_path)
+    shutil.copy("docs.jsonl", "corpus.jsonl")
+    write_model(Path(MODEL))
     Path("small.yaml").write_text(
         "data: {docs: docs.jsonl, queries: queries.jsonl, qrels: qrels.txt, folds: {k: 3, fold: 0}}\n"
         "reranker: TFKNRM\ntrainer: {niters: 1, itersize: 8, strategy: cpu}\n"

@@ -12,7 +12,7 @@ import pytest
 
 from rankcli.evaluation.interpolate import Scores
 from rankcli.records import distinct
-from rankcli.records.distinct import Part, TextBatch
+from rankcli.records.distinct import Division, Part, TextBatch
 from rankcli.records.interleave import read_examples
 from rankcli.rerankers.base import RerankerContext
 from rankcli.runs.prepare import prepare
@@ -84,7 +84,7 @@ def test_a_batch_depends_on_the_texts_and_not_on_their_order(opened: Any) -> Non
     _, extractor, records = opened
     (_, docs) = distinct.Distinct(extractor, "query", "doc").parts(read_examples(records))
     turned = Part("doc", 0, docs.tokens[::-1], docs.pairs[::-1])
-    for one, other in zip(*(distinct.text_batches([p], extractor, size=5) for p in (docs, turned)), strict=True):
+    for one, other in zip(*(distinct.text_batches([p], extractor, Division(5)) for p in (docs, turned)), strict=True):
         assert one.layouts[0].ids.tolist() == other.layouts[0].ids.tolist()
         assert [len(docs.tokens) - 1 - n for n in one.numbers[0]] == other.numbers[0]
 
@@ -94,7 +94,7 @@ def test_replicas_take_turns_and_have_equal_shapes(opened: Any, static: bool) ->
     _, extractor, records = opened
     (_, docs) = distinct.Distinct(extractor, "query", "doc").parts(read_examples(records))
     taken = []
-    for batch in distinct.text_batches([docs], extractor, size=6, replicas=2, static=static):
+    for batch in distinct.text_batches([docs], extractor, Division(6, 2, static)):
         one, other = batch.layouts
         assert one.ids.shape == other.ids.shape and one.places.shape == other.places.shape
         assert len(one.places) == 3 or not static
