@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rankcli.config.columns import further_losses, not_given
@@ -21,6 +21,8 @@ def conflicts(config: RunConfig) -> list[str]:
             found += _unfit(key, loss, task.sampler, config)
         found += _too_many(f"{prefix}sampler", task.sampler, config.trainer)
         found += not_given(config, task, f"{prefix}sampler")
+    for n, hook in enumerate(config.trainer.hooks):
+        found += _without_vectors(f"trainer.hooks.{n}", HOOKS.name_of(hook), hook.reads, config)
     if config.trainer.accumulate > 1:
         found += _divided(config)
     if "" not in tasks(config) and config.sampler != SAMPLERS.get("LCE")():
@@ -48,12 +50,17 @@ def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:
             f"{key}: needs at least {loss.min_docs} documents per group, but groups have {size}; use a sampler "
             "of larger groups (`LCE`, `triplet`), or a loss of single documents (`bce`, `mse`)"
         )
-    if absent := set(loss.reads) - {"scores", *config.reranker.vectors}:
-        found.append(
-            f"{key}: {LOSSES.name_of(loss)!r} reads the vectors {', '.join(sorted(absent))}, which reranker "
-            f"{RERANKERS.name_of(config.reranker)!r} does not give; use a reranker that does, such as `biencoder`"
-        )
-    return found
+    return found + _without_vectors(key, LOSSES.name_of(loss), loss.reads, config)
+
+
+def _without_vectors(key: str, name: str, reads: Sequence[str], config: RunConfig) -> list[str]:
+    """Refuse a loss or hook that reads vectors that the reranker does not give."""
+    if not (absent := set(reads) - {"scores", *config.reranker.vectors}):
+        return []
+    return [
+        f"{key}: {name!r} reads the vectors {', '.join(sorted(absent))}, which reranker "
+        f"{RERANKERS.name_of(config.reranker)!r} does not give; use a reranker that does, such as `biencoder`"
+    ]
 
 
 def _too_many(key: str, sampler: Any, trainer: Any) -> list[str]:

@@ -20,12 +20,13 @@ from rankcli.shapes import Batch, Outputs, StepContext
 class HookOptions(ABC):
     """The base class of a hook's options.
 
-    `columns` names the columns of the batch that it reads. `in_batch` is True for a hook that compares groups of a
-    batch with each other, or needs their vectors in `after`; then batches have `keys`.
+    `columns` names the columns of the batch that it reads, `reads` the vectors of the reranker. `in_batch` is True for
+    a hook that compares groups of a batch with each other, or needs their vectors in `after`; then batches have `keys`.
     """
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
     in_batch: ClassVar[bool] = False
 
     @property
@@ -114,14 +115,16 @@ class Hook:
 
     They run on every device. With several tasks, `loss`, `measure` and `after` run for each task. `name` is the name of
     the loss or penalty in the log, and `weight` its factor, a number or a ramp. `measures` are the names that `measure`
-    returns, `notes` those that `gradients` notes. `state` is a module with variables, or nests of them, as attributes:
-    checkpoints save it, `loss` may read it and `after` changes it.
+    returns, `notes` those that `gradients` notes; with `progress_bar` the progress line shows them, too. `state` is a
+    module with variables, or nests of them, as attributes: checkpoints save it, `loss` may read it and `after` changes
+    it.
     """
 
     name: str = ""
     weight: float | Ramp = 1.0
     measures: Sequence[str] = ()
     notes: Sequence[str] = ()
+    progress_bar: bool = False
     state: Any = None
 
     def loss(self, batch: Batch, outputs: Outputs, step: StepContext) -> Any:

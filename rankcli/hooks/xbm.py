@@ -13,6 +13,7 @@ from rankcli.errors import ConfigError
 from rankcli.hooks.base import Hook, HookContext, HookOptions
 from rankcli.schedules.ramp import Ramp
 from rankcli.shapes import Batch, Memory, Outputs, StepContext
+from rankcli.vectors import is_relevant, vectors_of
 
 
 @HOOKS.register("xbm")
@@ -92,15 +93,11 @@ class _Memory(Hook):
 
 def _documents(batch: Batch, outputs: Outputs, step: StepContext) -> Memory:
     """Return the documents of all groups on all replicas; `real` is False for padding."""
-    groups, docs = tf.unstack(tf.shape(batch.doc_mask))
-    given = tf.cast(outputs.vectors["doc"], tf.float32)
-    vectors = tf.math.unsorted_segment_sum(given, outputs.owners["doc"], groups * docs)
-    relevant = tf.logical_and(batch.doc_mask, batch.labels > 0)
-    pair = tf.where(relevant, batch.keys.query[:, None] + batch.keys.doc, tf.zeros_like(batch.keys.doc))
+    relevant = tf.where(is_relevant(batch), batch.keys.query[:, None] + batch.keys.doc, tf.zeros_like(batch.keys.doc))
     return Memory(
-        vectors=_gathered(tf.reshape(vectors, [groups, docs, given.shape[-1]]), step),
+        vectors=_gathered(vectors_of(batch, outputs).docs, step),
         doc=_gathered(batch.keys.doc, step),
-        pair=_gathered(pair, step),
+        pair=_gathered(relevant, step),
         real=_gathered(tf.cast(batch.doc_mask, tf.int32), step) > 0,
     )
 

@@ -13,7 +13,7 @@ but before its validation is complete, gets all events of that validation again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +23,7 @@ from rankcli.config.schema import Metrics
 from rankcli.data.trec import Run
 from rankcli.evaluation.interpolate import Scores
 from rankcli.records.interleave import Records
+from rankcli.shapes import Example
 
 DEV = "dev"  # the dev set that chooses weights and alpha
 Entry = dict[str, Any]  # a line of metrics.jsonl
@@ -83,6 +84,9 @@ class Training(Protocol):
     def scores(self, name: str) -> Scores:
         """Return the scores of all pairs of a dev set by the present weights."""
 
+    def groups(self, step: int) -> Iterator[tuple[str, Example]]:
+        """Read the groups of a step, counted from 0, again: the task and the group, in the order of the samples."""
+
     def keep(self, path: Path) -> None:
         """Save the present weights as a model directory at a path in the run directory."""
 
@@ -108,7 +112,13 @@ class ListenerContext:
 
 
 class Listener:
-    """Receives the events of a training. By default, events do nothing and results are empty."""
+    """Receives the events of a training. By default, events do nothing and results are empty.
+
+    One with `reads_scores` finds in the `done` of `end_step` the scores of the batch of each task, `scores/TASK`
+    [groups, K], in the order of the samples.
+    """
+
+    reads_scores: bool = False
 
     def before_initialisation(self) -> None:
         """Called before anything is built."""
@@ -126,7 +136,10 @@ class Listener:
         """Called before the first step of iteration `now.iteration` + 1."""
 
     def end_step(self, now: Moment, done: Mapping[str, Any]) -> None:
-        """Called after a step was made and counted. `done` is the result of `TrainingStep`, still on the devices."""
+        """Called after a step was made and counted.
+
+        `done` is the result of `TrainingStep`, still on the devices, and `noted`, what the log says of the step.
+        """
 
     def end_iteration(self, now: Moment, entry: Entry) -> None:
         """Called after an iteration. `entry` is its line of metrics.jsonl."""

@@ -130,6 +130,11 @@ class Listeners:
         return iter(self.members.values())
 
     @property
+    def reads_scores(self) -> bool:
+        """True if a listener reads the scores of every step."""
+        return any(listener.reads_scores for listener in self)
+
+    @property
     def best(self) -> dict[str, dict[str, Any]]:
         """Per metric of the main validation, the iteration, value and path of the best weights."""
         return dict(self.validator.best)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses._vectors import is_relevant, normalised, vectors_of
+from rankcli.losses._vectors import normalised
 from rankcli.losses.base import Loss, LossOptions, mean_over_documents
 from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.vectors import is_relevant, vectors_of
 
 
 @LOSSES.register("contrastive")

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses._vectors import Relevance, Vectors, all_documents, all_queries, mean_over_relevant, vectors_of
+from rankcli.losses._vectors import mean_over_relevant
 from rankcli.losses.base import FLOOR, Loss, LossOptions
 from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.vectors import Relevance, Vectors, all_documents, all_queries, vectors_of
 
 
 @LOSSES.register("infonce")

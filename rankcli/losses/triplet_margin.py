@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 from rankcli.backend import tf
 from rankcli.config.registry import LOSSES, option
 from rankcli.config.types import PositiveFloat
-from rankcli.losses._vectors import Relevance, all_documents, mean_over_relevant, normalised, vectors_of
+from rankcli.losses._vectors import mean_over_relevant, normalised
 from rankcli.losses.base import Loss, LossOptions
 from rankcli.shapes import Batch, Outputs, StepContext
+from rankcli.vectors import Relevance, all_documents, vectors_of
 
 _FAR = 4.0  # above any distance
 

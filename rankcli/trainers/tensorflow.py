@@ -64,7 +64,7 @@ class TensorflowTrainer(TrainerOptions):
     decayiters: PositiveInt = option(3, "iterations in which `exponential` falls by `decay`")
     hooks: Any = components(
         HOOKS,
-        "what is added to the training step, in this order: a list of `clipnorm`, `gradnorm`, `l1`, `l2`, `loss`, `xbm`",
+        "what is added to the training step, in this order: a list of those in `rankcli modules hooks`",
     )
     validatefreq: PositiveInt = option(1, "iterations between validations")
     boardname: str | None = option(

@@ -116,6 +116,10 @@ class State:
         loss, sums, measured = self.loss_sum, self.sums, self.measured
         self.loss_sum, self.sums, self.measured = 0.0, {}, {}
         means: dict[str, Any] = {kind: {name: v / taken for name, v in values.items()} for kind, values in sums.items()}
-        if measured:
-            means["measures"] = {name: total / count if count else None for name, (total, count) in measured.items()}
-        return {"loss": loss / taken if taken else None, **means}
+        return {"loss": loss / taken if taken else None, **means, **measures(measured)}
+
+
+def measures(measured: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float | None]]:
+    """Return the ratio of each sum and count as `measures`, None for a count of 0; empty if nothing is measured."""
+    found = {name: total / count if count else None for name, (total, count) in measured.items()}
+    return {"measures": found} if found else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rankcli.errors import TrainingError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.log import warn
 from rankcli.records.interleave import read_examples
+from rankcli.shapes import Example
 from rankcli.training.base import State, TrainerContext, TrainingSet
 from rankcli.training.settings import Settings
 
@@ -25,7 +26,7 @@ def leave_out(loss: float, state: State, options: Settings, ctx: TrainerContext)
     """
     what, value = ("a gradient", "not finite") if math.isfinite(loss) else ("the loss", loss)
     found = f"{what} of step {state.step + 1} is {value}"
-    groups = groups_of(ctx.train, options.batches, state.step)
+    groups = _listed(ctx.train, options.batches, state.step)
     state.unusable += 1
     if options.on_nan == "stop":
         raise _diverged(f"{found}; its batch:\n{groups}", ctx.out)
@@ -49,18 +50,24 @@ def check_scores(scores: Scores, what: str, out: Path) -> None:
                 raise _diverged(f"the score of document {docid} for query {qid} of {what} is {score}", out)
 
 
-def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> str:
-    """List the groups of a step, counted from 0: one line each with the query's and the documents' ids.
+def groups_of(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> Iterator[tuple[str, Example]]:
+    """Yield the groups of a step, counted from 0, each with the name of its set.
 
     `batches` gives the number of groups of each set per step. Step s uses the samples from s * batch on, so they are
     read again here. No batch has to carry ids, which are almost never needed.
     """
-    lines = []
     for name, batch in batches.items():
         for example in read_examples(sets[name].records, step * batch, (step + 1) * batch):
-            task = f"{name}: " if len(batches) > 1 else ""
-            lines.append(f"  {task}query {example.qid}, documents {' '.join(example.docids)}")
-    return "\n".join(lines)
+            yield name, example
+
+
+def _listed(sets: Mapping[str, TrainingSet], batches: Mapping[str, int], step: int) -> str:
+    """List the groups of a step: one line each with the query's and the documents' ids."""
+    several = len(batches) > 1
+    return "\n".join(
+        f"  {f'{name}: ' if several else ''}query {example.qid}, documents {' '.join(example.docids)}"
+        for name, example in groups_of(sets, batches, step)
+    )
 
 
 def _diverged(what: str, out: Path) -> TrainingError:

@@ -27,21 +27,27 @@ OTHER_TASKS = 1 << 20  # keeps the dropout keys of further tasks apart from thos
 class Objective:
     """The loss of every task, with its name, and the losses that hooks add.
 
-    `names` has the name of each term: `TASK/LOSS`, or `LOSS` alone for a single task. `weights` has the task of each
-    term and its factor within the task. `measures` has the names of the hooks' measures of the tasks.
+    `tasks` has the names of the tasks. `names` has the name of each term: `TASK/LOSS`, or `LOSS` alone for a single
+    task. `weights` has the task of each term and its factor within the task. `measures` has the names of the hooks'
+    measures of the tasks, `shown` those of hooks that want them in the progress line.
     """
 
     def __init__(self, losses: Mapping[str, tuple[str, Loss]], hooks: Sequence[Hook] = ()) -> None:
         adding = [hook for hook in hooks if has(hook, "loss")]
         self._measuring = [hook for hook in hooks if has(hook, "measure")]
         self._losses = {task: (loss, *(hook.loss for hook in adding)) for task, (_, loss) in losses.items()}
+        self.tasks = tuple(losses)
         self.names: list[str] = []
         self.weights: list[tuple[str, float | Ramp]] = []
         self.measures: list[str] = []
+        self.shown: list[str] = []
         for task, (name, _) in losses.items():
             self.names += numbered([_named(task, name), *(_named(task, hook.name) for hook in adding)])
             self.weights += [(task, 1.0), *((task, hook.weight) for hook in adding)]
-            self.measures += [_named(task, name) for hook in self._measuring for name in hook.measures]
+            for hook in self._measuring:
+                names = [_named(task, name) for name in hook.measures]
+                self.measures += names
+                self.shown += names if hook.progress_bar else []
 
     def __call__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from rankcli.config.registry import LOSSES
 from rankcli.evaluation.interpolate import Scores
 from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import save_reranker
+from rankcli.shapes import Example
 from rankcli.training.base import TRAIN, TrainerContext, TrainingSet
-from rankcli.training.divergence import check_scores
+from rankcli.training.divergence import check_scores, groups_of
 from rankcli.training.predict import Scorer
 
 
@@ -20,8 +21,9 @@ class TrainingHandle:
     """The `Training` that listeners receive.
 
     `starts` has the global step at which each optimizer group starts to train. `equal_losses` are the losses for equal
-    scores. `on_batch` is called after every batch scored, and may raise. `before_keep` is called before weights are
-    saved: it makes sure that a run killed later resumes from these weights and not from older ones.
+    scores, `batches` the number of groups of each task in a step. `on_batch` is called after every batch scored, and
+    may raise. `before_keep` is called before weights are saved: it makes sure that a run killed later resumes from
+    these weights and not from older ones.
     """
 
     def __init__(
@@ -31,12 +33,13 @@ class TrainingHandle:
         scorer: Scorer,
         starts: Mapping[str, int],
         equal_losses: Mapping[str, float],
+        batches: Mapping[str, int],
         on_batch: Callable[[], None],
         before_keep: Callable[[], None],
     ) -> None:
         self._ctx, self._reranker, self._scorer = ctx, reranker, scorer
         self.starts, self.equal_losses = starts, equal_losses
-        self._on_batch, self._before_keep = on_batch, before_keep
+        self._batches, self._on_batch, self._before_keep = batches, on_batch, before_keep
         self._scored: dict[str, Scores] = {}
 
     def renew(self) -> None:
@@ -51,6 +54,10 @@ class TrainingHandle:
             check_scores(scores, name, self._ctx.out)
             self._scored[name] = scores
         return self._scored[name]
+
+    def groups(self, step: int) -> Iterator[tuple[str, Example]]:
+        """Read the groups of a step, counted from 0, again: the task and the group, in the order of the samples."""
+        return groups_of(self._ctx.train, self._batches, step)
 
     def keep(self, path: Path) -> None:
         """Save the weights as a model directory."""

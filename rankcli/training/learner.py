@@ -30,7 +30,7 @@ class Learner:
     devices.
     """
 
-    def __init__(self, options: Settings, ctx: TrainerContext, strategy: Any) -> None:
+    def __init__(self, options: Settings, ctx: TrainerContext, strategy: Any, *, keep_scores: bool = False) -> None:
         self._options, self._strategy = options, strategy
         with strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
@@ -55,6 +55,7 @@ class Learner:
             scale=self.scale,
             hooks=hooks,
             judged=ctx.judged,
+            keep_scores=keep_scores,
         )
         self.weights = Weights(self.step.weights, options)
 

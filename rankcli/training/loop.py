@@ -20,7 +20,7 @@ from rankcli.log import Progress, say
 from rankcli.rerankers.base import Reranker
 from rankcli.rerankers.saved import load_reranker
 from rankcli.storage.noted import Noted
-from rankcli.training.base import State, TrainerContext
+from rankcli.training.base import State, TrainerContext, measures
 from rankcli.training.best import damaged_weights, make_again
 from rankcli.training.checkpoint import Checkpoints, checkpoint_name, of_this_training
 from rankcli.training.divergence import check_weights, leave_out
@@ -50,7 +50,7 @@ class Loop:
         self.strategy = open_devices(options)
         self.hosts = Hosts(self.strategy)
         self.parts = self.strategy.num_replicas_in_sync * options.accumulate
-        self.learner = Learner(options, ctx, self.strategy)
+        self.learner = Learner(options, ctx, self.strategy, keep_scores=self.team.reads_scores)
         self.checkpoints = Checkpoints(
             ctx.out / "checkpoints",
             ctx.run_id,
@@ -68,6 +68,7 @@ class Loop:
             self.scorer,
             starts=self.learner.rates.starts,
             equal_losses=equal_losses(options.losses(), ctx.train),
+            batches=options.batches,
             on_batch=self.stop.raise_if_asked,
             before_keep=self._before_keep,
         )
@@ -185,25 +186,33 @@ class Loop:
         """Make the optimizer steps of one execution. Return the fields of the progress line for the last one."""
         started = time.monotonic()
         for done in self.learner.train(batches, state.step, self.hosts.replicas):
-            self._note(done, state)
-            self.team.end_step(self._now(state), done)
+            noted = self._note(done, state)
+            self.team.end_step(self._now(state), {**done, "noted": noted})
         rates = self.learner.rates(state.step - 1).values()
         state.seconds += time.monotonic() - started
-        return {"loss": f"{float(done['loss']):.4f}", "lr": " ".join(f"{rate:.1e}" for rate in rates)}
+        shown = {name: found for name, found in noted.get("measures", {}).items() if name in self.learner.step.shown}
+        measures = {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
+        return {"loss": f"{float(done['loss']):.4f}", **measures, "lr": " ".join(f"{rate:.1e}" for rate in rates)}
 
-    def _note(self, done: Mapping[str, Any], state: State) -> None:
-        """Count a step. A step that is not finite is skipped silently while a lower loss scale may still help."""
+    def _note(self, done: Mapping[str, Any], state: State) -> dict[str, Any]:
+        """Count a step, and return what the log says of it; nothing of a step that is not finite.
+
+        Such a step is skipped silently while a lower loss scale may still help.
+        """
+        noted: dict[str, Any] = {}
         if done["finite"]:
             norms = dict(zip(self.learner.rates.starts, done["grad_norm"].numpy().tolist(), strict=True))
             step = self.learner.step
-            logged = {**step.losses_of(done), "grad_norm": norms}
-            state.count(float(done["loss"]), logged, step.measures_of(done))
+            loss, logged = float(done["loss"]), {**step.losses_of(done), "grad_norm": norms}
+            state.count(loss, logged, measured := step.measures_of(done))
+            noted = {"loss": loss, **logged, **measures(measured)}
             state.unusable = 0
         else:
             if not (self.learner.scale and done["scale"] > 1):
                 leave_out(float(done["loss"]), state, self.options, self.ctx)
             state.skipped += 1
         state.step += 1
+        return noted
 
     def _end_of_iteration(self, state: State, again: bool = False) -> bool:
         """Write metrics and checkpoint, validate, vote. Return True to stop here.

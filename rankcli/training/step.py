@@ -53,9 +53,10 @@ class TrainingStep:
         scale: LossScale | None = None,
         hooks: Sequence[Hook] = (),
         judged: Ints | None = None,
+        keep_scores: bool = False,
     ) -> None:
         self._strategy, self._reranker, self._objective, self._seed = strategy, reranker, objective, seed
-        self._accumulate, self._scale = accumulate, scale
+        self._accumulate, self._scale, self._keep_scores = accumulate, scale, keep_scores
         self._judged = () if judged is None or not len(judged) else tf.constant(judged)
         kinds = ("penalty", "gradients", "after")
         self._penalties, self._changing, self._learning = ([h for h in hooks if has(h, kind)] for kind in kinds)
@@ -65,6 +66,7 @@ class TrainingStep:
         self._variables = {path: member.variable for path, member in members.items()}
         self.terms = numbered([*objective.names, *(hook.name for hook in self._penalties)])
         self.measures = numbered([*objective.measures, *(name for hook in self._changing for name in hook.notes)])
+        self.shown = [*objective.shown, *(name for hook in self._changing if hook.progress_bar for name in hook.notes)]
         self._compiled, self._loop = Traced(strategy, self._on_all), Traced(strategy, self._in_turn)
 
     @property
@@ -77,7 +79,8 @@ class TrainingStep:
 
         Returns scalars `loss` (the minimised value, not scaled), `finite` (True if the update was made) and, with a
         loss scale, the `scale` that was used; `losses` [T], the `terms` without their weights; `grad_norm` [G], the
-        norm of each group's gradient before any hook; and, if hooks measure, `measures` [M, 2], their sums and counts.
+        norm of each group's gradient before any hook; if hooks measure, `measures` [M, 2], their sums and counts; and
+        with `keep_scores` the scores of each task, `scores/TASK` [groups, K], in the order of the samples.
         """
         return self._compiled(batches, inputs)  # type: ignore[no-any-return]
 
@@ -114,6 +117,7 @@ class TrainingStep:
         kinds = {"loss": tf.float32, "losses": tf.float32, "grad_norm": tf.float32, "finite": tf.bool}
         kinds |= {"scale": tf.float32} if self._scale else {}
         kinds |= {"measures": tf.float32} if self.measures else {}
+        kinds |= {name: tf.float32 for name in self._kept_scores}
         start = (tf.constant(0), {name: tf.TensorArray(kind, count) for name, kind in kinds.items()})
         loop = tf.while_loop(lambda n, *_: n < count, one, start, parallel_iterations=1)
         return {name: array.stack() for name, array in loop[1].items()}
@@ -141,7 +145,20 @@ class TrainingStep:
             result["measures"] = tf.concat([measured, noted], axis=0)
         self._update(context, self._by_group(gradients), result["finite"], inputs)
         self._learn(context, batches, outputs, step, result["finite"])
+        for name, task in self._kept_scores.items():
+            result[name] = self._in_order(step.gather(outputs[task].scores))
         return result
+
+    @property
+    def _kept_scores(self) -> dict[str, str]:
+        """The tasks whose scores are returned, by the name in the results."""
+        return {f"scores/{task}": task for task in self._objective.tasks} if self._keep_scores else {}
+
+    def _in_order(self, rows: Any) -> Any:
+        """Return the rows of all replicas and micro-batches, which take samples in turn, in the order of samples."""
+        parts = self._strategy.num_replicas_in_sync * self._accumulate
+        by_part = tf.reshape(rows, [parts, -1, tf.shape(rows)[1]])
+        return tf.reshape(tf.transpose(by_part, [1, 0, 2]), tf.shape(rows))
 
     def _gather(self, context: Any) -> Callable[[Any], Any]:
         """Return `StepContext.gather` of this replica."""
@@ -160,7 +177,7 @@ class TrainingStep:
     ) -> tuple[Sums, Batches, Mapping[str, Outputs]]:
         """Return this replica's share of the sums, with gradients times the loss scale; its batches; and their outputs.
 
-        With micro-batches, batches and outputs are joined, and only made if a hook has `after`.
+        With micro-batches, batches and outputs are joined, and only made if a hook has `after`, or scores are kept.
         """
         scale = None if self._scale is None else tf.convert_to_tensor(self._scale.state.scale)
         variables = list(self._variables.values())
@@ -179,7 +196,7 @@ class TrainingStep:
             sums, outputs = part(batches, 0, step)
             return sums, batches, outputs
         alone = functools.partial(part, step=step._replace(gather=_not_gathered))
-        kept = list(batches) if self._learning else []
+        kept = list(batches) if self._learning or self._keep_scores else []
         sums, scores = accumulated(alone, self._zeros(), kept, batches, self._accumulate)
         return sums, *joined(batches, scores)
 
