@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from rankcli.cli import _complete
 from rankcli.cli._command import Command
+from rankcli.cli._model import MODEL, amp_option, evalbatch_option, strategy_option, weights_option
 from rankcli.cli._options import (
     FILE,
     NEW_FILE,
@@ -35,15 +35,8 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 
 
 @click.command(cls=Command)
-@click.option("--model", required=True, metavar="RUN_DIR|HF_DIR", help="The model; or gs://..., or a hub id.")
-@click.option(
-    "--weights",
-    default="best",
-    show_default=True,
-    metavar="best|last|best:METRIC|iter:N",
-    shell_complete=_complete.of_weights,
-    help="Which weights of a run directory.",
-)
+@click.option("--model", required=True, metavar=MODEL, help="The model; or gs://..., or a hub id.")
+@weights_option
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
@@ -67,26 +60,9 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     metavar="auto|none|ALPHA",
     help="Mix in the first stage: ALPHA is the weight of the reranker, auto the one that training chose on dev.",
 )
-@click.option(
-    "--evalbatch",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Pairs per step; texts, of a bi-encoder.  [default: chosen]",
-)
-@click.option(
-    "--amp",
-    type=click.Choice(["none", "bf16"]),
-    default="none",
-    show_default=True,
-    help="Number type of the computation.",
-)
-@click.option(
-    "--strategy",
-    type=click.Choice(["auto", "cpu", "mirrored", "multiworker", "tpu"]),
-    default="auto",
-    show_default=True,
-    help="Which devices to use.",
-)
+@evalbatch_option
+@amp_option
+@strategy_option
 @force_option
 @json_option
 @common_options

@@ -69,6 +69,25 @@ def run_in(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
     return RunFile(path) if Path(local_copy(path)).is_file() else read_run(path).items()
 
 
+def grouped(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
+    """Return the run of a file query by query, after a look at all of its lines.
+
+    If the lines of a query are scattered, the run is kept in memory.
+    """
+    run = run_in(path)
+    try:
+        for _ in run if isinstance(run, RunFile) else ():
+            pass
+    except Scattered as error:
+        return _whole(error, path)
+    return run
+
+
+def _whole(error: Scattered, path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
+    warn(f"{error.where}: {error.what}; the whole run is held in memory (to sort it by query would avoid that)")
+    return read_run(path).items()
+
+
 def content_of(inputs: Inputs) -> str:
     """Return a hash of the run: of its file, or of what is in memory."""
     if isinstance(inputs.run, RunFile):
@@ -91,8 +110,7 @@ def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:
     try:
         return inputs, _survey(inputs, depth)
     except Scattered as error:
-        warn(f"{error.where}: {error.what}; the whole run is held in memory (to sort it by query would avoid that)")
-        whole = replace(inputs, run=read_run(inputs.source).items())
+        whole = replace(inputs, run=_whole(error, inputs.source))
         return whole, _survey(whole, depth)
 
 

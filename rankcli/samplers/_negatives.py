@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,48 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from rankcli.config.registry import option
-from rankcli.config.types import NonNegativeFloat, Rate
+from rankcli.config.types import NonNegativeFloat
 from rankcli.data.source import DocIds
 from rankcli.samplers._draw import Draws
+from rankcli.samplers.guards import Guards
 
 SOURCES = ("retrieved", "judged", "others", "random")
-Scores = Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guards:
-    """Bounds on the score of a negative: whatever scores higher may be relevant, although nobody judged it.
-
-    A document without a score passes. Of several relevant documents the lowest score counts; one without a score sets
-    no bound.
-    """
-
-    max_score: float | None = option(None, "the highest score of a negative; default: no bound")
-    margin: NonNegativeFloat | None = option(
-        None, "a negative scores at least so much less than the group's relevant document; default: no bound"
-    )
-    relative_margin: Rate | None = option(
-        None, "the same as a share of the relevant document's score: 0.05 leaves out what scores above 95 % of it"
-    )
-
-    @property
-    def guarded(self) -> bool:
-        """True if there is a bound."""
-        return not self.max_score is self.margin is self.relative_margin is None
-
-    def barred(self, scores: Scores, positives: Iterable[str]) -> set[str]:
-        """The documents that score too high to be negatives beside some relevant ones."""
-        if not self.guarded:
-            return set()
-        bounds = [bound for docid in positives if docid in scores for bound in self._bounds(scores[docid])]
-        if self.max_score is not None:
-            bounds.append(self.max_score)
-        return {docid for docid, score in scores.items() if score > min(bounds)} if bounds else set()
-
-    def _bounds(self, score: float) -> list[float]:
-        """The bounds that a relevant document sets."""
-        margins = (self.margin, None if self.relative_margin is None else self.relative_margin * abs(score))
-        return [score - margin for margin in margins if margin is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

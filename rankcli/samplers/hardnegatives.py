@@ -13,8 +13,9 @@ from rankcli.data.mined_rows import MinedRow, read_mined
 from rankcli.errors import DataError
 from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
 from rankcli.samplers._mined import relevant_to
-from rankcli.samplers._negatives import Guards, Listed, Places, available, choices, draw_from
+from rankcli.samplers._negatives import Listed, Places, available, choices, draw_from
 from rankcli.samplers.base import Sampler, SamplerContext, SamplerOptions
+from rankcli.samplers.guards import Guards
 from rankcli.shapes import Sample
 
 TEACHER = "teacher"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -126,6 +126,14 @@ class Reranking:
             inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         else:
             inputs = _own_inputs(self.model, split)
+        counts = self.score(inputs, output, depth, lambda made: _copied(made, output))
+        return _outcome(counts, self.alpha, output)
+
+    def score(self, inputs: Inputs, output: str | Path, depth: int | None, finish: Callable[[Path], object]) -> Counts:
+        """Rerank a run to a file that `finish` makes `output` of, and return its counts.
+
+        What is scored is kept until `finish` has ended.
+        """
         self._check_columns(inputs)
         with self.hosts.together():
             inputs, counts = survey(inputs, depth)
@@ -137,9 +145,8 @@ class Reranking:
                 with ending_soon(STOPPING), made.open("w", encoding="utf-8", newline="\n") as file:
                     self._rerank(inputs, depth, counts, file, kept)
                 if self.hosts.chief:
-                    with made.open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
-                        shutil.copyfileobj(file, stream)
-        return _outcome(counts, self.alpha, output)
+                    finish(made)
+        return counts
 
     def _own_files(self) -> Iterator[str | Path]:
         """Yield the paths among the options of the data, and other texts."""
@@ -203,6 +210,11 @@ class Reranking:
                 yield block, known, []
             else:
                 yield block, known, examples_of(samples, self.extractor, queries, inputs.store, features, columns)
+
+
+def _copied(made: Path, output: str | Path) -> None:
+    with made.open(encoding="utf-8", newline="\n") as file, replacing(output) as stream:
+        shutil.copyfileobj(file, stream)
 
 
 def _mixed(block: list[RankedQuery], scores: Scores, alpha: float) -> Scores:

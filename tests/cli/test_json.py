@@ -22,6 +22,7 @@ CALLS = {
     "train": [("train", "small.yaml", "--dry-run"), ("train", "small.yaml"), ("train", "small.yaml")],
     "rerank": [("rerank", "--model", "runs/small", "-o", "c.run")],
     "encode": [("encode", "--model", MODEL, *FILES, "-o", "."), ("encode", "--model", MODEL, *FILES)],
+    "mine": [("mine", "--qrels", "qrels.txt", "--run", "a.run", "-o", "mined.jsonl")],
     "evaluate": [
         ("evaluate", "--model", "runs/small"),
         ("evaluate", "--qrels", "qrels.txt", "--run", "a.run", "--baseline", "b.run"),

@@ -17,8 +17,9 @@ from rankcli.data.store import store_of
 from rankcli.errors import ConfigError, DataError
 from rankcli.samplers import _pools
 from rankcli.samplers._draw import Draws
-from rankcli.samplers._negatives import Guards, Negatives
+from rankcli.samplers._negatives import Negatives
 from rankcli.samplers.base import SamplerContext
+from rankcli.samplers.guards import Guards
 from rankcli.samplers.hardnegatives import HardNegatives
 from rankcli.samplers.lce import LCE
 from rankcli.samplers.listwise import Listwise
