@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from rankcli.data.fields import HEADERS
 from rankcli.data.lines import checked_id, fail
 from rankcli.data.run_lines import score_of
 from rankcli.data.texts import json_records
+from rankcli.data.trec import CompactRun, ranked
+from rankcli.shapes import Ranked
 
 PLAIN = "neg"  # the name of negatives in one list
 _QUERY = HEADERS[0] | {"anchor", "queries"}
@@ -101,3 +104,16 @@ class _Reader:
         if any(map(str.isspace, str(value))):
             fail(self.path, self.line, f"the id of a {what} is a text: {str(value)[:40]!r}", _FIX)
         return checked_id(str(value), self.path, self.line, f"id of a {what}")
+
+
+def pairs_of(path: str | Path) -> CompactRun:
+    """The pairs of query and document of a file, with their scores, 0 without one."""
+    found: dict[str, Ranked] = {}
+    known: dict[str, str] = {}  # an id is kept once for all rows
+    for qid, rows in groupby(read_mined(path), key=lambda row: row.qid):
+        scores = CompactRun(found)[qid] if qid in found else {}
+        for row in rows:
+            docids = (*row.positives, *(docid for docids in row.lists.values() for docid in docids))
+            scores.update((known.setdefault(docid, docid), row.scores.get(docid, 0.0)) for docid in docids)
+        found[qid] = ranked(scores)
+    return CompactRun(found)

@@ -23,6 +23,7 @@ CALLS = {
     "rerank": [("rerank", "--model", "runs/small", "-o", "c.run")],
     "encode": [("encode", "--model", MODEL, *FILES, "-o", "."), ("encode", "--model", MODEL, *FILES)],
     "mine": [("mine", "--qrels", "qrels.txt", "--run", "a.run", "-o", "mined.jsonl")],
+    "teach": [("teach", "--scores", "a.run", "-o", "teacher.run")],
     "evaluate": [
         ("evaluate", "--model", "runs/small"),
         ("evaluate", "--qrels", "qrels.txt", "--run", "a.run", "--baseline", "b.run"),

@@ -97,12 +97,15 @@ PRODUCTS = {  # command: what it promises to leave
     "init --docs docs.jsonl --queries queries.jsonl --qrels qrels.txt -o made.yaml": "made.yaml",
     "evaluate --qrels qrels.txt --run first.run --per-query made.json": "made.json",
     "mine --qrels qrels.txt --run first.run -o made.jsonl": "made.jsonl",
+    "teach --scores first.run -o made.run": "made.run",
     "cache prune --storage old --older-than 1h": "old",
     "convert TFKNRM.yaml": "cache/records",
     "train TFKNRM.yaml trainer.niters=1 -o made": "made/result.json",
     "rerank --model model --docs docs.jsonl --queries queries.jsonl --run first.run -o made.run": "made.run",
 }
-LIGHT = [command for command in PRODUCTS if command.split()[0] in ("search", "init", "evaluate", "mine", "cache")]
+LIGHT = [
+    command for command in PRODUCTS if command.split()[0] in ("search", "init", "evaluate", "mine", "teach", "cache")
+]
 
 
 def check_all(folder: Path, commands: list[str], states: list[str]) -> None:
