@@ -32,6 +32,7 @@ NEEDED = {
     ("samplers", "hardnegatives"): {"file": "rows.jsonl"},
     ("samplers", "mixture"): {"samplers": ["LCE", "listwise"]},
     ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
+    ("samplers", "weighted"): {"weights": "weights.jsonl"},
     ("schedules", "exponential"): {"decay": 0.5},
     ("schedules", "inverse_time"): {"decay": 0.5},
     ("schedules", "step"): {"step_size": 2},
@@ -77,6 +78,8 @@ def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name:
     lines = [{"query": qid, "pos": [*judged.qrels[qid]], "neg": [f"{qid}{n}" for n in range(9)]} for qid in judged.qids]
     lines = [{**line, "scores": [*range(len(line["pos"]) + 9)]} for line in lines]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    weight = {"query-id": "a", "corpus-id": "a1", "weight": 2.0}
+    (tmp_path / "weights.jsonl").write_text(json.dumps(weight) + "\n")
     docs = store_of({docid: docid for docid in ("r", "s", "t", "a1", "b1", "b2")}, "docs", tmp_path)
     (tmp_path / "triples").write_text("a r a1\nb t b1\nb s b2\n")
     triples = open_triples(tmp_path / "triples", docs, tmp_path) if name == "triples" else None

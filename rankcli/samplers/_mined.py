@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rankcli.data.scores import read_scores
-from rankcli.errors import ConfigError
+from rankcli.data.source import DocIds
+from rankcli.data.trec import read_run
+from rankcli.errors import ConfigError, DataError
 from rankcli.samplers._draw import Draws
 from rankcli.samplers._negatives import Collection, Listed, Negatives, Places, available, draw_from
 from rankcli.samplers.base import SamplerContext
@@ -23,6 +25,7 @@ class Mined:
     scores: Mapping[str, Mapping[str, float]] | None
     others: Listed
     collection: Places
+    runs: Sequence[Mapping[str, tuple[str, ...]]] = ()  # the candidates of more runs by query
 
     def usable(self, qid: str, positives: Sequence[str], retrieved: Sequence[str]) -> tuple[str, ...]:
         """Those of the relevant documents beside which there is a negative."""
@@ -34,7 +37,8 @@ class Mined:
         return draw_from(self._sources(qid, retrieved), self._barred(qid, positives), draws, count)
 
     def _sources(self, qid: str, retrieved: Sequence[str]) -> list[tuple[float, Places]]:
-        places = (Listed.of(retrieved), Listed.of(self._judged_low(qid)), self.others, self.collection)
+        candidates = dict.fromkeys([*retrieved, *(docid for run in self.runs for docid in run.get(qid, ()))])
+        places = (Listed.of([*candidates]), Listed.of(self._judged_low(qid)), self.others, self.collection)
         return list(zip(self.options.weights, places, strict=True))
 
     def _judged_low(self, qid: str) -> list[str]:
@@ -58,8 +62,24 @@ def relevant_to(judged: Judged, qid: str, relevance_level: int) -> set[str]:
     return {docid for docid, grade in judged.qrels.get(qid, {}).items() if grade >= relevance_level}
 
 
-def mined(ctx: SamplerContext, options: Negatives) -> Mined | None:
-    """The sources that options weigh; None for candidates alone, which need no more than the pools."""
+def _candidates(ctx: SamplerContext, path: str, ranks: slice) -> dict[str, tuple[str, ...]]:
+    """The documents of the collection at some ranks of a run, for the training queries."""
+    run = read_run(path, dict.fromkeys(ctx.judged.qids, ranks.stop)).part(ctx.judged.qids).by_query
+    if not run:
+        raise DataError("it has no training query", where=path, fix="check that query ids are written alike")
+    found = {qid: each.docids[ranks] for qid, each in run.items()}
+    if ctx.docs is None:
+        return found
+    return {qid: _known(ctx.docs, docids) for qid, docids in found.items()}
+
+
+def _known(docs: DocIds, docids: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = zip(docids, docs.ordinals(docids).tolist(), strict=True)
+    return tuple([docid for docid, ordinal in pairs if ordinal >= 0])
+
+
+def mined(ctx: SamplerContext, options: Negatives, ranks: slice = slice(None)) -> Mined | None:
+    """The sources that options weigh, and more runs at some ranks; None for the candidates alone, which pools have."""
     if options.plain:
         return None
     if ctx.triples is not None:
@@ -85,4 +105,5 @@ def mined(ctx: SamplerContext, options: Negatives) -> Mined | None:
         scores=None if options.scores is None else read_scores(options.scores),
         others=Listed.of(others),
         collection=Listed.of(()) if ctx.docs is None else Collection(ctx.docs),
+        runs=[_candidates(ctx, path, ranks) for path in options.runs],
     )

@@ -31,6 +31,9 @@ class Negatives(Guards):
     judged: NonNegativeFloat = option(0.0, "weight of the documents that are judged, below the relevance level")
     others: NonNegativeFloat = option(0.0, "weight of the documents that are relevant to other training queries")
     random: NonNegativeFloat = option(0.0, "weight of the documents of the whole collection")
+    runs: tuple[str, ...] = option(
+        (), "more runs, whose documents at the same ranks are candidates, too; each document counts once", path="file"
+    )
     scores: str | None = option(
         None, "a run, or JSONL, with the scores that the bounds compare; default: the candidates' own", path="file"
     )
@@ -38,6 +41,8 @@ class Negatives(Guards):
     def __post_init__(self) -> None:
         if not sum(self.weights):
             raise ValueError(f"at least one of {', '.join(SOURCES)} must be above 0")
+        if self.runs and not self.retrieved:
+            raise ValueError("runs have candidates, whose weight `retrieved` is 0")
         if self.scores and not self.guarded:
             raise ValueError("scores does nothing without max_score, margin or relative_margin")
 
@@ -48,8 +53,8 @@ class Negatives(Guards):
 
     @property
     def plain(self) -> bool:
-        """True for candidates alone, without bounds."""
-        return not self.guarded and not any(self.weights[1:])
+        """True for the candidates of one run alone, without bounds."""
+        return not self.guarded and not self.runs and not any(self.weights[1:])
 
 
 class Places(Protocol):

@@ -170,7 +170,7 @@ def draw(ctx: SamplerContext, options: DrawOptions, negatives: int = 1) -> Draw:
     DataError if none is left. Queries are sorted by id, so that the order of lines in the input files does not change
     the samples. With training triples, all documents come from them alone.
     """
-    pools, sources = _pools(ctx, options), mined(ctx, options.negatives)
+    pools, sources = _pools(ctx, options), mined(ctx, options.negatives, slice(options.neg_from - 1, options.neg_to))
     counts, qids, kept = _Counts(), [], list[Pool]()
     for qid in sorted(ctx.judged.qids):
         whole = pools(qid)

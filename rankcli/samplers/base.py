@@ -91,8 +91,8 @@ class DrawOptions(SamplerOptions):
 
     @property
     def draws_docs(self) -> bool:
-        """True if negatives are drawn from the whole collection."""
-        return self.negatives.random > 0
+        """True if negatives are drawn from the whole collection, or from runs that may have documents outside of it."""
+        return self.negatives.random > 0 or bool(self.negatives.runs)
 
     @property
     def depth(self) -> int:

@@ -28,6 +28,7 @@ from rankcli.samplers.pair import Pair
 from rankcli.samplers.pointwise import Pointwise
 from rankcli.samplers.scored import Scored
 from rankcli.samplers.triplet import Triplet
+from rankcli.samplers.weighted import Weighted
 from rankcli.shapes import Judged, Ranked
 
 DRAWS = 20_000
@@ -410,3 +411,55 @@ def test_rows_without_what_is_read_are_refused(context: Any, rows: Any) -> None:
         HardNegatives(file=file, lists={"dense": 1}).build(context())
     with pytest.raises(DataError, match="no row has a training query"):
         HardNegatives(file=rows({"query": "z", "pos": ["r1"], "neg": ["a1"]})).build(context())
+
+
+def test_candidates_of_several_runs_are_drawn_alike(context: Any, tmp_path: Path) -> None:
+    """At ranks 2 to 4 the first run has r1 (relevant), a2 and n1, the other x, a2 and y; `gone` is not in docs."""
+    other = tmp_path / "other.run"
+    docids = ["t", "x", "a2", "gone", "y"]
+    other.write_text("".join(f"a Q0 {docid} 1 {9 - rank} x\n" for rank, docid in enumerate(docids)))
+    options = Triplet(neg_from=2, neg_to=5, negatives=Negatives(runs=(str(other),)))
+    assert options.draws_docs and not Triplet().draws_docs
+    fits(second(options, only(context(), "a")), dict.fromkeys(["a2", "n1", "a3", "x", "y"], 0.2))
+    other.write_text("z Q0 a1 1 1 x\n")
+    with pytest.raises(DataError, match="it has no training query"):
+        options.build(context())
+    with pytest.raises(ValueError, match="runs have candidates, whose weight `retrieved` is 0"):
+        Negatives(runs=("a.run",), retrieved=0, judged=1)
+
+
+def test_weights_of_a_file_become_a_column(context: Any, tmp_path: Path, capsys: Any) -> None:
+    weights = tmp_path / "qrels.jsonl"
+    rows = [("a", "r1", {"weight": 2.5}), ("a", "a1", {"weight": 0}), ("a", "r2", {}), ("z", "r1", {"weight": 9})]
+    lines = [{"query-id": qid, "corpus-id": docid, "score": 1, **weight} for qid, docid, weight in rows]
+    weights.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options, base = Weighted(weights=str(weights), base=LCE(nneg=2)), LCE(nneg=2).build(context())
+    assert options.gives == ("first_stage", "weight") and options.depth == 100
+    sampler = options.build(context(columns=frozenset({"weight"})))
+    assert "weights of 2 pairs of 1 of 3 training queries" in capsys.readouterr().err
+    known = {("a", "r1"): 2.5, ("a", "a1"): 0.0}
+    for n in range(40):
+        sample = sampler(n)
+        assert sample.docids == base(n).docids and sample.labels == base(n).labels
+        assert sample.columns == {"weight": tuple(known.get((sample.qid, docid), 1.0) for docid in sample.docids)}
+    with pytest.raises(ValueError, match="gives weights itself"):
+        Weighted(weights=str(weights), base=options)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"query-id": "a", "corpus-id": "r1", "weight": -1}', ":2: the weight '-1' is not a number from 0"),
+        ('{"query-id": "a", "corpus-id": "r1", "weight": "2"}', ":2: the weight '2' is not a number from 0"),
+        ('{"query-id": "a", "corpus-id": "r1", "weight": NaN}', ":2: the weight 'nan' is not a number from 0"),
+        ('{"query-id": "a", "weight": 1}', ":2: there is no document id"),
+        ('{"query-id": "a", "corpus-id": "a1", "weight": 2}', ":2: query 'a' has document 'a1' with two weights"),
+        ('{"query-id": "a"', ":2: not a JSON object"),
+    ],
+)
+def test_a_malformed_weight_is_named(line: str, what: str, context: Any, tmp_path: Path) -> None:
+    weights = tmp_path / "w.jsonl"
+    weights.write_text(f'{{"query-id": "a", "corpus-id": "a1", "weight": 1}}\n{line}\n')
+    with pytest.raises(DataError) as error:
+        Weighted(weights=str(weights), base=LCE()).build(context())
+    assert what in str(error.value)
