@@ -18,14 +18,20 @@ def word_weights(vocab_size: int, width: int, scale: float = 0.02, trainable: bo
 
 
 class WordEmbeddings:
-    """Looks up rows of the table in `parameters`, which must have `word_weights`."""
+    """Looks up rows of the table in `parameters`, which must have `word_weights`; zeros for ids beyond the table."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
 
     def tokens(self, layout: Layout) -> tuple[Any, Any]:
         """Return the vector of each token, float32 [N, M, D], and a mask of the tokens, bool [N, M]."""
-        return tf.gather(self._parameters.exact("word_embeddings"), self.ids(layout)), layouts.token_mask(layout)
+        return self.vectors(self.ids(layout)), layouts.token_mask(layout)
+
+    def vectors(self, ids: Any) -> Any:
+        """Return the vectors of tokens, float32 [..., D]."""
+        table = self._parameters.exact("word_embeddings")
+        known = ids < table.shape[0]
+        return tf.gather(table, tf.where(known, ids, 0)) * tf.cast(known, tf.float32)[..., None]
 
     def ids(self, layout: Layout) -> Any:
         """Return the token at each place, int32 [N, M]; an arbitrary token after the end of a sequence."""

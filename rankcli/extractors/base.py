@@ -52,7 +52,8 @@ class Extractor(Protocol):
     streams: Mapping[str, StreamSpec]  # by name; empty if it reads no text
     fields: Mapping[str, FieldSpec]
     columns: tuple[str, ...]  # the columns of an example that it reads; sampler or source must give them
-    tables: Mapping[str, Floats]  # per token id of a stream: "idf" [vocab_size], "vectors" [vocab_size, D]
+    # per token id of a field: "idf" [vocab_size]; "vectors" [vocab_size - unknown, D], before the first training only
+    tables: Mapping[str, Floats]
     fingerprint: str  # SHA-256 of all that decides the tokens, vocabulary and rules; part of cache ids
 
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
@@ -80,7 +81,12 @@ def sequence_spec(extractor: Extractor, field: str) -> SequenceSpec:
 
 def vocab_size(extractor: Extractor, field: str) -> int:
     """The number of token ids that occur in a field."""
-    return extractor.streams[sequence_spec(extractor, field).stream].vocab_size
+    return ids_of(sequence_spec(extractor, field), extractor)
+
+
+def ids_of(spec: SequenceSpec, extractor: Extractor) -> int:
+    """The number of token ids that occur in a field with this spec."""
+    return extractor.streams[spec.stream].vocab_size if spec.vocab_size is None else spec.vocab_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rankcli.errors import StorageError
-from rankcli.extractors.base import Extractor
+from rankcli.extractors.base import Extractor, ids_of
 from rankcli.records.interleave import Records, Stride, read_examples
 from rankcli.records.keys import keys_of
 from rankcli.records.layout import bucket_rows, flat, packed
@@ -70,7 +70,7 @@ def collate(
 
 def check_ids(layout: Layout, spec: SequenceSpec, extractor: Extractor) -> None:
     """StorageError for a token id beyond the vocabulary: no embedding is there for it."""
-    most, known = int(layout.ids.max(initial=0)), extractor.streams[spec.stream].vocab_size
+    most, known = int(layout.ids.max(initial=0)), ids_of(spec, extractor)
     if most >= known:
         raise StorageError(
             f"the cached records hold token {most} of {known} in the vocabulary: they are not of this extractor",

@@ -19,6 +19,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.encoders.weights import Weight, values_from
+from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, sequence_spec, vocab_size
 from rankcli.shapes import Batch, Layout, Outputs
 from rankcli.text.weights import Tensors
@@ -57,6 +58,9 @@ class RerankerContext:
         ConfigError where it does not embed all tokens and places of the field. `options` are those of `build_encoder`:
         `pooler`, `root`, `prefix`, `frozen`.
         """
+        if sequence_spec(self.extractor, field).unknown:
+            what = "an encoder cannot read words whose ids depend on the query"
+            raise ConfigError(what, where="extractor", fix="use an extractor of subwords, such as `apart` or `passage`")
         given = self.models.get(model)
         tokens = vocab_size(self.extractor, field)
         config = encoder_config(given, size, tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from rankcli.storage.json_files import parse_object
 from rankcli.text.stemming import stemmer
 
 PAD_ID, OOV_ID, FIRST_ID = 0, 1, 2
+IDS = 1 << 31  # of all words, known or not: the number of a token is a 32-bit integer
 FILE = "vocabulary.json"
 _WORD = re.compile(r"[^\W_]+")
 
@@ -37,9 +39,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words with ids from 2 on (0 pads, 1 stands for every word outside), each with the number of texts it occurs in.
+    """Words with ids from 2 on (0 pads, 1 is no word), each with the number of texts that it occurs in.
 
-    `frequencies[i]` belongs to `words[i]`, whose id is i + 2; `texts` is N, the number of texts counted.
+    `frequencies[i]` belongs to `words[i]`, whose id is i + 2; `texts` is N, the number of texts counted. Every other
+    word has an id from `size` on, below 2^31, a hash of the word: two of them share one with a probability of 5e-10.
     """
 
     words: tuple[str, ...]
@@ -78,16 +81,19 @@ class Vocabulary:
     def encode(self, texts: Sequence[str]) -> list[Ints]:
         """The ids, int32 [T], of the words of each text."""
         known = self._ids
-        return [np.array([known.get(word, OOV_ID) for word in self.rules.words(text)], np.int32) for text in texts]
+        rows = (
+            [known[word] if word in known else self._hash(word) for word in self.rules.words(text)] for text in texts
+        )
+        return [np.array(ids, np.int32) for ids in rows]
 
     @property
     def size(self) -> int:
-        """The number of ids, those for padding and for unknown words included."""
+        """The number of ids of known words, with the two before them."""
         return FIRST_ID + len(self.words)
 
     @cached_property
     def idf(self) -> Floats:
-        """Float32 [size]: log(1 + (N - df + 0.5) / (df + 0.5)), as in BM25; 0 on padding, df = 0 for unknown words."""
+        """Float32 [size]: log(1 + (N - df + 0.5) / (df + 0.5)), as in BM25; 0 on padding, df = 0 at `OOV_ID`."""
         df = np.array([0, 0, *self.frequencies], np.float64)
         idf = np.log1p((self.texts - df + 0.5) / (df + 0.5))
         idf[PAD_ID] = 0
@@ -101,6 +107,9 @@ class Vocabulary:
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {word: id for id, word in enumerate(self.words, FIRST_ID)}
+
+    def _hash(self, word: str) -> int:
+        return self.size + zlib.crc32(word.encode()) % (IDS - self.size)
 
     @property
     def _serialised(self) -> bytes:

@@ -78,10 +78,9 @@ def test_what_is_kept_of_a_text_is_the_most_that_any_query_leaves_it(name):
 def test_ids_are_below_the_vocabulary_size(name):
     extractor = built(name)
     records = [Record("d", text) for text in (*TEXTS, "zzz ß 漢字 \ud800")]
-    assert all(
-        (ids < vocab_size(extractor, EXTRACTORS.get(name).fields[-1])).all()
-        for ids in extractor.encode("doc", records).tokens
-    )
+    assert all((ids < extractor.streams["doc"].vocab_size).all() for ids in extractor.encode("doc", records).tokens)
+    for field, sequences in extractor.extract(tiny.example(extractor, "yyy a", *TEXTS, "zzz ß yyy")).items():
+        assert all((sequence.ids < vocab_size(extractor, field)).all() for sequence in sequences)
 
 
 @every

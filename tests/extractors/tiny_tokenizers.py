@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from rankcli.records.codec import token_dtype
 from rankcli.shapes import Example, Record, TokenSequence
 
 CLS, SEP = 2, 3
@@ -33,14 +34,13 @@ def roberta(directory: Path) -> Path:
 
 def example(extractor, query: str, *docs: str) -> Example:
     """An example as it reaches `extract`: tokens cut by `encode` and then to the budget, in a small integer type."""
+    small = token_dtype(extractor.streams["doc"].vocab_size)
     (query_ids,) = extractor.encode("query", [Record("q", query)]).tokens
     budget = extractor.budget("doc", {"query": len(query_ids)})
-    cut = tuple(
-        ids[:budget].astype(np.uint8) for ids in extractor.encode("doc", [Record("", doc) for doc in docs]).tokens
-    )
+    cut = tuple(ids[:budget].astype(small) for ids in extractor.encode("doc", [Record("", doc) for doc in docs]).tokens)
     labels = np.arange(len(docs), dtype=np.float32)
     docids = tuple(f"d{n}" for n in range(len(docs)))
-    return Example("q", docids, labels, {"query": query_ids.astype(np.uint8)}, {"doc": cut})
+    return Example("q", docids, labels, {"query": query_ids.astype(small)}, {"doc": cut})
 
 
 def listed(sequences: list[TokenSequence]) -> list[tuple[list[int], list[int], int]]:

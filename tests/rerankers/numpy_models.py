@@ -48,20 +48,6 @@ def bert_logit(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: i
     return float((pooled @ tensors["classifier.weight"].T + tensors["classifier.bias"])[0])
 
 
-def knrm_score(tensors: Tensors, query: np.ndarray, doc: np.ndarray, idf: np.ndarray | None = None) -> float:
-    """Kernel pooling over all pairs of words, term by term."""
-    table = tensors["word_embeddings.weight"]
-    total = tensors["output.bias"][0]
-    for k, (mu, sigma) in enumerate(zip(tensors["kernels.mu"], tensors["kernels.sigma"], strict=True)):
-        phi = 0.0
-        for i in query:
-            cosines = [table[i] @ table[j] / np.linalg.norm(table[i]) / np.linalg.norm(table[j]) for j in doc]
-            count = sum(math.exp(-((cosine - mu) ** 2) / (2 * sigma**2)) for cosine in cosines)
-            phi += (1.0 if idf is None else idf[i]) * math.log(max(count, 1e-10))
-        total += tensors["output.weight"][0, k] * phi
-    return float(total)
-
-
 def softmax(x: np.ndarray) -> np.ndarray:
     """Over the last axis."""
     powers = np.exp(x - x.max(-1, keepdims=True))

@@ -9,6 +9,9 @@ import numpy_models
 import pytest
 import tiny_models as tiny
 
+from rankcli.config.registry import RERANKERS
+from rankcli.errors import ConfigError
+from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.foreign import options_for
 
 
@@ -58,3 +61,9 @@ def test_outputs_from_base_vectors_are_those_of_the_whole_model(known):
         )
     assert model.reranker.towers["query"] == model.reranker.towers["doc"]  # a graph for both
     assert not bases["doc"].frozen
+
+
+def test_words_whose_ids_depend_on_the_query_are_refused():
+    _, extractor = tiny.extractor_of("TFKNRM")
+    with pytest.raises(ConfigError, match="extractor: an encoder cannot read words whose ids depend on the query"):
+        RERANKERS.get("biencoder")().build(RerankerContext(extractor=extractor))
