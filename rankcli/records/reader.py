@@ -93,6 +93,11 @@ def _flatten(part: Sequence[Example], groups: list[list[TokenSequence]], spec: S
     return _Flat(kept, owners_of_groups)
 
 
+def lay_out(parts: Sequence[Sequence[TokenSequence]], rows: int, spec: SequenceSpec, static: bool) -> list[Layout]:
+    """Lay out each part's sequences, all parts in equal shapes, with room for `rows` sequences."""
+    return packed(parts, rows, spec.max_length, spec.pad_id) if static else flat(parts, rows, spec.pad_id)
+
+
 def laid_out(
     parts: Sequence[Sequence[TokenSequence]],
     rows: int,
@@ -101,14 +106,11 @@ def laid_out(
     extractor: Extractor,
     look: Look | None = None,
 ) -> list[Layout | Floats]:
-    """Lay out each part's sequences, all parts in equal shapes, with room for `rows` sequences.
-
-    With `look`, return the base vectors of the sequences instead, zeros for padding.
-    """
+    """`lay_out`, with ids checked; with `look` the base vectors of the sequences instead, zeros for padding."""
     if look is not None:
         made = [look(part) for part in parts]
         return [np.pad(vectors, ((0, rows - len(vectors)), (0, 0))) for vectors in made]
-    layouts = packed(parts, rows, spec.max_length, spec.pad_id) if static else flat(parts, rows, spec.pad_id)
+    layouts = lay_out(parts, rows, spec, static)
     for layout in layouts:
         check_ids(layout, spec, extractor)
     return [*layouts]
