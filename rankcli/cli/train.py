@@ -28,6 +28,13 @@ from rankcli.cli._options import DIRECTORY, common_options, config_options, json
 )
 @click.option("--overwrite", is_flag=True, help="Move an existing run directory to DIR.old-N and train anew.")
 @click.option("--dry-run", is_flag=True, help="Show the options, the data and the steps; train nothing.")
+@click.option(
+    "--for",
+    "chip",
+    metavar="TPU",
+    help="With --dry-run: compile the steps for a TPU such as v5e-8 and show if they fit, and how fast they can be.",
+)
+@click.option("--largest-batch", is_flag=True, help="With --for: find the largest batch that fits; takes minutes.")
 @verify_option
 @json_option
 @common_options
@@ -38,6 +45,8 @@ def command(
     init_from: str | None,
     overwrite: bool,
     dry_run: bool,
+    chip: str | None,
+    largest_batch: bool,
     as_json: bool,
 ) -> None:
     """Train a reranker and measure it on the test queries.
@@ -48,14 +57,20 @@ def command(
     Example:
       rankcli train --config config.yaml trainer.niters=2 sampler=triplet --out runs/try
       rankcli train --config other.yaml --init-from runs/config init.weights=last --out runs/transferred
+      rankcli train --config config.yaml --dry-run --for v5e-8
     """
     from rankcli.config.load import load_config
     from rankcli.storage.inputs import local_copy
 
+    if chip and not dry_run:
+        raise click.UsageError("--for compiles without a TPU and trains nothing: give --dry-run too")
+    if largest_batch and not chip:
+        raise click.UsageError("--largest-batch needs --for")
     if init_from is not None:
         overrides = (*overrides, f"init.model={json.dumps(init_from)}")
     config, _ = load_config(files, overrides, local_copy)
     from rankcli.verbs.train import train
 
     directory = out or Path("runs") / Path(files[-1]).stem
-    print_result(train(config, out=directory, overwrite=overwrite, dry_run=dry_run), as_json)
+    found = train(config, out=directory, overwrite=overwrite, dry_run=dry_run, chip=chip, largest_batch=largest_batch)
+    print_result(found, as_json)

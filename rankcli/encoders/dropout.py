@@ -41,7 +41,7 @@ class Dropout(NamedTuple):
         threshold = round(rate * steps)
         if threshold == 0:
             return x
-        size, served = tf.size(x), 4 // draw.size
+        size, served = tf.size(x, tf.int64), 4 // draw.size  # 2^31 attention weights are within reach
         bits = tf.random.stateless_uniform([-(-size // served)], self.seed, None, None, tf.uint32, alg="philox")
         draws = tf.reshape(tf.reshape(tf.bitcast(bits, draw), [-1])[:size], tf.shape(x))
         kept = tf.cast(draws >= tf.constant(threshold, draw), x.dtype)

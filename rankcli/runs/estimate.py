@@ -37,11 +37,17 @@ def minutes(
         for _ in scoring.scored(iter(examples), {}):
             pass
     seconds = (time.perf_counter() - start) / sum(len(example.docids) for example in examples)
-    pairs = drawn * (1 + GRADIENTS)
-    for each in ranked.values():
-        texts = len(each.dataset.docs) if isinstance(scoring, VectorScorer) else each.pairs  # each is encoded once
-        pairs += min(texts, each.pairs) * (1 if each.split == TEST else 1 + trainer.niters // trainer.validatefreq)
+    pairs = drawn * (1 + GRADIENTS) + scored(ranked, trainer, isinstance(scoring, VectorScorer))
     return pairs * seconds / 60
+
+
+def scored(ranked: Mapping[str, RankedSet], trainer: Any, once: bool) -> int:
+    """Return the number of pairs that all validations and the test score; of documents, if each is encoded `once`."""
+    pairs = 0
+    for each in ranked.values():
+        texts = min(len(each.dataset.docs), each.pairs) if once else each.pairs
+        pairs += texts * (1 if each.split == TEST else 1 + trainer.niters // trainer.validatefreq)
+    return pairs
 
 
 def _few(each: RankedSet) -> Iterator[Example]:

@@ -6,8 +6,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rankcli.chips.figures import Slice
 from rankcli.config.registry import SCHEDULES
 from rankcli.runs.estimate import minutes
+from rankcli.runs.foretold import foretell
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
@@ -16,8 +18,11 @@ from rankcli.training.groups import Group, groups_for
 WIDTH = 100  # columns of text
 
 
-def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
-    """Return the plan as `text`, and as `result` for programs."""
+def plan(run: Prepared, folds: int = 1, chip: Slice | None = None, largest: bool = False) -> dict[str, Any]:
+    """Return the plan as `text`, and as `result` for programs.
+
+    With `chip` the steps are compiled for it, and with `largest` also the largest batch that fits is searched for.
+    """
     trainer, sets = run.trainer, run.sets
     model = run.start.build(trainer.seed, trainer.dtype)
     ranked = {name: each for name, each in sets.items() if isinstance(each, RankedSet)}
@@ -35,7 +40,11 @@ def plan(run: Prepared, folds: int = 1) -> dict[str, Any]:
         "cache": {name: _cache(sets, name) for name in sets},
         "minutes": minutes(model, run.start.reranker.listwise, trainer, ranked, sets.pairs),
     }
-    return {"result": found, "text": _text(run.about.options, trainer, sets.of(TRAIN).values(), found)}
+    text = _text(run.about.options, trainer, sets.of(TRAIN).values(), found)
+    if chip is None:
+        return {"result": found, "text": text}
+    there = foretell(run, chip, largest)
+    return {"result": {**found, "chip": there.facts}, "text": f"{text}\n\n{there.text}"}
 
 
 def _group(group: Group, trainer: Any) -> dict[str, Any]:

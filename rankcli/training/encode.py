@@ -63,7 +63,7 @@ class VectorScorer(Scorer):
         self._reranker, self._known = reranker, known
         towers: dict[str, Any] = {**reranker.towers}
         towers |= {field: Stage(reranker.bases[field].finish) for field in known}
-        self._steps = traced_once(strategy, towers)
+        self.steps = traced_once(strategy, towers)
 
     @property
     def batch(self) -> int:
@@ -112,7 +112,7 @@ class VectorScorer(Scorer):
         return scores
 
     def _compute(self, batch: TextBatch) -> list[Floats]:
-        made = self._steps[batch.field](per_replica(self.strategy, batch.layouts))
+        made = self.steps[batch.field](per_replica(self.strategy, batch.layouts))
         return [vectors.numpy() for vectors in self.strategy.experimental_local_results(made)]
 
 

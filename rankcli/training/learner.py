@@ -64,14 +64,19 @@ class Learner:
 
         `batches` has one batch per step, replica of this host and micro-batch.
         """
+        given = self.arguments(batches, first, replicas)
+        return [self.step(*given)] if self._options.steps_per_execution == 1 else self.step.several(*given)
+
+    def arguments(self, batches: Sequence[Batches], first: int, replicas: int) -> tuple[Any, StepInputs]:
+        """Return the batches and the inputs of `train`, as the step takes them."""
         batches = stacked(batches, self._options.accumulate)
         steps = range(first, first + len(batches) // replicas)
         inputs = tf.nest.map_structure(lambda *of_steps: np.stack(of_steps), *map(self._inputs, steps))
         if self._options.steps_per_execution == 1:
             inputs = tf.nest.map_structure(lambda value: tf.constant(value[0]), inputs)
-            return [self.step(per_replica(self._strategy, batches), inputs)]
+            return per_replica(self._strategy, batches), inputs
         stacks = per_replica(self._strategy, by_replica(batches, replicas))
-        return self.step.several(stacks, tf.nest.map_structure(tf.constant, inputs))
+        return stacks, tf.nest.map_structure(tf.constant, inputs)
 
     def _inputs(self, step: int) -> StepInputs:
         """Return the inputs of a step other than its batches."""

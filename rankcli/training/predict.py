@@ -19,7 +19,7 @@ from rankcli.records.reader import Rows, prediction_batches
 from rankcli.rerankers.base import Reranker
 from rankcli.shapes import Batch, Example
 from rankcli.training.hosts import Hosts
-from rankcli.training.step import Step, prediction_step
+from rankcli.training.step import prediction_step
 from rankcli.training.strategy import is_static, per_replica
 
 IN_FLIGHT = 2  # batches that a replica computes at once; a third one brought no speed
@@ -103,7 +103,7 @@ class Predictor(Scorer):
     ) -> None:
         super().__init__(strategy, extractor, evalbatch)
         self._whole_groups = whole_groups
-        self._step: Step = prediction_step(strategy, reranker)
+        self.step = prediction_step(strategy, reranker)
 
     def score(
         self,
@@ -149,7 +149,8 @@ class Predictor(Scorer):
                 yield sum(map(len, scores.values()))
 
     def _compute(self, batch: list[Batch]) -> list[Scored]:
-        return [scores.numpy().tolist() for scores in self._step(per_replica(self.strategy, batch))]
+        scores = self.step(per_replica(self.strategy, batch))
+        return [own.numpy().tolist() for own in self.strategy.experimental_local_results(scores)]
 
 
 def _by_ids(values: list[Scored], rows: Rows) -> Scores:

@@ -30,8 +30,6 @@ from rankcli.training.gradients import (
 from rankcli.training.loss_scale import LossScale
 from rankcli.training.strategy import Traced
 
-Step = Callable[..., Any]
-
 
 class TrainingStep:
     """One optimizer step over all replicas, as a compiled function; see `__call__`.
@@ -67,7 +65,7 @@ class TrainingStep:
         self.terms = numbered([*objective.names, *(hook.name for hook in self._penalties)])
         self.measures = numbered([*objective.measures, *(name for hook in self._changing for name in hook.notes)])
         self.shown = [*objective.shown, *(name for hook in self._changing if hook.progress_bar for name in hook.notes)]
-        self._compiled, self._loop = Traced(strategy, self._on_all), Traced(strategy, self._in_turn)
+        self.one, self.loop = Traced(strategy, self._on_all), Traced(strategy, self._in_turn)
 
     @property
     def weights(self) -> list[tuple[str, float | Ramp]]:
@@ -82,13 +80,13 @@ class TrainingStep:
         norm of each group's gradient before any hook; if hooks measure, `measures` [M, 2], their sums and counts; and
         with `keep_scores` the scores of each task, `scores/TASK` [groups, K], in the order of the samples.
         """
-        return self._compiled(batches, inputs)  # type: ignore[no-any-return]
+        return self.one(batches, inputs)  # type: ignore[no-any-return]
 
     def several(self, batches: Any, inputs: StepInputs) -> list[dict[str, Any]]:
         """Make several steps in one call, and return their results. The inputs are those of `__call__` with a new first
         axis.
         """
-        done = self._loop(batches, inputs)
+        done = self.loop(batches, inputs)
         return [{name: value[n] for name, value in done.items()} for n in range(len(inputs.number))]
 
     def losses_of(self, done: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -264,11 +262,10 @@ def _not_gathered(tensor: Any) -> Any:
     )
 
 
-def prediction_step(strategy: Any, reranker: Reranker) -> Step:
-    """Return `step(batch) -> [scores [B, K] of each replica]`."""
+def prediction_step(strategy: Any, reranker: Reranker) -> Traced:
+    """Return the function from a batch per replica to their scores [B, K]."""
 
     def scores(batch: Batch) -> Any:
         return reranker(batch).scores
 
-    step = Traced(strategy, lambda batch: strategy.run(scores, args=(batch,)))
-    return lambda batch: strategy.experimental_local_results(step(batch))
+    return Traced(strategy, lambda batch: strategy.run(scores, args=(batch,)))

@@ -15,7 +15,13 @@ def open_devices(options: Settings) -> Any:
     """Return the strategy of a training and set its seed; ConfigError where its devices cannot share a batch evenly."""
     make_runtime_deterministic(options.seed)
     strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
-    replicas, accumulate = strategy.num_replicas_in_sync, options.accumulate
+    check_batches(options, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def check_batches(options: Settings, replicas: int) -> None:
+    """Raise ConfigError where the groups of a batch cannot be dealt evenly to the replicas."""
+    accumulate = options.accumulate
     for groups in options.batches.values():
         if groups % (replicas * accumulate):
             raise ConfigError(
@@ -24,7 +30,6 @@ def open_devices(options: Settings) -> Any:
                 where="trainer.batch",
                 fix=f"use a multiple of {replicas * accumulate}",
             )
-    return strategy
 
 
 def make_runtime_deterministic(seed: int) -> None:
@@ -58,11 +63,11 @@ def is_static(strategy: Any) -> bool:
 class Traced:
     """A function as a graph that takes tensors of any shape, so that it is traced once and not for each new shape.
 
-    On devices that compile for fixed shapes, it is traced for each shape.
+    On devices that compile for fixed shapes, it is traced for each shape. `function` is the function itself.
     """
 
     def __init__(self, strategy: Any, function: Callable[..., Any]) -> None:
-        self._static = is_static(strategy)
+        self._static, self.function = is_static(strategy), function
         # Without AutoGraph, which would replace our errors by its own.
         self._graph = tf.function(function, reduce_retracing=True, autograph=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rankcli.chips.figures import Slice
 from rankcli.config.schema import RunConfig
 from rankcli.evaluation.report import split_table
 from rankcli.listeners.base import DEV
@@ -20,18 +21,29 @@ from rankcli.storage.mirror import Mirror
 from rankcli.storage.places import local_root
 
 
-def train(config: RunConfig, *, out: str | Path, overwrite: bool = False, dry_run: bool = False) -> dict[str, Any]:
+def train(
+    config: RunConfig,
+    *,
+    out: str | Path,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    chip: str | None = None,
+    largest_batch: bool = False,
+) -> dict[str, Any]:
     """Train a config into `out`, a directory on disk or a `gs://` URI.
+
+    A dry run compiles the steps for the TPU called `chip`, if given; `largest_batch` finds the largest batch for it.
 
     Returns `text` for people and `result`, the content of `result.json` (or the plan).
     """
+    target = Slice.of(chip) if chip else None
     mirror = Mirror(out, local_root(config.trainer.storage))
     mirror.check()
     # so that wrong options raise an error before any work
     chosen(config.trainer, [DEV, *(config.data.devsets or {})], config.metrics)
     folds = configs_of_folds(config)
     if dry_run:
-        return plan(checked(folds[0] if folds else config), folds=len(folds) or 1)
+        return plan(checked(folds[0] if folds else config), len(folds) or 1, target, largest_batch)
     hosts = hosts_of(config.trainer.strategy)
     with hosts.together(), collecting_warnings():
         first = checked(folds[0] if folds else config)

@@ -202,7 +202,7 @@ def test_a_hook_compiles_with_xla() -> None:
     for compiled in (False, True):
         model = Linear()
         step = hooked(make_strategy("cpu"), model, optimizers(model), hooks)
-        step._compiled = tf.function(step._on_all, jit_compile=compiled)
+        step.one = tf.function(step._on_all, jit_compile=compiled)
         made = tf.nest.map_structure(tf.convert_to_tensor, batch(X, LABELS))
         done = step(made, inputs(step, 4, [1.0, 1.0], (True, False)))
         found.append([*moved(model), *measures(step, done).values()])

@@ -74,7 +74,7 @@ def test_a_group_that_is_not_active_keeps_every_bit_and_nothing_is_traced_again(
     run(step, batch(X, LABELS), rates=(0.3, 0.4), number=1)
     assert model.variables["encoder/w"].numpy().tobytes() != w
     assert [int(part.state.updates) for part in parts] == [1, 2]
-    assert step._compiled.count == 1
+    assert step.one.count == 1
 
 
 def test_a_variable_without_influence_is_refused_by_name() -> None:
@@ -150,7 +150,7 @@ def test_a_step_with_its_update_compiles_with_xla(accumulate: int) -> None:
     for compiled in (False, True):
         model = Linear()
         step = step_of(make_strategy("cpu"), model, optimizers(model, "adamw"), accumulate=accumulate)
-        step._compiled = tf.function(step._on_all, jit_compile=compiled)
+        step.one = tf.function(step._on_all, jit_compile=compiled)
         made = stacked([batch(X, LABELS)] * accumulate, accumulate)[0]
         run(step, made)
         done = run(step, batch([[[np.nan, 0.0]], *X[1:]], LABELS) if accumulate == 1 else made)

@@ -1,0 +1,1 @@
+"""Chips that are not here: their figures, and what their own compiler makes of the steps of a run."""

@@ -1,0 +1,57 @@
+"""Compile StableHLO with a TPU's own compiler, on a machine without a TPU: `compiler.py TOPOLOGY... < PATHS`.
+
+A program of its own: it needs jax and libtpu alone, which may be in an environment of their own, and imports nothing
+of rankcli. For each path of stdin and each topology it prints one line of JSON: `bytes` by kind and `flops` and `moved`
+bytes as the compiler counts them, or `error`. What it uses of jax is not public: setup.cfg has the exact versions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+os.environ.update(TPU_SKIP_MDS_QUERY="1", JAX_PLATFORMS="cpu", TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0")
+
+from jax._src import compiler
+from jax._src.interpreters import mlir
+from jax._src.lib import xla_client
+from jax.experimental import topologies
+from jaxlib.mlir import ir
+
+
+def compiled(path: str, topology: str) -> Any:
+    """Return the executable of a file for one device of a topology."""
+    first = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[0]
+    with mlir.make_ir_context(), open(path, encoding="utf-8") as file:
+        module = ir.Module.parse(file.read())
+        options = compiler.get_compile_options(num_replicas=1, num_partitions=1)
+        return first.client.compile(module, xla_client.DeviceList((first,)), options)
+
+
+def figures(executable: Any) -> dict[str, Any]:
+    """Return what the compiler tells about a program, in bytes and floating-point operations."""
+    memory, cost = executable.get_compiled_memory_stats(), executable.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) else cost
+    kinds = ("argument", "temp", "output", "alias", "generated_code")
+    sizes = {kind: getattr(memory, f"{kind}_size_in_bytes") for kind in kinds}
+    return {"bytes": sizes, "flops": cost.get("flops", 0.0), "moved": cost.get("bytes accessed", 0.0)}
+
+
+def main() -> None:
+    """Compile every path of stdin for every topology of the arguments."""
+    for line in sys.stdin:
+        for topology in sys.argv[1:]:
+            start = time.perf_counter()
+            try:
+                found = figures(compiled(line.strip(), topology))
+            except Exception as error:  # the compiler's message is the result
+                found = {"error": str(error)}
+            found["seconds"] = round(time.perf_counter() - start, 1)
+            print(json.dumps({"path": line.strip(), "topology": topology, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
