@@ -111,7 +111,7 @@ def test_fields_that_share_an_encoder_share_a_graph(opened: Any) -> None:
     model, extractor, records = opened
     by_vectors = VectorScorer(make_strategy("cpu"), model, extractor)
     by_vectors.scores(records, "dev")
-    assert by_vectors.steps["query"] is by_vectors._steps["doc"] and by_vectors._steps["doc"].count == 1
+    assert by_vectors.steps["query"] is by_vectors.steps["doc"] and by_vectors.steps["doc"].count == 1
 
 
 def test_a_caller_that_stops_ends_it_and_leaves_no_file(opened: Any, tmp_path: Path) -> None:
