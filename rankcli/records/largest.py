@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rankcli.extractors.base import Extractor
+from rankcli.records.keys import keys_of
 from rankcli.records.layout import bucket_rows
 from rankcli.records.reader import Shape, lay_out
 from rankcli.shapes import Batch, DenseSpec, Field, FieldSpec, Layout, SequenceSpec, TokenSequence
@@ -19,7 +20,8 @@ def largest_batch(extractor: Extractor, widths: Mapping[str, tuple[int, ...]], s
     labels[:, 0] = 1.0
     columns = {name: np.ones((*labels.shape, *width), np.float32) for name, width in widths.items()}
     fields = {name: _largest(spec, shape) for name, spec in extractor.fields.items()}
-    return Batch(labels, np.ones(labels.shape, np.bool_), columns, fields)
+    keys = keys_of((), shape.groups, shape.docs) if shape.keyed else ()
+    return Batch(labels, np.ones(labels.shape, np.bool_), columns, fields, keys)
 
 
 def largest_layout(spec: SequenceSpec, count: int) -> Layout:

@@ -13,6 +13,7 @@ from rankcli.chips.figures import Slice
 from rankcli.chips.lowering import Program, prediction_programs, training_program
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
+from rankcli.records.keys import pair_keys
 from rankcli.records.largest import largest_batch
 from rankcli.records.reader import Shape, collate
 from rankcli.records.texts import FEATURES, InMemory
@@ -21,6 +22,7 @@ from rankcli.runs.prepare import Prepared
 from rankcli.runs.sets import DEV, TRAIN, RankedSet, RecordSet
 from rankcli.shapes import Batch
 from rankcli.training.base import TrainerContext
+from rankcli.training.hooks import compares_groups
 from rankcli.training.learner import Learner
 from rankcli.training.predict import EVALBATCH
 from rankcli.training.strategy import check_batches
@@ -60,8 +62,12 @@ class _Replica:
     def __init__(self, run: Prepared, on: Slice) -> None:
         self._run, self._on, start = run, on, run.start
         self._strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+        self._keyed = compares_groups(run.trainer.losses(), run.trainer.hooks)
+        train = next(iter(run.sets.of(TRAIN).values()))
         context = TrainerContext(
-            start.reranker, start.extractor, start.models, {}, {}, {}, Path(), "", initialise=start.initialise
+            *(start.reranker, start.extractor, start.models, {}, {}, {}, Path(), ""),
+            initialise=start.initialise,
+            judged=pair_keys(train.relevant()) if self._keyed else None,
         )
         self._learner = Learner(run.trainer, context, self._strategy)
 
@@ -95,14 +101,14 @@ class _Replica:
 
     def _full(self, task: str, groups: int) -> Batch:
         each = self._run.sets.of(TRAIN)[task]
-        return largest_batch(each.extractor, _widths(each), Shape(groups, each.group_size, static=True))
+        return largest_batch(each.extractor, _widths(each), Shape(groups, each.group_size, static=True, keyed=self._keyed))
 
     def _first(self, task: str, groups: int) -> Batch:
         each = self._run.sets.of(TRAIN)[task]
         samples = [each.sampler(n) for n in range(groups)]
         queries = InMemory(each.dataset.queries)
         examples = examples_of(samples, each.extractor, queries, each.texts, each.features, each.drawn_columns)
-        (batch,) = collate([examples], each.extractor, Shape(groups, each.group_size, static=True))
+        (batch,) = collate([examples], each.extractor, Shape(groups, each.group_size, static=True, keyed=self._keyed))
         return batch
 
 

@@ -1,0 +1,76 @@
+"""Steps compiled by the TPU's own compiler; skipped without it (the extra `tpu-compiler`, or scripts/tpu-compile)."""
+
+from __future__ import annotations
+
+import pytest
+from tests.chips.tiny_steps import ENCODING, FAMILIES, ON_VECTORS, predictions, step_program
+
+from rankcli.chips.compile import check_compiler, compiled
+from rankcli.chips.figures import CHIPS
+from rankcli.chips.lowering import Program
+from rankcli.config.registry import LOSSES, OPTIMIZERS, RERANKERS
+from rankcli.errors import MissingError
+
+pytestmark = pytest.mark.tpu_compiler
+PRECISIONS = ("none", "bf16")
+NAMES = sorted(RERANKERS.builtins())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler() -> None:
+    try:
+        check_compiler()
+    except MissingError as error:
+        pytest.skip(error.what)
+
+
+def check(programs: list[Program], chips: list[str] | None = None) -> None:
+    """Every program compiles for every chip, and its figures are there."""
+    found = list(compiled(programs, [CHIPS[name] for name in chips or CHIPS]))
+    assert len(found) == len(programs) * len(chips or CHIPS)
+    assert [(each.name, each.chip.name, each.error) for each in found if not each.fits or not each.moved] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reranker(name: str) -> None:
+    check([step_program(name, name, amp="bf16"), *predictions(name)], ["v5e"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("amp", [*PRECISIONS, "fp16"])
+def test_every_reranker_in_every_precision_on_every_chip(name: str, amp: str) -> None:
+    check([step_program(name, name, amp=amp), *predictions(name)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ENCODING)
+@pytest.mark.parametrize("amp", PRECISIONS)
+def test_every_reranker_on_every_family_of_encoders(name: str, family: str, amp: str) -> None:
+    check([step_program(f"{name} {family}", name, family, amp=amp), *predictions(name, family)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(LOSSES.builtins()))
+def test_every_loss(name: str) -> None:
+    if not LOSSES.get(name).xla:
+        pytest.skip("a configuration with this loss is refused on a TPU")
+    loss = {"name": name, **({"key": "softmax_loss"} if name == "tfr" else {})}
+    check([step_program(name, "biencoder" if name in ON_VECTORS else "crossencoder", loss=loss)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.builtins()))
+def test_every_optimizer(name: str) -> None:
+    check([step_program(name, "crossencoder", optimizer=name)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"accumulate": 2}, {"steps_per_execution": 2}, {"hooks": [{"name": "clipnorm", "max_norm": 1.0}, "gradnorm"]}],
+    ids=str,
+)
+def test_every_form_of_a_step(options: dict[str, object]) -> None:
+    check([step_program("step", "crossencoder", **options)])
