@@ -101,7 +101,9 @@ class _Replica:
 
     def _full(self, task: str, groups: int) -> Batch:
         each = self._run.sets.of(TRAIN)[task]
-        return largest_batch(each.extractor, _widths(each), Shape(groups, each.group_size, static=True, keyed=self._keyed))
+        return largest_batch(
+            each.extractor, _widths(each), Shape(groups, each.group_size, static=True, keyed=self._keyed)
+        )
 
     def _first(self, task: str, groups: int) -> Batch:
         each = self._run.sets.of(TRAIN)[task]

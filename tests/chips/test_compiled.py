@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.chips.tiny_steps import ENCODING, FAMILIES, ON_VECTORS, predictions, step_program
 
 from rankcli.chips.compile import check_compiler, compiled
 from rankcli.chips.figures import CHIPS
 from rankcli.chips.lowering import Program
 from rankcli.config.registry import LOSSES, OPTIMIZERS, RERANKERS
 from rankcli.errors import MissingError
+from tests.chips.tiny_steps import ENCODING, FAMILIES, ON_VECTORS, predictions, step_program
 
 pytestmark = pytest.mark.tpu_compiler
 PRECISIONS = ("none", "bf16")

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from tests.chips.tiny_steps import DOCS, GROUPS, learner_of, predictions, step_program
 
 from rankcli.backend import tf
 from rankcli.chips.lowering import stablehlo, without_copies
@@ -14,6 +13,7 @@ from rankcli.config.registry import RERANKERS
 from rankcli.extractors.base import sequence_spec
 from rankcli.records.largest import largest_batch
 from rankcli.records.reader import Shape
+from tests.chips.tiny_steps import DOCS, GROUPS, learner_of, predictions, step_program
 from tests.rerankers.tiny_models import extractor_of
 
 OF_THE_HOST = re.compile(r"infeed|outfeed|stablehlo\.send|stablehlo\.recv|custom_call|!tf_type|<\?|x\?|\?x|mhlo\.copy")
