@@ -17,7 +17,15 @@ from rankcli.errors import MissingError
 from rankcli.storage.places import work_root
 from rankcli.storage.scratch import scratch
 
+_SUM = """module @sum {
+  func.func @main(%a: tensor<8xf32>) -> tensor<8xf32> {
+    %0 = stablehlo.add %a, %a : tensor<8xf32>
+    return %0 : tensor<8xf32>
+  }
+}
+"""
 COMPILER = Path(__file__).with_name("compiler.py")
+PACKAGES = ("jax==0.10.2", "libtpu==0.0.52")  # the extra `tpu-compiler`; compiler.py uses what is not public
 PYTHON = "RANKCLI_TPU_PYTHON"  # the Python of an environment of its own with jax and libtpu
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": GIB << 10}
 _TOO_LARGE = re.compile(r"\(([\d.]+)([KMGT])\) exceeds available HBM \(")
@@ -90,8 +98,14 @@ def check_compiler() -> None:
         raise MissingError(
             "the TPU's compiler is not installed (jax and libtpu, 1.1 GB)",
             where="--for",
-            fix="python -m pip install 'rankcli[tpu-compiler]', or run scripts/tpu-compile",
+            fix=f"python -m pip install {' '.join(PACKAGES)}",
         )
+
+
+def tried(chip: Chip) -> Compiled:
+    """Compile a program of one sum for a chip."""
+    (found,) = compiled([Program("sum", _SUM, 1)], [chip])
+    return found
 
 
 def _python() -> str:

@@ -13,8 +13,11 @@ from typing import NamedTuple
 import click
 
 from rankcli import __version__
+from rankcli.chips.compile import check_compiler, tried
+from rankcli.chips.figures import GIB, Slice
 from rankcli.cli._command import Command
 from rankcli.cli._options import common_options, json_option, to_json
+from rankcli.errors import MissingError
 from rankcli.runs.directory import TENSORFLOW
 from rankcli.storage.places import local_root
 from rankcli.versions import installed
@@ -50,9 +53,10 @@ class Finding(NamedTuple):
 
 @click.command(cls=Command)
 @click.option("--devices", is_flag=True, help="Import TensorFlow and list its devices.")
+@click.option("--for", "chip", metavar="TPU", help="Try the compiler of a TPU such as v5e-8.")
 @json_option
 @common_options
-def command(devices: bool, as_json: bool) -> int:
+def command(devices: bool, chip: str | None, as_json: bool) -> int:
     """Check what rankcli needs; exit 4 if something is missing.
 
     \b
@@ -60,6 +64,7 @@ def command(devices: bool, as_json: bool) -> int:
       rankcli doctor --devices
     """
     found = [_python(), *_packages(), _cache(), *_hub(), *(_devices() if devices else ())]
+    found += [_compiler(Slice.of(chip))] if chip else []
     if as_json:
         findings = [each._asdict() for each in found]
         click.echo(to_json({"schema_version": 1, "rankcli": __version__, "findings": findings}))
@@ -105,6 +110,16 @@ def _hub() -> Iterator[Finding]:
         yield Finding("note", name, "on: nothing is downloaded" if on else "off")
     for name in SECRETS:
         yield Finding("note", name, "set" if os.environ.get(name) else "not set")
+
+
+def _compiler(wanted: Slice) -> Finding:
+    try:
+        check_compiler()
+    except MissingError as error:
+        return Finding("missing", wanted.name, f"{error.what}: {error.fix}")
+    done, memory = tried(wanted.chip), wanted.chip.memory / GIB
+    about = f"{wanted.replicas} replicas with {memory:.2f} GiB each"
+    return Finding("missing" if done.error else "ok", wanted.name, f"{about}; {done.error or 'its compiler works'}")
 
 
 def _devices() -> list[Finding]:

@@ -57,7 +57,6 @@ def command(
     Example:
       rankcli train --config config.yaml trainer.niters=2 sampler=triplet --out runs/try
       rankcli train --config other.yaml --init-from runs/config init.weights=last --out runs/transferred
-      rankcli train --config config.yaml --dry-run --for v5e-8
     """
     from rankcli.config.load import load_config
     from rankcli.storage.inputs import local_copy

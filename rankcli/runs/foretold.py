@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.chips.compile import Compiled, check_compiler, compiled
+from rankcli.chips.compile import Compiled, compiled
 from rankcli.chips.figures import Slice
 from rankcli.chips.lowering import Program, prediction_programs, training_program
 from rankcli.log import Progress
@@ -41,9 +41,8 @@ class Foretold:
 def foretell(run: Prepared, on: Slice, largest: bool) -> Foretold:
     """Compile the steps of a run for `on`; nothing is converted.
 
-    MissingError without the compiler, ConfigError where the batch cannot be dealt to the replicas.
+    ConfigError where the batch cannot be dealt to the replicas.
     """
-    check_compiler()
     check_batches(run.trainer, on.replicas)
     replica = _Replica(run, on)
     programs = list(replica.programs())
@@ -196,4 +195,6 @@ def _hours(run: Prepared, on: Slice, found: list[Compiled]) -> float:
 
 
 def _time(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{60 * hours:.0f} minutes" if hours >= 1 / 30 else f"{3600 * hours:.1f} seconds"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rankcli.chips.compile import check_compiler
 from rankcli.chips.figures import Slice
 from rankcli.config.schema import RunConfig
 from rankcli.evaluation.report import split_table
@@ -37,6 +39,9 @@ def train(
     Returns `text` for people and `result`, the content of `result.json` (or the plan).
     """
     target = Slice.of(chip) if chip else None
+    if target:
+        check_compiler()
+        config = _on_tpu(config)
     mirror = Mirror(out, local_root(config.trainer.storage))
     mirror.check()
     # so that wrong options raise an error before any work
@@ -50,6 +55,12 @@ def train(
         with common_directory(hosts, mirror, overwrite) as directory:
             result = run_folds(config, folds, first, directory, hosts) if folds else run_once(first, directory, hosts)
     return {"result": result, "text": _text(result, mirror.uri)}
+
+
+def _on_tpu(config: RunConfig) -> RunConfig:
+    """Return the config with the options of a run on a TPU, which decide its precision."""
+    trainer = replace(config.trainer, strategy="tpu", tpuname=config.trainer.tpuname or "local")
+    return replace(config, trainer=trainer)
 
 
 def _text(result: Mapping[str, Any], out: str) -> str:
