@@ -1,6 +1,6 @@
 """Models and scores of sentence-transformers: run by the Python of an environment that has it, not by pytest.
 
-    peer_side.py save crossencoder|biencoder|electra SOURCE TARGET
+    peer_side.py save crossencoder|biencoder|dense|electra SOURCE TARGET
     peer_side.py score crossencoder|biencoder MODEL TEXTS RESULT
 
 TEXTS is a JSON file {"queries": [...], "docs": [...]} of as many queries as documents; RESULT is written as JSON.
@@ -15,12 +15,20 @@ from pathlib import Path
 import sentence_transformers
 import torch
 import transformers
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer, models
 
 
 def save(kind: str, source: str, target: str) -> None:
-    """Save a model of `kind` with the weights of SOURCE, for `electra` random ones beside the tokenizer of SOURCE."""
+    """Save a model of `kind` with the weights of SOURCE, for `electra` random ones beside the tokenizer of SOURCE, for
+    `dense` random dense layers behind them.
+    """
     torch.manual_seed(3)
+    if kind == "dense":
+        model = SentenceTransformer(source, device="cpu")
+        width = model.get_sentence_embedding_dimension()
+        layers = [models.Dense(width, 7), models.Dense(7, 5, bias=False, activation_function=torch.nn.Identity())]
+        SentenceTransformer(modules=[*list(model)[:2], *layers, models.Normalize()]).save_pretrained(target)
+        return
     if kind == "biencoder":
         SentenceTransformer(source, device="cpu").save_pretrained(target)
         return
@@ -64,7 +72,9 @@ def score(kind: str, model: str, texts: str, result: str) -> None:
         values["activated"] = opened.predict(pairs).tolist()
     else:
         opened = SentenceTransformer(model, device="cpu")
-        values["scores"] = opened.similarity_pairwise(opened.encode(queries), opened.encode(docs)).tolist()
+        values["scores"] = opened.similarity_pairwise(
+            opened.encode_query(queries), opened.encode_document(docs)
+        ).tolist()
     values["max_seq_length"] = opened.max_seq_length
     Path(result).write_text(json.dumps(values))
 

@@ -11,14 +11,17 @@ import numpy_models
 import pytest
 import tiny_models as tiny
 
+from rankcli.backend import tf
 from rankcli.config.registry import EXTRACTORS, HEADS, RERANKERS, path_options
 from rankcli.config.render import section
 from rankcli.config.validate import component_from
 from rankcli.encoders.build import Pretrained
 from rankcli.encoders.dropout import Dropout
-from rankcli.errors import ConfigError
+from rankcli.errors import ConfigError, MissingError
 from rankcli.extractors.base import ExtractorContext
 from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.foreign import write_modules
+from rankcli.rerankers.modular import save_dense
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 
 WIDE = {"layers": 1, "hidden": 12, "heads": 2, "intermediate": 12}
@@ -219,3 +222,64 @@ def test_a_head_on_a_frozen_encoder_is_all_that_is_trained_and_its_base_is_froze
     np.testing.assert_array_equal(
         model.reranker.from_bases(laid_out, bases, key).scores, model.reranker(laid_out, key).scores
     )
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A directory as sentence-transformers writes it: an encoder, two dense layers, one without offsets."""
+    model = tiny.built("biencoder")
+    save_reranker(model.reranker, model.extractor, sections_of(*model.options), tmp_path / "model")
+    (tmp_path / "model" / "rankcli.json").unlink()
+    draw = np.random.default_rng(4)
+    layers = [draw.standard_normal(shape).astype(np.float32) for shape in ((6, 8), (6,), (5, 6))]
+    save_dense(tmp_path / "model" / "2_Dense", layers[0], layers[1], "tanh")
+    save_dense(tmp_path / "model" / "3_Dense", layers[2], None, "none")
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Dense", "Dense")]
+    write_modules(tmp_path / "model", [*kinds, ("4_Normalize", "Normalize")])
+    return model, tmp_path / "model", layers
+
+
+def test_dense_layers_of_another_tool_are_a_head_with_its_weights(foreign):
+    model, folder, (first, bias, last) = foreign
+    reranker, _, sections = load_reranker(folder)
+    assert sections["reranker"]["head"]["sizes"] == [6, 5] and sections["reranker"]["head"]["activation"] == "tanh"
+    layout = batch_of(model).fields["doc"].layout
+    pooled = model.reranker.bases["doc"].encode(layout, None).numpy()
+    vectors = np.tanh(pooled @ first.T + bias) @ last.T
+    expected = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(reranker.towers["doc"](layout), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_modules_in_another_order_and_other_activations_are_one_error(foreign):
+    _, folder, (first, bias, last) = foreign
+    kinds = ["Transformer", "Pooling", "Dense", "Normalize", "Dense"]
+    write_modules(folder, [("" if n == 0 else f"{n}_{kind}", kind) for n, kind in enumerate(kinds)])
+    with pytest.raises(MissingError, match="Transformer, Pooling, Dense, Normalize, Dense; supported"):
+        load_reranker(folder)
+    for n, activation in ((2, "tanh"), (3, "relu"), (4, "none")):
+        save_dense(folder / f"{n}_Dense", np.eye(8, dtype=np.float32), None, activation)
+    kinds = ["Transformer", "Pooling", "Dense", "Dense", "Dense"]
+    write_modules(folder, [("" if n == 0 else f"{n}_{kind}", kind) for n, kind in enumerate(kinds)])
+    with pytest.raises(MissingError, match="several activations between them: relu, tanh"):
+        load_reranker(folder)
+
+
+def test_it_overfits_a_few_queries():
+    """Two groups, whose second documents are relevant, with an encoder each and a head on the frozen one."""
+    query = {"encoder": {**section_of(tiny.TINY), "dropout": 0.0}}
+    model = made({"frozen": True, "head": {"name": "linear"}, "query": query}, {})
+    laid_out = batch_of(model)
+    variables = [variable for variable in model.reranker.variables.values() if variable.trainable]
+    relevant = tf.constant([1, 1])
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            scores = tf.where(laid_out.doc_mask, model.reranker(laid_out, Dropout.of(1, 1)).scores, -1e9)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(relevant, scores))
+        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+            variable.assign_sub(0.05 * tf.convert_to_tensor(gradient))
+        return loss
+
+    losses = [float(step()) for _ in range(150)]
+    assert losses[0] > 0.5 > 0.05 > losses[-1]
