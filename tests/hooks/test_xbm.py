@@ -43,7 +43,7 @@ def rows(case: Case) -> list[tuple[Any, int, int]]:
 
 
 @pytest.mark.parametrize("size", [3, 7, 12, 40])
-def test_the_latest_documents_are_kept_whatever_the_size_of_batches(size: int) -> None:
+def test_quaterion_09_the_latest_documents_are_kept_whatever_the_size_of_batches(size: int) -> None:
     """Batches of 12, 2 and 6 documents, padding among them; of more than `size` the last are kept."""
     hook, kept = made(size=size), list[Any]()
     for seed, shape in enumerate([(3, 4), (2, 1), (2, 3), (3, 4)]):
@@ -76,7 +76,9 @@ def memory_of(case: Case) -> Memory:
 @pytest.mark.parametrize(
     ("name", "options"), [("infonce", OPTIONS), ("triplet_margin", {}), ("triplet_margin", {"mining": "hard"})]
 )
-def test_a_memory_of_the_other_groups_gives_values_and_gradients_of_one_large_batch(name: str, options: Any) -> None:
+def test_quaterion_09_a_memory_of_the_other_groups_gives_values_and_gradients_of_one_large_batch(
+    name: str, options: Any
+) -> None:
     """Of two of its five groups, whose queries and documents get no gradient through the others but as constants."""
     case = drawn(5, 4)
     case.queries[3], case.docs[4, 1] = case.queries[0], case.docs[0, 0]  # what is relevant is no negative
@@ -161,7 +163,9 @@ print(json.dumps(found))
 """
 
 
-def test_two_replicas_are_one_and_killed_and_resumed_the_memory_is_the_same_to_the_bit(tiny, tmp_path: Path) -> None:
+def test_quaterion_09_two_replicas_are_one_and_killed_and_resumed_the_memory_is_the_same_to_the_bit(
+    tiny, tmp_path: Path
+) -> None:
     tiny("biencoder")
     found = python(TRAINED, str(tmp_path))
     assert found["whole"] == found["parts"]

@@ -236,7 +236,7 @@ def without(case: Case, *places: tuple[int, int]) -> float:
     return float(np.logaddexp.reduce([own, *others]) - own)
 
 
-def test_a_document_that_is_relevant_to_the_same_query_in_another_group_is_no_negative() -> None:
+def test_quaterion_09_a_document_relevant_to_the_same_query_in_another_group_is_no_negative() -> None:
     """Wherever it is: (2, 0) is relevant to query 5, (1, 1) is the same document, drawn as a negative of query 6."""
     found = known(drawn(3, 2), StepContext(), query=[5, 6, 5], doc=[[1, 2], [3, 4], [4, 6]])
     assert float(found[0]) == pytest.approx(without(drawn(3, 2), (2, 0), (1, 1)), rel=1e-5)
