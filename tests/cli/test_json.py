@@ -24,6 +24,11 @@ CALLS = {
     "encode": [("encode", "--model", MODEL, *FILES, "-o", "."), ("encode", "--model", MODEL, *FILES)],
     "mine": [("mine", "--qrels", "qrels.txt", "--run", "a.run", "-o", "mined.jsonl")],
     "teach": [("teach", "--scores", "a.run", "-o", "teacher.run")],
+    "clicks simulate": [
+        ("clicks", "simulate", "--qrels", "qrels.txt", "--run", "a.run", "--sessions", "50", "-o", "log.jsonl")
+    ],
+    "clicks import": [("clicks", "import", "log.jsonl", "--run", "a.run", "-o", "sessions.jsonl")],
+    "clicks evaluate": [("clicks", "evaluate", "--sessions", "sessions.jsonl", "--run", "b.run")],
     "evaluate": [
         ("evaluate", "--model", "runs/small"),
         ("evaluate", "--qrels", "qrels.txt", "--run", "a.run", "--baseline", "b.run"),
