@@ -148,13 +148,14 @@ SEARCHERS = Registry("searchers")
 HOOKS = Registry("hooks", "rankcli.hooks.base:HookOptions")
 LISTENERS = Registry("listeners")
 HEADS = Registry("heads", "rankcli.heads.base:HeadOptions")
+ADAPTERS = Registry("adapters", "rankcli.adapters.base:AdapterOptions")
 DATASETS = Registry("datasets", "rankcli.data.source:DatasetOptions")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
     for registry in (
         *(RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS, LISTENERS),
-        *(DATASETS, HEADS),
+        *(DATASETS, HEADS, ADAPTERS),
     )
 }
 

@@ -11,7 +11,7 @@ from rankcli.encoders.base import Encoder, Tensor
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.heads import ACTIVATIONS_OF_HEADS
-from rankcli.encoders.layers import Block, Stack, linear, normed
+from rankcli.encoders.layers import Block, Stack, normed
 from rankcli.encoders.layouts import size
 from rankcli.encoders.parameters import Parameters
 from rankcli.shapes import Layout
@@ -93,7 +93,7 @@ class DebertaEncoder(Encoder):
             chosen = tf.one_hot(segments, config.type_vocab_size)
             states += tf.matmul(chosen, parameters.exact("embeddings/token_type_embeddings"))
         if config.embedding_size != config.hidden_size:
-            states = linear(parameters, "embeddings_project", tf.cast(states, parameters.dtype))
+            states = parameters.dense("embeddings_project", tf.cast(states, parameters.dtype), dropout)
         states = tf.cast(self._normed("embeddings/layer_norm", states, dropout), parameters.dtype)
         return states if dropout is None else dropout.fold(0).apply(states, config.dropout)
 

@@ -11,7 +11,7 @@ from rankcli.encoders.attention import Bias
 from rankcli.encoders.base import Tensor
 from rankcli.encoders.distances import by_place, distances
 from rankcli.encoders.dropout import Dropout
-from rankcli.encoders.layers import Positions, linear, normed
+from rankcli.encoders.layers import Positions, normed
 from rankcli.encoders.layouts import size
 from rankcli.encoders.parameters import Parameters
 
@@ -54,10 +54,11 @@ class Disentangled(Positions):
         table = tf.cast(table, parameters.dtype)
         if dropout is not None:
             table = dropout.apply(table, self.dropout)
-        projected = linear(parameters, f"{path}/attention/{'qkv' if self.shared else 'positions'}", table)
+        kernels = f"{path}/attention/{'qkv' if self.shared else 'positions'}"
+        projected = parameters.dense(kernels, table, dropout)
         width = table.shape[-1]
-        kernels = [term for term in (QUERY_KERNEL, KEY_KERNEL) if self.shared or term in self.terms]
-        parts = {term: projected[:, n * width : (n + 1) * width] for n, term in enumerate(kernels)}
+        terms = [term for term in (QUERY_KERNEL, KEY_KERNEL) if self.shared or term in self.terms]
+        parts = {term: projected[:, n * width : (n + 1) * width] for n, term in enumerate(terms)}
         return Bias(self._logits, tuple(self._by_head(parts[term]) for term in self.terms))
 
     def _by_head(self, x: Tensor) -> Tensor:

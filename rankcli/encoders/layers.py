@@ -124,7 +124,8 @@ class Stack:
         these.
         """
         last = len(self._layers) - 1
-        if last < 0 or not self._is_plain(last):
+        drops = dropout is not None and self._parameters.drops
+        if last < 0 or drops or not self._is_plain(last):
             return layouts.first_tokens(self(states, attention, dropout)[0], attention.layout)
         (states,) = self(states, attention, dropout, [last])
         return self._first(last, states, attention, dropout)
@@ -139,7 +140,7 @@ class Stack:
         dropout = None if path in self._frozen else dropout
         pre, training = block.place == "pre", dropout is not None
         read = self._read(block, f"{path}/attention/layer_norm", states, training) if pre else states
-        parts = self._dense(f"{path}/attention/qkv", read)
+        parts = self._parameters.dense(f"{path}/attention/qkv", read, dropout)
         bias = None
         if block.positions is not None:
             parts = attention.turned(parts, block.positions.turned)
@@ -154,14 +155,15 @@ class Stack:
         path, block = self._layers[n]
         pre, training, key = block.place == "pre", dropout is not None, 3 * n + 1
         rate = block.dropout if block.attended_dropout is None else block.attended_dropout
-        attended = _drop(self._dense(f"{path}/attention/output", context), rate, dropout, key + 1)
+        attended = self._parameters.dense(f"{path}/attention/output", context, dropout)
+        attended = _drop(attended, rate, dropout, key + 1)
         hidden = states + tf.cast(attended, states.dtype)
         if not pre:
             hidden = self._norm(block, f"{path}/attention/layer_norm", hidden, training)
         read = self._read(block, f"{path}/layer_norm", hidden, training) if pre else hidden
-        inner = self._activated(block, self._dense(f"{path}/intermediate", read), training)
+        inner = self._activated(block, self._parameters.dense(f"{path}/intermediate", read, dropout), training)
         inner = _drop(inner, block.inner_dropout, dropout, key + 2, 0)
-        output = _drop(self._dense(f"{path}/output", inner), block.dropout, dropout, key + 2)
+        output = _drop(self._parameters.dense(f"{path}/output", inner, dropout), block.dropout, dropout, key + 2)
         output = hidden + tf.cast(output, hidden.dtype)
         return output if pre else self._norm(block, f"{path}/layer_norm", output, training)
 
@@ -196,9 +198,6 @@ class Stack:
         bias = tf.reshape(self._parameters[f"{path}/bias"], [3, heads, width // heads])
         return tf.unstack(tf.transpose(kernel, [1, 2, 0, 3])), tf.unstack(bias[:, :, None])
 
-    def _dense(self, path: str, x: Tensor) -> Tensor:
-        return linear(self._parameters, path, x)
-
     def _read(self, block: Block, path: str, x: Tensor, training: bool) -> Tensor:
         """Return the normalised input of a part of a pre-norm layer, in the dtype of the computation."""
         return tf.cast(self._norm(block, path, x, training), self._parameters.dtype)
@@ -211,12 +210,6 @@ class Stack:
         gelu = training and block.activation == "gelu"
         activated = _arithmetic.gelu(first) if gelu else ACTIVATIONS[block.activation](first)
         return activated * gates[0] if gates else activated
-
-
-def linear(parameters: Parameters, path: str, x: Tensor) -> Tensor:
-    """Apply the dense layer at a path: tokens [T, I] to [T, O]."""
-    with_bias = f"{path}/bias" in parameters
-    return _arithmetic.affine(x, parameters[f"{path}/kernel"], parameters[f"{path}/bias"] if with_bias else None)
 
 
 def normed(parameters: Parameters, path: str, x: Tensor, epsilon: float, training: bool, kind: str = "layer") -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from rankcli.backend import tf
 from rankcli.encoders import _arithmetic
+from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.initial import variable
 from rankcli.encoders.weights import Arrays, Weight, values_from
 
@@ -22,8 +24,11 @@ class Parameters:
 
     `root` comes before the path of every weight. `variables` has whole paths, but lookups use paths below the root
     (`parameters["layer_0/output/kernel"]`). Random initial values depend on `seed` and the whole path. A subclass that
-    overrides `exact` changes the values that are computed with, frozen and saved (see `Adapter`).
+    overrides `exact` changes the values that are computed with, frozen and saved (see `Adapter`). `drops` tells that
+    `dense` has a dropout of its own in training.
     """
+
+    drops = False
 
     def __init__(
         self, weights: Sequence[Weight], seed: int = 42, dtype: str = "float32", scale: float = 0.02, root: str = ""
@@ -53,6 +58,15 @@ class Parameters:
         """True if there are variables below a path, and none of them is ever trained."""
         below = [v for name, v in self.variables.items() if name.startswith(f"{self._whole(path)}/")]
         return bool(below) and not any(v.trainable for v in below)
+
+    def dense(self, path: str, x: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """Apply the dense layer at a path: tokens [T, I] to [T, O]. `dropout` is given in training only."""
+        return _arithmetic.affine(x, self[f"{path}/kernel"], self.bias(path))
+
+    def bias(self, path: str) -> Tensor | None:
+        """Return the bias of the dense layer at a path, None if it has none."""
+        known = f"{path}/bias" in self
+        return self[f"{path}/bias"] if known else None
 
     def freeze(self) -> None:
         """Make graphs traced from now on contain kernels and biases as constants, in the dtype of the computation.
@@ -90,6 +104,9 @@ class Adapter(Protocol):
     def wrap(self, parameters: Parameters) -> Parameters:
         """Return parameters with the same weights.
 
-        `exact` returns the changed values, `variables` includes the adapter's own variables, and `update` sets the
-        values that `exact` returns.
+        `exact` returns the changed values. `variables` has those that are trained and kept in checkpoints, the
+        adapter's own among them. `update` sets the values that `exact` returns.
         """
+
+    def save(self, directory: Path, parts: Mapping[str, Parameters]) -> None:
+        """Write files of the adapter's own beside saved weights, if it has any. `parts` are those of a reranker."""

@@ -9,7 +9,7 @@ from rankcli.encoders.attention import Attention
 from rankcli.encoders.base import Encoder, Tensor
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.dropout import Dropout
-from rankcli.encoders.layers import Block, Stack, linear, normed
+from rankcli.encoders.layers import Block, Stack, normed
 from rankcli.encoders.parameters import Parameters
 from rankcli.shapes import Layout
 
@@ -43,7 +43,7 @@ class TransformerEncoder(Encoder):
 
     def pooler(self, first: Tensor) -> Tensor:
         """Apply a dense layer and tanh."""
-        return tf.tanh(linear(self.parameters, "pooler", first))
+        return tf.tanh(self.parameters.dense("pooler", first))
 
     def _attention(self, layout: Layout) -> Attention:
         return Attention(layout, self.config.heads, self.config.max_positions)
@@ -60,7 +60,7 @@ class TransformerEncoder(Encoder):
         if dropout is not None and config.dropout:
             states = dropout.fold(0).apply(states, config.dropout)
         if "embeddings_project/kernel" in self.parameters:
-            states = linear(self.parameters, "embeddings_project", states)
+            states = self.parameters.dense("embeddings_project", states, dropout)
         return states
 
     def _places(self, positions: Tensor, segments: Tensor, training: bool) -> Tensor:

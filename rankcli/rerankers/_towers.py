@@ -15,7 +15,7 @@ from rankcli.encoders.build import check_frozen, encoder_config
 from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
-from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.heads.base import Head
@@ -61,11 +61,12 @@ class Part(NamedTuple):
         """The beginning of its variables' paths."""
         return "/".join(["encoder", *self.section.split(".")]) if self.section else "encoder"
 
-    def built(self, ctx: RerankerContext) -> Encoder:
+    def built(self, ctx: RerankerContext, adapter: Adapter | None) -> Encoder:
         """Return the encoder. Its tensors are stored below its section; those of the reranker itself without prefix,
         as those of a model without a head.
         """
-        named = {"root": self.root, "prefix": self.section, "frozen": self.options.frozen}
+        named: dict[str, Any] = {"root": self.root, "prefix": self.section, "frozen": self.options.frozen}
+        named["adapter"] = adapter
         return ctx.encoder(self.options.encoder, self.field, self.model, **named)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,12 +52,24 @@ class RerankerContext:
             parameters = adapter.wrap(parameters)
         return parameters
 
-    def encoder(self, size: EncoderSize, field: str, model: str = "pretrained", **options: Any) -> Encoder:
+    def adapter(self, options: Any, model: str | None) -> Adapter | None:
+        """Build the adapter with these options for weights from `model`, the user's name of them; None without one."""
+        built: Adapter | None = options and options.build(self.seed, model)
+        return built
+
+    def encoder(
+        self,
+        size: EncoderSize,
+        field: str,
+        model: str = "pretrained",
+        adapter: Adapter | None = None,
+        **options: Any,
+    ) -> Encoder:
         """Build the encoder of the model with that name, for the tokens of a field; without one, a random encoder of
         `size`.
 
-        ConfigError where it does not embed all tokens and places of the field. `options` are those of `build_encoder`:
-        `pooler`, `root`, `prefix`, `frozen`.
+        ConfigError where it does not embed all tokens and places of the field. `adapter` changes how this encoder is
+        trained. `options` are those of `build_encoder`: `pooler`, `root`, `prefix`, `frozen`.
         """
         if sequence_spec(self.extractor, field).unknown:
             what = "an encoder cannot read words whose ids depend on the query"
@@ -66,7 +79,8 @@ class RerankerContext:
         config = encoder_config(given, size, tokens)
         config.check_fit(tokens, sequence_spec(self.extractor, field).max_length)
         check_frozen(config, options.get("frozen", False), f"reranker.{model.removesuffix('pretrained')}frozen")
-        options |= {"adapters": self.adapters, "complete": self.complete}
+        adapters = [*([adapter] if adapter else []), *self.adapters]
+        options |= {"adapters": adapters, "complete": self.complete}
         return build_encoder(config, given, seed=self.seed, dtype=self.dtype, **options)
 
 
@@ -135,6 +149,11 @@ class Base:
         return not any(v.trainable for part in self.parameters for v in part.variables.values())
 
 
+def without_adapter(options: Any) -> Any:
+    """Return the options of a reranker for weights in which its adapter is merged."""
+    return dataclasses.replace(options, adapter=None) if getattr(options, "adapter", None) else options
+
+
 class Reranker(ABC):
     """A model that scores batches, with the same code for training and prediction.
 
@@ -145,12 +164,13 @@ class Reranker(ABC):
     from base vectors that were made before.
 
     `parameters` has all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...). `encoders` has the
-    encoders among them, by the same names. Optimizer groups are regular expressions over the paths of variables. All
-    paths of encoders and embeddings start with `encoder/`.
+    encoders among them, by the same names; `adapter` is that of their weights, if any. Optimizer groups are regular
+    expressions over the paths of variables. All paths of encoders and embeddings start with `encoder/`.
     """
 
     parameters: Mapping[str, Parameters]
     encoders: Mapping[str, Encoder] = NONE
+    adapter: Adapter | None = None
     towers: Mapping[str, Callable[[Layout], Any]] = NONE
     bases: Mapping[str, Base] = NONE
 
@@ -177,7 +197,9 @@ class Reranker(ABC):
 
     @cached_property
     def variables(self) -> dict[str, Any]:
-        """Every variable by its unique path, such as `encoder/layer_0/attention/qkv/kernel`."""
+        """Every variable that is trained or kept in checkpoints, by its unique path, such as
+        `encoder/layer_0/attention/qkv/kernel`.
+        """
         return {path: v for part in self.parameters.values() for path, v in part.variables.items()}
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rankcli.config.registry import RERANKERS, option
+from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
 from rankcli.config.types import Rate
 from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
@@ -32,6 +32,7 @@ class BERTMaxP(RerankerOptions):
     pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
     aggregation: Aggregation = option("max", "how the passages' logits become the document's score")
 
     def build(self, ctx: RerankerContext) -> BERTMaxPModel:
@@ -43,7 +44,7 @@ class BERTMaxPModel(SequenceClassifier):
     """One sequence per passage; a document's score aggregates the logits of its own passages."""
 
     def __init__(self, options: BERTMaxP, ctx: RerankerContext) -> None:
-        super().__init__(options.encoder, options.dropout, ctx)
+        super().__init__(options, ctx)
         self._aggregation = options.aggregation
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
-from rankcli.config.registry import EXTRACTORS, HEADS, RERANKERS, component, option
+from rankcli.config.registry import ADAPTERS, EXTRACTORS, HEADS, RERANKERS, component, option
 from rankcli.config.types import PositiveFloat
 from rankcli.encoders.config import TINY
 from rankcli.encoders.dropout import Dropout
@@ -52,8 +52,14 @@ class BiEncoder(RerankerOptions, OneEncoder):
     queryhead: Any = component(HEADS, None, "another head for queries; default: `head`, with the same weights")
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
+    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
 
     def __post_init__(self) -> None:
+        others = [*([self.query] if self.query else []), *(self.also or {}).values()]
+        if self.adapter and any(each.frozen for each in (self, *others)):
+            raise ValueError("with `adapter`, no weight of an encoder is trained: leave `frozen` out")
+        if self.adapter and self.adapter.keeps_base and others:
+            raise ValueError("files of `peft` are of one encoder: leave `adapter.keep` out")
         if self.query and self.also:
             raise ValueError("`also` has further encoders of queries and documents alike: leave `query` out, or `also`")
 
@@ -104,7 +110,8 @@ class BiEncoderModel(Reranker):
     def __init__(self, options: BiEncoder, ctx: RerankerContext) -> None:
         self._options, self._extractor = options, ctx.extractor
         self._plan = plan = plan_of(options, ctx)
-        self.encoders = {part.root: part.built(ctx) for part in plan.distinct}
+        self.adapter = ctx.adapter(options.adapter, options.pretrained)
+        self.encoders = {part.root: part.built(ctx, self.adapter) for part in plan.distinct}
         self.parameters: dict[str, Parameters] = {name: encoder.parameters for name, encoder in self.encoders.items()}
         for name, head in {self._head_name(side): plan.heads[side] for side in SIDES}.items():
             if head:

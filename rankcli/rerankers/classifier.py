@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,15 +32,18 @@ class SequenceClassifier(Reranker):
     from random values.
     """
 
-    def __init__(self, size: EncoderSize, rate: float, ctx: RerankerContext) -> None:
+    def __init__(self, options: Any, ctx: RerankerContext) -> None:
+        """Build it with the options `pretrained`, `encoder`, `dropout` and `adapter`."""
+        size: EncoderSize = options.encoder
         given = ctx.models.get("pretrained")
         config = encoder_config(given, size, vocab_size(ctx.extractor, "pair"))
         family = family_of(config.kind)
         chained = chained_head(given.directory, family.architecture) if given else None
-        self._rate, self._head = rate, chained or family.head(config)
+        self._rate, self._head = options.dropout, chained or family.head(config)
         self._longest = sequence_spec(ctx.extractor, "pair").max_length
         prefix = "" if self._head.chained else family.prefix
-        self._encoder = ctx.encoder(size, "pair", pooler=self._head.pooling == "pooler", prefix=prefix)
+        self.adapter, pooler = ctx.adapter(options.adapter, options.pretrained), self._head.pooling == "pooler"
+        self._encoder = ctx.encoder(size, "pair", adapter=self.adapter, pooler=pooler, prefix=prefix)
         head = ctx.parameters(self._head.weights(config.hidden_size), config.initializer_range)
         self.parameters = {"encoder": self._encoder.parameters, "head": head}
         self.encoders = {"encoder": self._encoder}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rankcli.config.registry import EXTRACTORS, RERANKERS, option
+from rankcli.config.registry import ADAPTERS, EXTRACTORS, RERANKERS, component, option
 from rankcli.config.types import Rate
 from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
@@ -35,6 +35,7 @@ class CrossEncoder(RerankerOptions):
     pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:
@@ -49,7 +50,7 @@ class CrossEncoder(RerankerOptions):
 
     def build(self, ctx: RerankerContext) -> CrossEncoderModel:
         """Load pretrained weights or make random ones."""
-        return CrossEncoderModel(self.encoder, self.dropout, ctx)
+        return CrossEncoderModel(self, ctx)
 
 
 class CrossEncoderModel(SequenceClassifier):

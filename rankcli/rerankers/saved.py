@@ -47,6 +47,8 @@ def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[st
         extractor.save(building)
         _write_settings(building, reranker, extractor)
         write_tensors(building, reranker.tensors())
+        if reranker.adapter is not None:
+            reranker.adapter.save(building, reranker.parameters)
         files = noted(building, sorted(path.relative_to(building).as_posix() for path in _files(building)))
         content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections, FILES: files}
         (building / FILE).write_text(json.dumps(with_checksum(content), indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from rankcli.config.paths import shortened
 from rankcli.config.registry import DATASETS, EXTRACTORS, RERANKERS, SAMPLERS
 from rankcli.config.render import changed, marked, resolved, section, to_yaml
 from rankcli.config.schema import Metrics, RunConfig, tasks
+from rankcli.rerankers.base import without_adapter
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def about(config: RunConfig) -> About:
         yaml=to_yaml(resolved(config)),
         options=changed(marked(config)),
         sections={
-            "reranker": section(RERANKERS, config.reranker),
+            "reranker": section(RERANKERS, without_adapter(config.reranker)),
             "extractor": section(EXTRACTORS, config.extractor),
         },
         summary=_summary(config),

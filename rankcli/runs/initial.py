@@ -68,7 +68,11 @@ class Initial:
         be wrong.
         """
         model = find_model(options.model, options.weights, "init.weights")
-        return cls(options, model, *places(model, options.weights))
+        directory, checkpoint = places(model, options.weights)
+        if checkpoint is not None and getattr(model.config.reranker, "adapter", None):
+            fix = "start from its best weights, in which the adapter is merged: leave init.weights out"
+            raise ConfigError("this checkpoint has an adapter alone", where=str(checkpoint), fix=fix)
+        return cls(options, model, directory, checkpoint)
 
     @property
     def where(self) -> str:

@@ -10,22 +10,18 @@ from typing import NamedTuple
 
 from rankcli.config.load import load_saved
 from rankcli.config.metrics import canonical
-from rankcli.config.registry import RERANKERS
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
 from rankcli.data.hashes import input_sha256
 from rankcli.errors import ConfigError, MissingError, RankcliError
-from rankcli.extractors.base import Extractor
 from rankcli.log import warn
-from rankcli.rerankers.base import Reranker
-from rankcli.rerankers.saved import FILE, load_reranker
+from rankcli.rerankers.saved import FILE
 from rankcli.runs.written import CONFIG, RESULT, RUN, read_config
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import exists, local_tree
 from rankcli.storage.places import local_root
 from rankcli.text.hub import resolve
 from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
-from rankcli.training.variables import assign_variables
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
 
@@ -126,26 +122,6 @@ def warn_unfinished(model: Model) -> None:
     home = model.home
     if home is not None and not (Path(home.path) / RESULT).is_file():
         warn(f"{home.said}: this training is not finished; the weights are those kept until now")
-
-
-class OpenModel(NamedTuple):
-    """A reranker, its extractor, the columns that both read, and whether it scores a query's documents together."""
-
-    reranker: Reranker
-    extractor: Extractor
-    columns: tuple[str, ...]
-    listwise: bool
-
-
-def open_model(model: Model, weights: str, dtype: str) -> OpenModel:
-    """Open a reranker: from a run directory by `weights`, or from a directory of weights or a hub id."""
-    directory, checkpoint = places(model, weights)
-    reranker, extractor, sections = load_reranker(directory, dtype)
-    if checkpoint is not None:
-        assign_variables(checkpoint, reranker.variables)
-    options = RERANKERS.get(sections["reranker"]["name"])
-    columns = {*options.columns, *extractor.columns}
-    return OpenModel(reranker, extractor, tuple(sorted(columns)), options.listwise)
 
 
 def places(model: Model, weights: str) -> tuple[Path, Path | None]:

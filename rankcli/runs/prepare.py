@@ -20,10 +20,9 @@ from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
 from rankcli.runs.about import About, Measures, about
 from rankcli.runs.candidates import first_stages
-from rankcli.runs.initial import WEIGHT_FILES, hash_of_files
 from rankcli.runs.records import Caching, RecordSets, records_storage
 from rankcli.runs.sets import DEV, TRAIN, record_sets
-from rankcli.runs.start import Start
+from rankcli.runs.start import Start, hashes_of_models
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import cache_uri, local_root
@@ -68,7 +67,7 @@ def identify(sets: RecordSets, start: Start, options: Any, measures: Measures) -
     # The content of the weights counts, not their path; the dtype counts, not the option that chose it.
     for name in start.models:
         _left_out(reranker, name)
-    weights = {name: hash_of_files(at, rf"config\.json|{WEIGHT_FILES}") for name, at in start.models.items()}
+    weights = hashes_of_models(start.models)
     trainer.pop("amp", None)
     train, (dev, *devsets) = sets.of(TRAIN), sets.of(DEV).values()
     return RunIdentity(

@@ -15,10 +15,11 @@ from rankcli.config.registry import path_options
 from rankcli.config.schema import Init
 from rankcli.data.dataset import Dataset
 from rankcli.encoders.build import open_models
+from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor
 from rankcli.log import warn
 from rankcli.rerankers.base import Reranker, RerankerContext
-from rankcli.runs.initial import Initial
+from rankcli.runs.initial import WEIGHT_FILES, Initial, hash_of_files
 from rankcli.training.groups import groups_for, trained
 from rankcli.training.hooks import build_hooks
 
@@ -53,9 +54,19 @@ class Start:
             self.initial.warn_of_leakage(dataset)
         self.reranker.check(RerankerContext(self.extractor, models=open_models(self.models)))
         self._check_parts(trainer)
+        self._check_adapter()
         missing = [name for name, said in path_options(self.reranker, "model").items() if not said]
         if self.init is None and missing:
             warn(_random(missing, trainer))
+
+    def _check_adapter(self) -> None:
+        """Raise ConfigError where an adapter's files would have to name a model that is nowhere saved."""
+        adapter = getattr(self.reranker, "adapter", None)
+        if adapter is None or not adapter.keeps_base or (self.reranker.pretrained and self.init is None):
+            return
+        what = "the adapter's files name the model that it belongs to, which must be that of reranker.pretrained"
+        fix = "set reranker.pretrained to the model to start from, without init; or leave keep out"
+        raise ConfigError(what, where="reranker.adapter.keep", fix=fix)
 
     def _check_parts(self, trainer: Any) -> None:
         """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
@@ -80,6 +91,11 @@ class Start:
         Training calls this after it has built the model on its devices.
         """
         return self.initial.load(reranker, self.options, self.extractor.fingerprint) if self.initial else ""
+
+
+def hashes_of_models(models: Mapping[str, Path]) -> dict[str, str]:
+    """Return a hash of the content of each model directory."""
+    return {name: hash_of_files(at, rf"config\.json|{WEIGHT_FILES}") for name, at in models.items()}
 
 
 def _random(models: Iterable[str], trainer: Any) -> str:

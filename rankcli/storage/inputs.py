@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -111,17 +111,27 @@ def _is_path(name: str) -> bool:
 
 
 def _copied(uri: str, found: Tree) -> Path:
-    """The copy of this state of a directory, made if it is missing; older copies without readers are removed."""
-    mark = Mark(uri, _HEX)
+    """The copy of this state of a directory."""
+    content = json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items()))
+    return kept_tree(uri, content, lambda building, older: _fill(uri, found, building, older))
+
+
+def kept_tree(source: str, content: str, fill: Callable[[Path, Iterable[Path]], None]) -> Path:
+    """A directory that is made of `source`, kept as long as somebody reads it.
+
+    `content` stands for the present content of the source. If there is no such directory, `fill` writes one and is
+    given older ones; those without readers are removed.
+    """
+    mark = Mark(source, _HEX)
     home = local_root() / FOLDER / mark.name
-    state = _digest(json.dumps(sorted((name, meta.bytes, meta.crc32c) for name, meta in found.items())))
+    state = _digest(content)
     directory = home / state
     with locks.exclusive(home / LOCK), guard(home):
         mark.put(home)
         if not directory.is_dir():
             older = [path for path in home.iterdir() if path.is_dir()]
             with replacing_directory(directory) as building:
-                _fill(uri, found, building, older)
+                fill(building, older)
         _in_use.enter_context(locks.shared(home / f"{state}{HOLD}"))
         _remove_unused(home)
     return directory

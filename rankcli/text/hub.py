@@ -11,11 +11,13 @@ from rankcli.errors import ConfigError, MissingError
 from rankcli.log import say
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import local_tree
+from rankcli.text import peft
 
 SMALL_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers
 SAFETENSORS = (
     "model.safetensors",
     "model-*.safetensors",
+    peft.WEIGHTS,
     *(f"*_{kind}/model.safetensors" for kind in ("Dense", "LayerNorm")),
 )
 
@@ -24,8 +26,14 @@ def resolve(name: str) -> Path:
     """The directory of a model: `name` itself, or a copy of a `gs://` directory or of a model of the hub.
 
     A copy is downloaded once. Weights come as safetensors if there are any, else as `tf_model.h5`; nothing else is
-    downloaded. ConfigError for a path that does not exist, MissingError if the hub cannot give the model.
+    downloaded. A directory of `peft` becomes a copy of its model, with the adapter merged. ConfigError for a path that
+    does not exist, MissingError if the hub cannot give the model.
     """
+    found = _directory(name)
+    return peft.merged(found, _directory) if peft.is_adapter(found) else found
+
+
+def _directory(name: str) -> Path:
     if is_remote(name):
         return _with_weights(local_tree, name)
     path = Path(name).expanduser()
@@ -39,7 +47,7 @@ def resolve(name: str) -> Path:
 
 def _with_weights(download: Callable[[str, Sequence[str]], Path], name: str) -> Path:
     directory = download(name, (*SMALL_FILES, *SAFETENSORS))
-    if not any(directory.glob("model*.safetensors")):
+    if not any(directory.glob("model*.safetensors")) and not peft.is_adapter(directory):
         directory = download(name, (*SMALL_FILES, "tf_model.h5"))
     return directory
 

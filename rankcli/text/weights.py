@@ -45,11 +45,13 @@ def read_tensors(directory: Path) -> Arrays:
     return dict(open_tensors(directory))
 
 
-def write_tensors(directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}) -> None:
+def write_tensors(
+    directory: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = {}, file: str = WEIGHTS_FILE
+) -> None:
     """Write `model.safetensors`, marked so that transformers opens it; the file appears whole or not at all."""
-    final = directory / WEIGHTS_FILE
-    with guard(final), replacing_file(final) as partial, open(partial, "wb") as file:
-        _safetensors.write(file, tensors, {"format": "pt", **metadata})
+    final = directory / file
+    with guard(final), replacing_file(final) as partial, open(partial, "wb") as opened:
+        _safetensors.write(opened, tensors, {"format": "pt", **metadata})
 
 
 def _open_shards(directory: Path) -> Tensors:

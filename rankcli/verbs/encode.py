@@ -16,7 +16,8 @@ from rankcli.errors import ConfigError
 from rankcli.log import Progress, say
 from rankcli.records.distinct import Part, sequence_of, tokens_of
 from rankcli.records.vector_cache import AT_ONCE, VectorCache, opened
-from rankcli.runs.model import find_model, open_model, warn_unfinished
+from rankcli.runs.model import find_model, warn_unfinished
+from rankcli.runs.opened import open_model
 from rankcli.runs.vectors import vectors_storage
 from rankcli.shapes import Floats, Record
 from rankcli.storage.places import local_root

@@ -28,7 +28,8 @@ from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixture import alpha_of
-from rankcli.runs.model import Model, find_model, open_model, trained_queries, warn_unfinished, weights_identity
+from rankcli.runs.model import Model, find_model, trained_queries, warn_unfinished, weights_identity
+from rankcli.runs.opened import open_model
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
 from rankcli.shapes import Example
 from rankcli.storage.base import is_remote

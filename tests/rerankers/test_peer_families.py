@@ -73,3 +73,14 @@ def test_a_bi_encoder_scores_as_the_peer_does_there_and_back(python, saved, smal
     peers.compare(python, "biencoder", small, theirs, theirs)
     best, _ = peers.train(small, "biencoder", theirs, longest=24, maxqlen=24)
     assert peers.compare(python, "biencoder", small, best.parents[1], best)["max_seq_length"] == 24
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "model"), [("t5", "crossencoder", "modules"), ("distilbert", "biencoder", "biencoder")]
+)
+def test_the_peer_opens_an_adapter_that_is_kept_and_so_does_rankcli(python, saved, small, kind, form, model) -> None:
+    lora = ("reranker.adapter={name: lora, rank: 4, keep: true}", "trainer.bertlr=0.02")
+    best, said = peers.train(small, form, saved / kind / model, 24, 11, *lora)
+    assert peers.RANDOM not in said
+    peers.compare(python, form, small, best / "adapter", best / "adapter")
+    peers.compare(python, form, small, best, best / "adapter")

@@ -110,7 +110,9 @@ def rankcli(folder: Path, *words: str) -> str:
     return command(folder, sys.executable, "-m", "rankcli", *words, PYTHONPATH=str(ROOT))
 
 
-def train(where: Candidates, kind: str, pretrained: Path, longest: int = 128, maxqlen: int = 32) -> tuple[Path, str]:
+def train(
+    where: Candidates, kind: str, pretrained: Path, longest: int = 128, maxqlen: int = 32, *overrides: str
+) -> tuple[Path, str]:
     """The best weights of a training of two steps, and what was said on stderr."""
     (where.folder / f"{kind}.yaml").write_text(
         "data: {docs: docs.jsonl, queries: queries.jsonl, qrels: qrels.txt, folds: {k: 3, fold: 0, seed: 7}}\n"
@@ -118,7 +120,7 @@ def train(where: Candidates, kind: str, pretrained: Path, longest: int = 128, ma
         f"extractor: {EXTRACTORS[kind] % (longest, maxqlen)}\n"
         "trainer: {niters: 1, itersize: 4, batch: 2, threshold: 5, testthreshold: 5, strategy: cpu}\n"
     )
-    said = rankcli(where.folder, "train", "--config", f"{kind}.yaml", "--out", f"{kind}-run")
+    said = rankcli(where.folder, "train", "--config", f"{kind}.yaml", "--out", f"{kind}-run", *overrides)
     return where.folder / f"{kind}-run" / "best" / "ndcg_cut_10", said
 
 
