@@ -118,13 +118,15 @@ def build_encoder(
     prefix: str = "",
     adapters: Sequence[Adapter] = (),
     complete: bool = False,
+    recompute: bool = False,
     frozen: bool | int = False,
 ) -> Encoder:
     """Build an encoder with the weights of a directory, or random ones.
 
     `frozen` weights are never trained: all of them, or those of the embeddings and of that many of the lowest layers.
 
-    A missing pooler is reported on stderr; with `complete` it is a MissingError.
+    A missing pooler is reported on stderr; with `complete` it is a MissingError. With `recompute`, training computes
+    layers again for gradients in place of keeping what they computed.
 
     The paths of its variables begin with `root`, its stored names with `prefix`.
     """
@@ -136,6 +138,7 @@ def build_encoder(
     parameters = Parameters(weights, seed, dtype, config.initializer_range, root)
     for adapter in adapters:
         parameters = adapter.wrap(parameters)
+    parameters.recompute = recompute
     parameters.update({f"{root}/{path}": value for path, value in values.items()})
     return family.build(config, parameters)
 

@@ -114,7 +114,7 @@ class Stack:
         wanted = [depths[number] for number in keep]
         kept = {0: states}
         for n in range(max(wanted, default=0)):
-            states = self._layer(n, states, attention, dropout)
+            states = self._kept_or_not(n, states, attention, dropout)
             if n + 1 in wanted:
                 kept[n + 1] = states
         return [kept[depth] for depth in wanted]
@@ -134,6 +134,16 @@ class Stack:
         path, block = self._layers[n]
         apart = block.place == "post" and block.positions is None and block.window is None
         return apart and block.scale is None and f"{path}/attention/qkv/bias" in self._parameters
+
+    def _kept_or_not(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
+        """Compute a layer; with `recompute`, keep only its input in training. Dropout is a function of its key, so that
+        both passes drop the same values.
+        """
+        if dropout is None or not self._parameters.recompute:
+            return self._layer(n, states, attention, dropout)
+        computed = tf.recompute_grad(lambda x: self._layer(n, x, attention, dropout))(states)
+        # its gradient must be dense, as that of a reshaping is, also where some rows are looked up
+        return tf.reshape(computed, [-1, states.shape[-1]])
 
     def _layer(self, n: int, states: Tensor, attention: Attention, dropout: Dropout | None) -> Tensor:
         path, block = self._layers[n]

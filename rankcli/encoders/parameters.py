@@ -25,10 +25,12 @@ class Parameters:
     `root` comes before the path of every weight. `variables` has whole paths, but lookups use paths below the root
     (`parameters["layer_0/output/kernel"]`). Random initial values depend on `seed` and the whole path. A subclass that
     overrides `exact` changes the values that are computed with, frozen and saved (see `Adapter`). `drops` tells that
-    `dense` has a dropout of its own in training.
+    `dense` has a dropout of its own in training. With `recompute`, what layers compute is not kept for gradients, but
+    computed again.
     """
 
     drops = False
+    recompute = False
 
     def __init__(
         self, weights: Sequence[Weight], seed: int = 42, dtype: str = "float32", scale: float = 0.02, root: str = ""

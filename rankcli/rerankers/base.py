@@ -36,6 +36,7 @@ class RerankerContext:
     or `float16`; variables and scores are float32). `models` has the model that each option with `path="model"` names,
     by the option's dotted name. `adapters` are applied one after the other, and change how weights are stored or
     trained. With `complete`, nothing may start from random values that a model directory lacks: nothing is trained.
+    With `recompute`, encoders compute layers again for gradients, to need less memory.
     """
 
     extractor: Extractor
@@ -44,6 +45,7 @@ class RerankerContext:
     models: Mapping[str, Pretrained] = field(default_factory=dict)
     adapters: Sequence[Adapter] = ()
     complete: bool = False
+    recompute: bool = False
 
     def parameters(self, weights: Sequence[Weight], scale: float = 0.02, root: str = "") -> Parameters:
         """Return new parameters in float32, for all parts except encoders; see `Parameters`."""
@@ -80,7 +82,7 @@ class RerankerContext:
         config.check_fit(tokens, sequence_spec(self.extractor, field).max_length)
         check_frozen(config, options.get("frozen", False), f"reranker.{model.removesuffix('pretrained')}frozen")
         adapters = [*([adapter] if adapter else []), *self.adapters]
-        options |= {"adapters": adapters, "complete": self.complete}
+        options |= {"adapters": adapters, "complete": self.complete, "recompute": self.recompute}
         return build_encoder(config, given, seed=self.seed, dtype=self.dtype, **options)
 
 

@@ -40,6 +40,9 @@ class TensorflowTrainer(TrainerOptions):
         1, "steps that the devices make before the host looks at them: more save time on a TPU"
     )
     accumulate: PositiveInt = option(1, "micro-batches that a batch is computed in, to need less memory")
+    recompute: bool = option(
+        False, "keep only the inputs of the encoder's layers for gradients, and compute the rest again: less memory"
+    )
     optimizer: Any = component(OPTIMIZERS, "adam", "how gradients change variables: `adam`, `adamw` or `sgd`")
     bertlr: NonNegativeFloat = option(BERTLR, "learning rate of the encoder")
     lr: NonNegativeFloat = option(LR, "learning rate of everything else")

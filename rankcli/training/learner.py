@@ -34,7 +34,9 @@ class Learner:
         self._options, self._strategy = options, strategy
         with strategy.scope():
             self.reranker: Reranker = ctx.reranker.build(
-                RerankerContext(ctx.extractor, options.seed, options.dtype, open_models(ctx.models))
+                RerankerContext(
+                    ctx.extractor, options.seed, options.dtype, open_models(ctx.models), recompute=options.recompute
+                )
             )
             if told := ctx.initialise(self.reranker):
                 say(told)

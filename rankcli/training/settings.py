@@ -25,6 +25,10 @@ class Settings(Protocol):
         """Micro-batches per batch."""
 
     @property
+    def recompute(self) -> bool:
+        """True if the encoder's layers are computed again for gradients."""
+
+    @property
     def steps_per_execution(self) -> int:
         """Steps per call of the devices."""
 
