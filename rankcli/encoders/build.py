@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rankcli.encoders.base import Encoder
 from rankcli.encoders.config import EncoderConfig, EncoderSize
-from rankcli.encoders.family import DEFAULT, Family, family_of
+from rankcli.encoders.family import DEFAULT, Family, family_in, family_of
 from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.encoders.weights import Arrays, values_from, with_frozen
 from rankcli.errors import ConfigError, MissingError, StorageError
@@ -41,7 +41,7 @@ class Pretrained:
     @cached_property
     def family(self) -> Family:
         """The family of its encoder."""
-        return family_of(self.content.get("model_type"), self._config)
+        return family_in(self.content, self._config)
 
     @cached_property
     def config(self) -> EncoderConfig:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from rankcli.config.registry import option
 from rankcli.config.types import NonNegativeInt, PositiveInt, Rate
+from rankcli.encoders.unsupported import nearest, refused
 from rankcli.errors import ConfigError
 
 # A field of ours, its key in config.json, and the value of a config.json without the key (None: the key is needed).
@@ -135,6 +136,6 @@ class ConfigReader:
             self.faults.append(what)
 
     def check(self) -> None:
-        """Raise a ConfigError that lists all faults, if any."""
-        if self.faults:
-            raise ConfigError("; ".join(self.faults), where=self.where)
+        """Raise a ConfigError that lists all faults, if any, and those that no family supports."""
+        if faults := [*self.faults, *refused(self.content)]:
+            raise ConfigError("; ".join(faults), where=self.where, fix=nearest(self.content))

@@ -11,6 +11,7 @@ from rankcli.encoders.base import Encoder
 from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.heads import Head
 from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.unsupported import check_kind
 from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
 
@@ -88,15 +89,12 @@ ENCODERS = Families("encoders", package="rankcli.encoders.families")
 
 def family_of(kind: Any, where: str = "config.json") -> Family:
     """Return the family of a `model_type`; ConfigError at `where` lists the supported ones."""
-    names = ENCODERS.names()
-    if not isinstance(kind, str) or ENCODERS.canonical(kind) not in names:
-        named = f"is {kind!r}" if kind else "is missing"
-        raise ConfigError(
-            f"model_type {named}; supported are {', '.join(names)}",
-            where=where,
-            fix="use a checkpoint of one of these types",
-        )
-    return cast(Family, ENCODERS.get(kind, where=where)())
+    return family_in({"model_type": kind}, where)
+
+
+def family_in(content: Mapping[str, Any], where: str = "config.json") -> Family:
+    """Return the family of the content of a config.json; ConfigError at `where` says why there is none."""
+    return cast(Family, ENCODERS.get(check_kind(content, ENCODERS, where), where=where)())
 
 
 def refuse_pooler(kind: str) -> None:

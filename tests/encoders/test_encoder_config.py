@@ -63,7 +63,7 @@ def test_absent_constants_take_their_known_values():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type is 'gpt2'; supported are .*bert.*, electra"),
+        ({"model_type": "gpt3"}, "model_type is 'gpt3'; supported are .*bert.*, electra"),
         ({"model_type": None}, "model_type is missing"),
         ({"position_embedding_type": "relative_key"}, "only absolute positions"),
         ({"is_decoder": True}, "a decoder"),
@@ -86,9 +86,8 @@ def test_all_that_is_not_supported_is_one_error():
     with pytest.raises(ConfigError) as caught:
         read(stored("bert") | wrong)
     assert caught.value.what == (
-        "position_embedding_type 'alibi': only absolute positions are supported; a decoder; only encoders are "
-        "supported; vocab_size is 0, but must be a whole number >= 1; hidden_act 'silu': supported are gelu, gelu_new, "
-        "relu"
+        "position_embedding_type 'alibi': only absolute positions are supported; vocab_size is 0, but must be a whole "
+        "number >= 1; hidden_act 'silu': supported are gelu, gelu_new, relu; a decoder; only encoders are supported"
     )
 
 

@@ -33,8 +33,8 @@ def test_a_table_without_rows_after_padding_is_refused_with_the_rest():
     with pytest.raises(ConfigError) as caught:
         family_of("roberta").read(STORED | wrong, "model/config.json")
     assert caught.value.what == (
-        "a decoder; only encoders are supported; hidden_act 'swish': supported are gelu, gelu_new, relu; "
-        "max_position_embeddings leaves no position after that of padding"
+        "hidden_act 'swish': supported are gelu, gelu_new, relu; max_position_embeddings leaves no position after that "
+        "of padding; a decoder; only encoders are supported"
     )
 
 

@@ -66,14 +66,10 @@ class Bert(Family):
 
     def values(self, settings: ConfigReader) -> dict[str, Any]:
         """Read the fields of the configuration, and note the settings that are not supported."""
-        content = settings.content
         positions = settings.get("position_embedding_type", "absolute")
         settings.refuse(
             positions != "absolute",
             f"position_embedding_type {positions!r}: only absolute positions are supported",
-        )
-        settings.refuse(
-            content.get("is_decoder") or content.get("add_cross_attention"), "a decoder; only encoders are supported"
         )
         values = {
             name: settings.choice(key, default, ("gelu", "gelu_new", "relu"))
