@@ -166,12 +166,14 @@ class Reranker(ABC):
     from base vectors that were made before.
 
     `parameters` has all weights, in any number of parts (`encoder`, `head`, `encoder/title`, ...). `encoders` has the
-    encoders among them, by the same names; `adapter` is that of their weights, if any. Optimizer groups are regular
-    expressions over the paths of variables. All paths of encoders and embeddings start with `encoder/`.
+    encoders among them, by the same names, `models` the options that name their models, of those that are not of
+    `pretrained`, and `adapter` is that of their weights, if any. Optimizer groups are regular expressions over the
+    paths of variables. All paths of encoders and embeddings start with `encoder/`.
     """
 
     parameters: Mapping[str, Parameters]
     encoders: Mapping[str, Encoder] = NONE
+    models: Mapping[str, str] = NONE
     adapter: Adapter | None = None
     towers: Mapping[str, Callable[[Layout], Any]] = NONE
     bases: Mapping[str, Base] = NONE

@@ -112,6 +112,7 @@ class BiEncoderModel(Reranker):
         self._plan = plan = plan_of(options, ctx)
         self.adapter = ctx.adapter(options.adapter, options.pretrained)
         self.encoders = {part.root: part.built(ctx, self.adapter) for part in plan.distinct}
+        self.models = {part.root: part.model for part in plan.distinct if part.section}
         self.parameters: dict[str, Parameters] = {name: encoder.parameters for name, encoder in self.encoders.items()}
         for name, head in {self._head_name(side): plan.heads[side] for side in SIDES}.items():
             if head:

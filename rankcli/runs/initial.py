@@ -179,17 +179,21 @@ class Initial:
 
     def _check_encoder(self, reranker: Reranker, wanted: list[Weight]) -> None:
         paths = {weight.path for weight in wanted}
-        encoders = [e for e in reranker.encoders.values() if any(w.path in paths for w in e.parameters.weights)]
-        if not encoders or not (self.directory / "config.json").exists():
-            return
-        theirs = dataclasses.asdict(Pretrained(self.directory).config)
-        for ours in (dataclasses.asdict(encoder.config) for encoder in encoders):
-            alike = family_of(ours["kind"]).alike
-            differing = [name for name in alike if theirs.get(name) != ours[name]]
-            if not differing:
+        for name, encoder in reranker.encoders.items():
+            needed = any(weight.path in paths for weight in encoder.parameters.weights)
+            if not needed or not (self.directory / "config.json").exists():
                 continue
-            named = "; ".join(f"{name} {theirs.get(name)!r}, here {ours[name]!r}" for name in differing)
-            raise ConfigError(f"{self.where} is of another encoder: {named}", where="init.model", fix=self._advice)
+            theirs = dataclasses.asdict(Pretrained(self._home(reranker.models.get(name))).config)
+            ours = dataclasses.asdict(encoder.config)
+            differing = [key for key in family_of(ours["kind"]).alike if theirs.get(key) != ours[key]]
+            if differing:
+                named = "; ".join(f"{key} {theirs.get(key)!r}, here {ours[key]!r}" for key in differing)
+                raise ConfigError(f"{self.where} is of another encoder: {named}", where="init.model", fix=self._advice)
+
+    def _home(self, model: str | None) -> Path:
+        """Return the folder that describes the encoder of the option `model`, by default the first encoder's."""
+        folder = self.directory / (model or "")
+        return folder if (folder / "config.json").exists() else self.directory
 
     def _check_vocabulary(
         self, reranker: Reranker, wanted: list[Weight], tensors: Tensors, extractor: Any, vocabulary: str

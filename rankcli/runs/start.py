@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,11 +98,14 @@ def hashes_of_models(models: Mapping[str, Path]) -> dict[str, str]:
     return {name: hash_of_files(at, rf"config\.json|{WEIGHT_FILES}") for name, at in models.items()}
 
 
-def _random(models: Iterable[str], trainer: Any) -> str:
+def _random(models: Sequence[str], trainer: Any) -> str:
     """Return the warning of encoders without pretrained weights. `models` are the options that could name them."""
     rate = "the rates of trainer.groups" if trainer.groups else f"trainer.bertlr {trainer.bertlr:g}"
     options = " and ".join(f"reranker.{name}" for name in models)
+    who, given, its, needs = ("the encoder starts", "is", "its", "it needs")
+    if len(models) > 1:
+        who, given, its, needs = ("encoders start", "are", "their", "they need")
     return (
-        f"the encoder starts from random weights, as {options} is not given; its learning rate is {rate} "
-        "(without pretrained weights, it needs many more samples and a higher rate, such as 1e-4)"
+        f"{who} from random weights, as {options} {given} not given; {its} learning rate is {rate} "
+        f"(without pretrained weights, {needs} many more samples and a higher rate, such as 1e-4)"
     )

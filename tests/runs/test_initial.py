@@ -216,6 +216,15 @@ def test_another_encoder_or_vocabulary_is_one_error_that_says_what_to_do(tiny: A
     assert "21 of 21 variables" in told
 
 
+def test_each_encoder_is_compared_with_its_own_in_the_saved_model(tiny: Any, tmp_path: Path) -> None:
+    also = "reranker.also={second: {encoder: {layers: 1, hidden: %d, heads: 2, intermediate: 12}}}"
+    model = saved(tiny("biencoder", also % 8), tmp_path / "model")
+    said, _, _ = loaded(tiny("biencoder", also % 8, f"init.model={model}"))
+    assert said.endswith(": 34 of 34 variables")
+    with pytest.raises(ConfigError, match="is of another encoder: hidden_size 8, here 12; embedding_size 8, here 12"):
+        loaded(tiny("biencoder", also % 12, f"init.model={model}"))
+
+
 def test_fewer_layers_take_theirs_and_more_are_missing(tiny: Any, model: Path) -> None:
     deep = saved(tiny("crossencoder", TWO_LAYERS), model.parent / "deep")
     told, _, _ = loaded(tiny("crossencoder", f"init.model={deep}"))
@@ -352,3 +361,6 @@ def test_random_weights_of_an_encoder_are_a_warning_with_the_learning_rate(
     assert "random weights" not in capsys.readouterr().err
     checked(tiny("crossencoder", f"reranker.pretrained={model}"))
     assert "starts from random weights" not in capsys.readouterr().err
+    checked(tiny("biencoder", "reranker.query={encoder: {hidden: 16}}"))
+    said = capsys.readouterr().err
+    assert "encoders start from random weights, as reranker.pretrained and reranker.query.pretrained are not" in said
