@@ -10,6 +10,7 @@ from rankcli.chips.figures import Slice
 from rankcli.config.registry import SCHEDULES
 from rankcli.runs.estimate import minutes
 from rankcli.runs.foretold import foretell
+from rankcli.runs.memory import Need, need_of, warn_of_memory
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
 from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
@@ -26,6 +27,7 @@ def plan(run: Prepared, folds: int = 1, chip: Slice | None = None, largest: bool
     trainer, sets = run.trainer, run.sets
     model = run.start.build(trainer.seed, trainer.dtype)
     ranked = {name: each for name, each in sets.items() if isinstance(each, RankedSet)}
+    need = need_of(model, trainer, sets.of(TRAIN))
     found = {
         "counts": dict(run.dataset.report),
         "folds": folds,
@@ -38,8 +40,10 @@ def plan(run: Prepared, folds: int = 1, chip: Slice | None = None, largest: bool
         "groups": [_group(group, trainer) for group in groups_for(model.variables, trainer)],
         "run_id": run.identity.run_id,
         "cache": {name: _cache(sets, name) for name in sets},
+        "memory": need and {"bytes": need.total, "parts": need._asdict()},
         "minutes": minutes(model, run.start.reranker.listwise, trainer, ranked, sets.pairs),
     }
+    warn_of_memory(need)
     text = _text(run.about.options, trainer, sets.of(TRAIN).values(), found)
     if chip is None:
         return {"result": found, "text": text}
@@ -87,6 +91,8 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
     if found["minutes"] is not None:
         lines.append(f"  about {_time(found['minutes'])} on this machine, from the speed of a few pairs")
+    if found["memory"]:
+        lines.append(f"  {Need(**found['memory']['parts']).line()}")
     lines += ["", f"records of run {found['run_id']}"]
     lines += [f"  {name}: {_kept(cache)}" for name, cache in found["cache"].items()]
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from rankcli.records.keys import pair_keys
 from rankcli.report.history import Series
 from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
+from rankcli.runs.memory import need_of, warn_of_memory
 from rankcli.runs.outcome import QRELS, RUNS, choose_alpha, judgments, stages, summary, write_test
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
@@ -51,6 +52,9 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
         context = _context(run, directory, use)
         meter.lap("conversion")
         loop = run.trainer.build(context)
+        if need := need_of(loop.learner.reranker, run.trainer, run.sets.of(TRAIN)):
+            say(need.line())
+            warn_of_memory(need)
         state = loop.fit()
         meter.lap("training")
         test = use(TEST)
