@@ -29,6 +29,7 @@ NEEDED = {
     ("hooks", "l2"): {"weight": 0.1},
     ("hooks", "loss"): {"loss": "lce"},
     ("losses", "tfr"): {"key": "softmax_loss"},
+    ("samplers", "clicks"): {"file": "sessions.jsonl"},
     ("samplers", "hardnegatives"): {"file": "rows.jsonl"},
     ("samplers", "mixture"): {"samplers": ["LCE", "listwise"]},
     ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
@@ -78,6 +79,11 @@ def test_a_sampler_is_a_pure_function_of_n_with_groups_of_the_size_it_says(name:
     lines = [{"query": qid, "pos": [*judged.qrels[qid]], "neg": [f"{qid}{n}" for n in range(9)]} for qid in judged.qids]
     lines = [{**line, "scores": [*range(len(line["pos"]) + 9)]} for line in lines]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sessions = [{"query-id": qid, "shown": [*judged.qrels[qid], *judged.run[qid].docids]} for qid in judged.qids]
+    sessions = [{**each, "shown": each["shown"][:10], "events": each["shown"][:1]} for each in sessions]
+    sessions[1]["shown"].remove("t")
+    sessions[1]["shown"].append("b9")
+    (tmp_path / "sessions.jsonl").write_text("".join(json.dumps(each) + "\n" for each in sessions))
     weight = {"query-id": "a", "corpus-id": "a1", "weight": 2.0}
     (tmp_path / "weights.jsonl").write_text(json.dumps(weight) + "\n")
     docs = store_of({docid: docid for docid in ("r", "s", "t", "a1", "b1", "b2")}, "docs", tmp_path)

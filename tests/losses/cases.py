@@ -21,6 +21,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("adr_mse", {"discount": "reciprocal"}),
     ("infonce", {"symmetric": True, "temperature": 1.0}),
     ("triplet_margin", {"mining": "hard"}),
+    ("sigmoid_margin", {"margin": 0.1, "temperature": 0.5}),
     ("tfr", {"key": "approx_ndcg_loss"}),
 ]
 EVERY = [*((name, NEEDED.get(name, {})) for name in LOSSES.builtins()), *MORE]
@@ -92,7 +93,11 @@ def computed(
 
 def batch_of(case: Case, weighted: bool = True) -> Batch:
     """Make the batch of a case; columns are 0 on padding."""
-    columns = {"teacher": case.teacher, **({"weight": case.weight} if weighted else {})}
+    columns = {
+        "teacher": case.teacher,
+        "seen": 1 / (1 + np.exp(-case.teacher)),
+        **({"weight": case.weight} if weighted else {}),
+    }
     return Batch(
         labels=tf.constant(case.labels),
         doc_mask=tf.constant(case.mask),

@@ -312,3 +312,39 @@ def test_thresholds_rise() -> None:
     for thresholds in ((), (1.0, 1.0), (2.0, 1.0)):
         with pytest.raises(ValueError, match="thresholds must be"):
             LOSSES.get("ordinal")(thresholds=thresholds)
+
+
+def test_clickem() -> None:
+    """The chance of relevance is a constant, and the gradient that of the likelihood of the clicks."""
+    golden = {"scores": [0.8, -0.5, 0.3, 1.2, -1.0], "clicks": [1, 0, 0, 1, 0], "seen": [0.9, 0.7, 0.5, 0.4, 0.3]}
+    scores, clicks, seen = (tf.constant([values], tf.float32) for values in golden.values())
+    loss = LOSSES.get("clickem")().build()
+    batch = Batch(clicks, tf.ones_like(clicks, tf.bool), {"seen": seen}, {})
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        value = loss(batch, Outputs(scores), StepContext())
+    np.testing.assert_allclose(value, [0.487388774], atol=1e-6)
+    s, c, t = (np.array(values, float) for values in golden.values())
+
+    def likelihood(s: Any) -> float:
+        chance = t / (1 + np.exp(-s))
+        return -np.mean(c * np.log(chance) + (1 - c) * np.log(1 - chance))
+
+    np.testing.assert_allclose(tape.gradient(value, scores)[0], gradient_of(likelihood, s), atol=1e-5)
+
+
+def test_sigmoid_margin() -> None:
+    def stated(s: Any, y: Any, w: Any) -> float:
+        pairs = [(i, j) for i in range(len(s)) for j in range(len(s)) if y[i] > y[j]]
+        return np.mean([w[i] / (1 + np.exp((s[i] - s[j] - 0.1) / 0.5)) for i, j in pairs])
+
+    agree("sigmoid_margin", {"margin": 0.1, "temperature": 0.5}, weighed(), by_group(stated))
+
+
+def test_sigmoid_margin_of_three_pairs_by_hand() -> None:
+    """Differences .3, -.1 and .05, confidences 1, .5 and 1."""
+    scores = tf.constant([[0.3, 0.0], [-0.1, 0.0], [0.05, 0.0]])
+    labels, weight = tf.constant([[1.0, 0.0]] * 3), tf.constant([[1.0, 1.0], [0.5, 0.5], [1.0, 1.0]])
+    loss = LOSSES.get("sigmoid_margin")(margin=0.1).build()
+    value = loss(Batch(labels, labels >= 0, {"weight": weight}, {}), Outputs(scores), StepContext())
+    assert float(np.mean(value)) == pytest.approx(0.412527, abs=1e-6)
