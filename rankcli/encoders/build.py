@@ -15,6 +15,7 @@ from rankcli.encoders.weights import Arrays, values_from, with_frozen
 from rankcli.errors import ConfigError, MissingError, StorageError
 from rankcli.log import say
 from rankcli.storage.json_files import read_object
+from rankcli.text.hub import resolve
 from rankcli.text.weights import Tensors, open_tensors
 
 
@@ -66,6 +67,21 @@ class Pretrained:
     @property
     def _config(self) -> str:
         return str(self.directory / "config.json")
+
+
+def find_model_directory(name: str) -> Path:
+    """Return the directory of a model that may come from the hub; ConfigError, before its weights are downloaded, if no
+    family computes it.
+    """
+    return resolve(name, _described)
+
+
+def _described(directory: Path) -> str:
+    """Return a few words about the model of a directory, once its configuration is read."""
+    given = Pretrained(directory)
+    config, named = given.config, given.content.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else config.kind
+    return f"{architecture}, {config.layers} layers of {config.hidden_size}, up to {config.max_positions:,} tokens"
 
 
 def open_models(directories: Mapping[str, Path]) -> dict[str, Pretrained]:

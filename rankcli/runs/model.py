@@ -13,6 +13,7 @@ from rankcli.config.metrics import canonical
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import load_dataset
 from rankcli.data.hashes import input_sha256
+from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.log import warn
 from rankcli.rerankers.saved import FILE
@@ -20,7 +21,6 @@ from rankcli.runs.written import CONFIG, RESULT, RUN, read_config
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import exists, local_tree
 from rankcli.storage.places import local_root
-from rankcli.text.hub import resolve
 from rankcli.training.checkpoint import checkpoint_name, find_checkpoint
 
 WEIGHTS = re.compile(r"best|last|best:(?P<metric>.+)|iter:(?P<iteration>[0-9]{1,9})")
@@ -129,7 +129,7 @@ def places(model: Model, weights: str) -> tuple[Path, Path | None]:
     weights.
     """
     if not model.is_run_directory:
-        return resolve(model.path), None
+        return find_model_directory(model.path), None
     said = WEIGHTS.fullmatch(weights)
     directory = _best(model, canonical(said["metric"]) if said and said["metric"] else model.config.metrics.optimize)
     if weights.startswith("best"):

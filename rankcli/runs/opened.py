@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankcli.config.registry import RERANKERS, path_options
+from rankcli.encoders.build import find_model_directory
 from rankcli.errors import StorageError
 from rankcli.extractors.base import Extractor
 from rankcli.rerankers.base import Reranker
@@ -13,7 +14,6 @@ from rankcli.rerankers.saved import load_reranker
 from rankcli.runs.model import Model, places
 from rankcli.runs.start import Start, hashes_of_models
 from rankcli.runs.written import read_run
-from rankcli.text.hub import resolve
 from rankcli.training.variables import assign_variables
 
 
@@ -45,7 +45,7 @@ def _at_start(model: Model, extractor: Extractor, dtype: str) -> Reranker:
     StorageError if the models that it started from are others now.
     """
     config = model.config
-    models = {name: resolve(said) for name, said in path_options(config.reranker, "model").items() if said}
+    models = {name: find_model_directory(said) for name, said in path_options(config.reranker, "model").items() if said}
     start = Start(config.reranker, config.extractor, extractor, models, config.init)
     identity = read_run(Path(model.path), model.said)["identity"]
     started = {"pretrained": identity["weights"], **identity.get("models", {})}

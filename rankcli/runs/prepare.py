@@ -16,6 +16,7 @@ from rankcli.config.registry import RERANKERS, TRAINERS, path_options
 from rankcli.config.schema import RunConfig, Task, tasks
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.hashes import input_sha256
+from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
 from rankcli.runs.about import About, Measures, about
@@ -150,7 +151,7 @@ def prepare(config: RunConfig) -> Prepared:
     dataset = load_dataset(config.data, root)
     depths = [task.sampler.depth for task in tasks(config).values()]
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
-    models = {name: resolve(said) for name, said in path_options(config.reranker, "model").items() if said}
+    models = {name: find_model_directory(said) for name, said in path_options(config.reranker, "model").items() if said}
     extractors = build_extractors(config.extractor, tasks(config), dataset, models)
     told = about(config)
     return Prepared(

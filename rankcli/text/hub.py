@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rankcli.errors import ConfigError, MissingError
@@ -22,18 +23,23 @@ SAFETENSORS = (
 )
 
 
-def resolve(name: str) -> Path:
+def resolve(name: str, check: Callable[[Path], str] | None = None) -> Path:
     """The directory of a model: `name` itself, or a copy of a `gs://` directory or of a model of the hub.
 
     A copy is downloaded once. Weights come as safetensors if there are any, else as `tf_model.h5`; nothing else is
     downloaded. A directory of `peft` becomes a copy of its model, with the adapter merged. ConfigError for a path that
-    does not exist, MissingError if the hub cannot give the model.
+    does not exist, MissingError if the hub cannot give the model. Before weights are downloaded from the hub, `check`
+    gets the directory of the small files: it returns a few words about the model, which are told, or raises an error.
     """
-    found = _directory(name)
-    return peft.merged(found, _directory) if peft.is_adapter(found) else found
+
+    def find(name: str) -> Path:
+        return _directory(name, check)
+
+    found = find(name)
+    return peft.merged(found, find) if peft.is_adapter(found) else found
 
 
-def _directory(name: str) -> Path:
+def _directory(name: str, check: Callable[[Path], str] | None) -> Path:
     if is_remote(name):
         return _with_weights(local_tree, name)
     path = Path(name).expanduser()
@@ -42,7 +48,25 @@ def _directory(name: str) -> Path:
     if not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", name, re.ASCII) or path.exists():
         raise ConfigError(f"no such model directory: {name}", fix="give a directory or a hub id such as `org/model`")
     say(f"{name}: no such directory; downloading it from the Hugging Face Hub")
+    small = _download(name, SMALL_FILES)
+    if check is not None and (small / "config.json").is_file():
+        say(f"{name}: {check(small)}{_size(name)}")
     return _with_weights(_download, name)
+
+
+def _size(name: str) -> str:
+    """Return the size of a model's weights, as the hub tells it; nothing where it does not."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        files = huggingface_hub.HfApi().model_info(name, files_metadata=True).siblings or []
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, ValueError):
+        return ""
+    sizes = {file.rfilename: file.size or 0 for file in files}
+    found = [size for each, size in sizes.items() if any(fnmatchcase(each, pattern) for pattern in SAFETENSORS)]
+    total = sum(found) or sizes.get("tf_model.h5", 0)
+    return f", {total / 1e6:,.0f} MB of weights" if total else ""
 
 
 def _with_weights(download: Callable[[str, Sequence[str]], Path], name: str) -> Path:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 
+from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError, MissingError
 from rankcli.text.hub import resolve
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden/encoders"
 
 
 def test_a_directory_is_itself(tmp_path, capsys):
@@ -48,14 +54,15 @@ def test_safetensors_are_preferred_and_nothing_else_is_downloaded(tmp_path, monk
     files = ["config.json", "vocab.txt", "model.safetensors", "tf_model.h5", "pytorch_model.bin", "rust_model.ot"]
     downloads = hub(monkeypatch, tmp_path, files)
     assert resolve("org/model") == tmp_path
-    assert downloads == [["config.json", "vocab.txt", "model.safetensors"]]
+    small = ["config.json", "vocab.txt"]
+    assert downloads == [small, [*small, "model.safetensors"]]
     assert capsys.readouterr().err == "org/model: no such directory; downloading it from the Hugging Face Hub\n"
 
 
 def test_tf_model_h5_is_taken_where_there_are_no_safetensors(tmp_path, monkeypatch):
     downloads = hub(monkeypatch, tmp_path, ["config.json", "tf_model.h5", "pytorch_model.bin"])
     assert resolve("model") == tmp_path
-    assert downloads == [["config.json"], ["config.json", "tf_model.h5"]]
+    assert downloads == [["config.json"], ["config.json"], ["config.json", "tf_model.h5"]]
 
 
 def test_what_to_do_without_network_or_with_a_wrong_id_is_said(monkeypatch):
@@ -68,3 +75,39 @@ def test_what_to_do_without_network_or_with_a_wrong_id_is_said(monkeypatch):
     assert caught.value.exit_code == 4
     assert all(word in caught.value.fix for word in ("HF_HOME", "HF_HUB_OFFLINE", "directory"))
     assert "long story" not in str(caught.value)
+
+
+def info(monkeypatch, sizes):
+    """Stand in for what the hub tells of its one model's files."""
+    siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
+    model = SimpleNamespace(siblings=siblings)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, files_metadata: model)
+
+
+def test_what_a_model_is_is_told_before_its_weights_are_downloaded(tmp_path, monkeypatch, capsys):
+    downloads = hub(monkeypatch, tmp_path, ["vocab.txt", "model.safetensors"])
+    info(monkeypatch, {"model.safetensors": 90_900_000, "pytorch_model.bin": 91_000_000, "vocab.txt": 9})
+    shutil.copy(GOLDEN / "bert-classifier/config.json", tmp_path)
+    assert find_model_directory("org/model") == tmp_path
+    said = capsys.readouterr().err
+    told = "org/model: BertForSequenceClassification, 2 layers of 16, up to 24 tokens, 91 MB of weights\n"
+    assert said.endswith(told) and downloads[0] == ["vocab.txt"]
+
+
+def test_a_model_that_does_not_open_is_not_downloaded(tmp_path, monkeypatch):
+    downloads = hub(monkeypatch, tmp_path, ["vocab.txt", "model.safetensors"])
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    with pytest.raises(ConfigError, match="'qwen3', a decoder"):
+        find_model_directory("org/model")
+    assert downloads == [["vocab.txt"]]
+
+
+def test_without_the_hub_s_word_the_size_is_left_out(tmp_path, monkeypatch, capsys):
+    def offline(self, name, files_metadata):
+        raise huggingface_hub.errors.OfflineModeIsEnabled("offline")
+
+    hub(monkeypatch, tmp_path, ["vocab.txt", "model.safetensors"])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", offline)
+    shutil.copy(GOLDEN / "bert-classifier/config.json", tmp_path)
+    find_model_directory("org/model")
+    assert capsys.readouterr().err.endswith("up to 24 tokens\n")
