@@ -24,14 +24,14 @@ def kernel_weights(trained: bool) -> list[Weight]:
 
 
 def soft_counts(similarity: Tensor, doc_mask: Tensor, mus: Tensor, sigmas: Tensor) -> Tensor:
-    """Return sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)), [N, Lq, kernels], from S [N, Lq, Ld] and the mask [N, Ld].
+    """Return sum_j exp(-(S_ij - mu_k)^2 / (2 sigma_k^2)), [..., kernels], from S [..., Ld] and a mask of the last axis.
 
     Goes from kernel to kernel: all at once would need eleven times the memory.
     """
     counts = []
     for k in range(len(MUS)):
         kernel = tf.exp(-tf.square(similarity - mus[k]) / (2 * tf.square(sigmas[k])))
-        counts.append(tf.reduce_sum(kernel * doc_mask[:, None], axis=-1))
+        counts.append(tf.reduce_sum(kernel * doc_mask, axis=-1))
     return tf.stack(counts, axis=-1)
 
 
@@ -41,5 +41,8 @@ def trained_counts(head: Parameters, similarity: Tensor, doc_mask: Tensor) -> Te
 
 
 def pooled(counts: Tensor, weight: Tensor, floor: float = FLOOR) -> Tensor:
-    """Return 0.01 sum_i weight_i log max(K_ik, floor), [N, kernels]."""
-    return SCALE * tf.einsum("nik,ni->nk", tf.math.log(tf.maximum(counts, floor)), weight)
+    """Return 0.01 sum_i weight_i log max(K_ik, floor), [..., kernels], from counts [..., Lq, kernels].
+
+    Not by `tf.einsum`: TensorFlow 2.20 writes beyond its memory on CPUs where one of its products is broadcast.
+    """
+    return SCALE * tf.reduce_sum(tf.math.log(tf.maximum(counts, floor)) * weight[..., None], axis=-2)

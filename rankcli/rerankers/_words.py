@@ -156,7 +156,7 @@ class WordReranker(Reranker):
 
     def layer(self, path: str, x: Tensor) -> Tensor:
         """Apply the dense layer of the head at `path` to the last axis."""
-        return tf.einsum("...i,io->...o", x, self.head.exact(f"{path}/kernel")) + self.head.exact(f"{path}/bias")
+        return tf.tensordot(x, self.head.exact(f"{path}/kernel"), 1) + self.head.exact(f"{path}/bias")
 
 
 def layer_weights(path: str, inputs: int, outputs: int, scale: float | None = None) -> list[Weight]:

@@ -57,5 +57,5 @@ class KNRMModel(WordReranker):
         weight = pairs.query_mask
         if self._idf is not None:
             weight *= pairs.of_query(tf.gather(self._idf, pairs.query.ids))
-        counts = trained_counts(self.head, pairs.similarity(), pairs.doc_mask)
+        counts = trained_counts(self.head, pairs.similarity(), pairs.doc_mask[:, None])
         return self.layer("output", pooled(counts, weight, self._floor))[:, 0]

@@ -62,3 +62,10 @@ def golden(name: str, entry: str, tensors: dict[str, Any], **options: Any) -> tu
     reranker.assign({**reranker.tensors(), "word_embeddings.weight": table, **given})
     scores = reranker(tiny.batch(extractor, [tiny.example(extractor, QUERY, (DOC,))])).scores
     return float(scores[0, 0]), tiny.Tiny(reranker, extractor, (None, None))
+
+
+def parameters(model: tiny.Tiny) -> dict[str, int]:
+    """The numbers of each trained variable but the word vectors, by path."""
+    counts = {path: v.shape.num_elements() for path, v in model.reranker.variables.items() if v.trainable}
+    counts.pop("encoder/word_embeddings", None)
+    return counts
