@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rankcli.errors import ConfigError
-from rankcli.runs.model import find_model, open_model
+from rankcli.runs.model import find_model
+from rankcli.runs.opened import open_model
 from rankcli.runs.prepare import prepare
 from rankcli.verbs.train import train
 from tests.conftest import WORDS, Tiny
