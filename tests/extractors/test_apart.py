@@ -54,3 +54,21 @@ def test_tokens_beyond_the_lengths_are_cut_even_if_they_were_stored(tmp_path):
     stored = tiny.example(built(tiny.bert(tmp_path)), "a b c", "d e f")
     made = built(tmp_path, maxqlen=4, maxdoclen=4).extract(stored)
     assert (made["query"][0].ids.tolist(), made["doc"][0].ids.tolist()) == ([2, 4, 5, 3], [2, 7, 8, 3])
+
+
+def test_queries_may_have_a_tokenizer_of_their_own(tmp_path):
+    """Its tokens, special tokens, padding and vocabulary; one of equal content is the same tokenizer."""
+    docs, queries = tiny.bert(tmp_path / "bert"), tiny.roberta(tmp_path / "roberta")
+    options = Apart(maxqlen=5, maxdoclen=6)
+    extractor = options.build(ExtractorContext(docs, queries))
+    made = extractor.extract(tiny.example(extractor, "a b c d", "c d"))
+    assert tiny.listed(made["query"]) == [([0, 4, 5, 6, 2], [0] * 5, 0)]
+    assert tiny.listed(made["doc"]) == [([2, 6, 7, 3], [0] * 4, 0)]
+    assert (extractor.fields["query"].pad_id, extractor.fields["query"].max_length) == (1, 5)
+    alone = options.build(ExtractorContext(docs))
+    assert extractor.fingerprint != alone.fingerprint
+    (tmp_path / "saved").mkdir()
+    extractor.save(tmp_path / "saved")
+    again = options.build(ExtractorContext(saved=tmp_path / "saved"))
+    assert again.fingerprint == extractor.fingerprint
+    assert options.build(ExtractorContext(docs, docs)).fingerprint == alone.fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rankcli.encoders.build import Pretrained
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError, MissingError
 from rankcli.extractors.base import ExtractorContext
+from rankcli.rerankers._towers import Pooled
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.foreign import write_modules
 from rankcli.rerankers.modular import save_dense
@@ -262,6 +264,30 @@ def test_modules_in_another_order_and_other_activations_are_one_error(foreign):
     write_modules(folder, [("" if n == 0 else f"{n}_{kind}", kind) for n, kind in enumerate(kinds)])
     with pytest.raises(MissingError, match="several activations between them: relu, tanh"):
         load_reranker(folder)
+
+
+def test_heads_have_dropout_of_their_own_on_each_side():
+    model = made({"frozen": True, "head": {"name": "linear", "dropout": 0.5}, "similarity": "dot"}, {})
+    laid_out, key = batch_of(model), Dropout.of(1, 1)
+    vectors = model.reranker(laid_out, key).vectors
+    for side, number in (("query", 2), ("doc", 3)):
+        base = model.reranker.bases[side].encode(laid_out.fields[side].layout, None)
+        dropped = key.fold(number).fold(0).apply(base, 0.5)
+        np.testing.assert_allclose(vectors[side], head_of(model, dropped), rtol=1e-5, atol=1e-5)
+        assert np.any(dropped.numpy() == 0)
+
+
+def head_of(model, vectors):
+    tensors = model.reranker.tensors()
+    return vectors.numpy() @ tensors["head.0.weight"].T + tensors["head.0.bias"]
+
+
+def test_a_frozen_encoder_is_computed_without_dropout_whatever_its_family_does_with_it():
+    given = []
+    encoder = SimpleNamespace(pooled=lambda layout, pooling, dropout: given.append((pooling, dropout)))
+    for frozen in (True, False):
+        Pooled(encoder, "mean", frozen)("layout", "dropout")
+    assert given == [("mean", None), ("mean", "dropout")]
 
 
 def test_it_overfits_a_few_queries():
