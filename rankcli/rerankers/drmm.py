@@ -11,7 +11,7 @@ from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.layouts import size
-from rankcli.rerankers._gates import Gate, GateType, gate_weights
+from rankcli.rerankers._gates import Gate, gate_weights
 from rankcli.rerankers._words import Pairs, WordOptions, WordReranker, layer_weights
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.ops import Tensor
@@ -37,7 +37,7 @@ class DRMM(WordOptions):
     nbins: PositiveInt = option(29, "bins besides that of exact matches")
     nodes: PositiveInt = option(5, "hidden values of the net over a histogram")
     histType: Literal["LCH", "NH", "CH"] = option("LCH", "histograms: logarithms of counts, shares, or counts")
-    gateType: GateType = option("IDF", "gate by inverse document frequencies (IDF) or by word vectors (TV)")
+    gateType: Literal["IDF", "TV"] = option("IDF", "gate by inverse document frequencies (IDF) or by word vectors (TV)")
 
     def build(self, ctx: RerankerContext) -> DRMMModel:
         """Make the embeddings, the net and the gate."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from rankcli.backend import tf
 from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers._gates import Gate, GateType, gate_weights
+from rankcli.rerankers._gates import Gate, gate_weights
 from rankcli.rerankers._words import Pairs, WordOptions, WordReranker, greatest, layer_weights
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.ops import Tensor
@@ -34,7 +34,7 @@ class DRMMTKS(WordOptions):
     finetune: bool = option(True, "train the embeddings")
     topk: PositiveInt = option(10, "similarities of each query word")
     nodes: PositiveInt = option(5, "hidden values of the net over similarities")
-    gateType: GateType = option("TV", "gate by inverse document frequencies (IDF) or by word vectors (TV)")
+    gateType: Literal["IDF", "TV"] = option("TV", "gate by inverse document frequencies (IDF) or by word vectors (TV)")
 
     def build(self, ctx: RerankerContext) -> DRMMTKSModel:
         """Make the embeddings, the net and the gate."""
