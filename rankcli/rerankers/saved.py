@@ -17,6 +17,7 @@ from rankcli.encoders.family import family_of
 from rankcli.encoders.initial import limit_variable_sizes
 from rankcli.errors import MissingError, StorageError
 from rankcli.extractors.base import Extractor, ExtractorContext
+from rankcli.log import warn
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.rerankers.foreign import options_for
 from rankcli.shapes import SequenceSpec
@@ -27,7 +28,8 @@ from rankcli.storage.scratch import replacing_directory
 from rankcli.storage.sealed import check_kinds, read_checked, with_checksum
 from rankcli.text.weights import Tensors, open_tensors, write_tensors
 
-FILE, FILES = "rankcli.json", "files"
+FILE, FILES, VERSIONS = "rankcli.json", "files", "versions"
+PARTS = {"reranker": RERANKERS, "extractor": EXTRACTORS}
 SCHEMA_VERSION = 1
 
 
@@ -50,8 +52,25 @@ def save_reranker(reranker: Reranker, extractor: Extractor, sections: Mapping[st
         if reranker.adapter is not None:
             reranker.adapter.save(building, reranker.parameters)
         files = noted(building, sorted(path.relative_to(building).as_posix() for path in _files(building)))
-        content = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, **sections, FILES: files}
+        head = {"schema_version": SCHEMA_VERSION, "rankcli": rankcli.__version__, VERSIONS: _versions(sections)}
+        content = {**head, **sections, FILES: files}
         (building / FILE).write_text(json.dumps(with_checksum(content), indent=2) + "\n", encoding="utf-8")
+
+
+def _versions(sections: Mapping[str, Any]) -> dict[str, int]:
+    """Return the versions of the components that a model is made of, as this build has them."""
+    return {part: registry.get(sections[part]["name"]).version for part, registry in PARTS.items()}
+
+
+def _warn_of_versions(saved: Mapping[str, Any], sections: Mapping[str, Any], directory: Path) -> None:
+    """Warn where a component gives other scores by now than when the model was saved."""
+    for part, version in _versions(sections).items():
+        if (known := saved.get(part, 1)) != version:
+            name = sections[part]["name"]
+            what = (
+                f"saved with version {known} of {name}, which is version {version} here: scores differ from those then"
+            )
+            warn(f"{directory}: {what}; train the model again to have them right")
 
 
 def check_saved(directory: Path) -> None:
@@ -75,9 +94,12 @@ def load_reranker(directory: Path, dtype: str = "float32") -> tuple[Reranker, Ex
     """
     saved = directory / FILE
     sections = _read(saved) if saved.exists() else sections_of(*options_for(directory))
+    versions = sections.pop(VERSIONS, {})
     source = str(saved if saved.exists() else directory)
     extractor = component_from(EXTRACTORS, sections["extractor"], source).build(ExtractorContext(saved=directory))
     options = component_from(RERANKERS, sections["reranker"], source)
+    if saved.exists():
+        _warn_of_versions(versions, sections, directory)
     # `config.json` describes the pretrained model; it is compared with the weights before memory is allocated.
     stored = open_tensors(directory)
     ctx = RerankerContext(

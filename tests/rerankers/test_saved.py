@@ -262,3 +262,24 @@ def test_sizes_that_a_description_claims_are_compared_with_the_weights_before_me
         path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     with pytest.raises((StorageError, MissingError), match="weights do not fit|layers, but|no config.json"):
         load_reranker(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: None, ""),
+        (lambda content: content["versions"].update(reranker=1), "saved with version 1 of TFKNRM, which is version 2"),
+        (lambda content: content.pop("versions"), "saved with version 1 of TFKNRM, which is version 2 here"),
+        (
+            lambda content: content["versions"].update(extractor=9),
+            "saved with version 9 of embedtext, which is version",
+        ),
+    ],
+)
+def test_a_model_whose_component_computes_otherwise_by_now_is_a_warning(change, said, tmp_path, capsys):
+    saved("TFKNRM", tmp_path / "model")
+    forge(tmp_path / "model" / "rankcli.json", change)
+    capsys.readouterr()
+    load_reranker(tmp_path / "model")
+    err = capsys.readouterr().err
+    assert said in err and ("warning" in err) == bool(said)
