@@ -21,6 +21,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("adr_mse", {"discount": "reciprocal"}),
     ("infonce", {"symmetric": True, "temperature": 1.0}),
     ("triplet_margin", {"mining": "hard"}),
+    ("coupled_rank_distil", {"topk": 2}),
     ("sigmoid_margin", {"margin": 0.1, "temperature": 0.5}),
     ("tfr", {"key": "approx_ndcg_loss"}),
 ]

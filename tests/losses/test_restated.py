@@ -348,3 +348,29 @@ def test_sigmoid_margin_of_three_pairs_by_hand() -> None:
     loss = LOSSES.get("sigmoid_margin")(margin=0.1).build()
     value = loss(Batch(labels, labels >= 0, {"weight": weight}, {}), Outputs(scores), StepContext())
     assert float(np.mean(value)) == pytest.approx(0.412527, abs=1e-6)
+
+
+def test_coupled_rank_distil_without_noise_is_the_likelihood_of_the_teachers_order() -> None:
+    def stated(case: Case) -> Any:
+        found = []
+        for g, real in enumerate(case.mask):
+            order = np.argsort(-case.teacher[g][real]) if real.any() else []
+            s, w = case.scores[g][real][order], case.weight[g][real][order]
+            found.append(sum(w[i] * (np.logaddexp.reduce(s[i:]) - s[i]) for i in range(min(3, len(s)))))
+        return found
+
+    agree("coupled_rank_distil", {"temperature": 1e-4, "topk": 3, "samples": 2}, weighed(), stated)
+
+
+def test_orders_are_drawn_as_plackett_and_luce_say_and_anew_in_each_step() -> None:
+    """With topk 1 the loss is log(2 + e) less the score of the document that is drawn first: 0, 0 or 1."""
+    scores, teacher = tf.constant([[0.0, 0.0, 1.0]] * 2000), tf.constant([[1.0, 0.0, 0.5]] * 2000)
+    batch = Batch(scores, tf.ones_like(scores, tf.bool), {"teacher": teacher}, {})
+    loss = LOSSES.get("coupled_rank_distil")(samples=8, topk=1).build()
+    first, again, other = (loss(batch, Outputs(scores), StepContext(number=step)).numpy() for step in (4, 4, 5))
+    chance = np.exp(0.5) / (np.e + 1 + np.exp(0.5))
+    error = 5 * np.sqrt(chance * (1 - chance) / 16000)
+    assert np.mean(first) == pytest.approx(np.log(2 + np.e) - chance, abs=error)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    replica = loss(batch, Outputs(scores), StepContext(number=4, replica=1)).numpy()
+    assert not np.array_equal(first, replica) and abs(np.corrcoef(first, replica)[0, 1]) < 0.1
