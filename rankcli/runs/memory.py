@@ -16,7 +16,7 @@ from rankcli.records.extract import examples_of
 from rankcli.records.texts import InMemory
 from rankcli.rerankers.base import Reranker
 from rankcli.runs.estimate import HERE
-from rankcli.runs.sets import RecordSet
+from rankcli.runs.sets import TRAIN, RankedSet, RecordSet
 from rankcli.shapes import SequenceSpec
 from rankcli.training.groups import groups_for, trained
 from rankcli.training.predict import EVALBATCH, IN_FLIGHT
@@ -70,15 +70,16 @@ class Lengths(NamedTuple):
         return float(found * groups / max(self.groups, 1))
 
 
-def need_of(model: Reranker, trainer: Any, train: Mapping[str, RecordSet]) -> Need | None:
-    """Return what a training of `model` on the sets of its tasks needs. None where it runs on other devices."""
+def need_of(model: Reranker, trainer: Any, sets: Mapping[str, RecordSet]) -> Need | None:
+    """Return what a training of `model` on the sets of a run needs. None where it runs on other devices."""
     if trainer.strategy not in HERE or tf.config.list_physical_devices("GPU"):
         return None
     paths = {path for group in trained(groups_for(model.variables, trainer)) for path in group.variables}
     gradients = _bytes(model, paths)
-    lengths = {task: lengths_of(each) for task, each in train.items()}
+    lengths = {each.key: lengths_of(each) for each in sets.values() if each.split == TRAIN}
+    most = max(each.pairs for each in sets.values() if isinstance(each, RankedSet))
     step = sum(_kept(model, each, trainer.batches[task] / trainer.accumulate, paths) for task, each in lengths.items())
-    passing = _passing(model, next(iter(lengths.values())), (trainer.evalbatch or EVALBATCH) * IN_FLIGHT)
+    passing = _passing(model, next(iter(lengths.values())), min((trainer.evalbatch or EVALBATCH) * IN_FLIGHT, most))
     factor = 4 * PARTS.get(trainer.dtype, 1.0)
     return Need(
         program=PROGRAM,

@@ -27,7 +27,7 @@ def plan(run: Prepared, folds: int = 1, chip: Slice | None = None, largest: bool
     trainer, sets = run.trainer, run.sets
     model = run.start.build(trainer.seed, trainer.dtype)
     ranked = {name: each for name, each in sets.items() if isinstance(each, RankedSet)}
-    need = need_of(model, trainer, sets.of(TRAIN))
+    need = need_of(model, trainer, sets)
     found = {
         "counts": dict(run.dataset.report),
         "folds": folds,

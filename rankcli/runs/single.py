@@ -52,7 +52,7 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
         context = _context(run, directory, use)
         meter.lap("conversion")
         loop = run.trainer.build(context)
-        if need := need_of(loop.learner.reranker, run.trainer, run.sets.of(TRAIN)):
+        if need := need_of(loop.learner.reranker, run.trainer, run.sets):
             say(need.line())
             warn_of_memory(need)
         state = loop.fit()
