@@ -24,8 +24,9 @@ from rankcli.training.predict import EVALBATCH, IN_FLIGHT
 GROUPS = 8  # groups of each task whose lengths are looked at
 # Measured on a CPU with `scripts/bench memory`.
 PROGRAM = 750_000_000  # TensorFlow, its graphs and the rest, without a model
-END = 450_000_000  # the graphs of the test, the report, and what the system does not take back at once
+END = 450_000_000  # the graphs of the test, and what the system does not take back at once
 TOWERS = 550_000_000  # more of the same where queries and documents are encoded apart
+FULL = 90_000_000  # bytes of weights from which on these two are needed in full: those of MiniLM
 KEPT = (12, 3, 3)  # in a step, for each token and layer: times its state, inner state and attention weights
 PASSING = (4, 2, 2)  # the same of the one layer that a prediction is in
 PARTS = {"bfloat16": 0.6, "float16": 0.6}  # of what is computed in these types: some of it stays in float32
@@ -87,7 +88,7 @@ def need_of(model: Reranker, trainer: Any, sets: Mapping[str, RecordSet]) -> Nee
         optimizer=gradients * len(trainer.optimizer.build({}).slots),
         gradients=gradients * (1 if trainer.accumulate == 1 else 2),
         activations=int(factor * max(step, passing - gradients / factor)),
-        test=END + (TOWERS if model.towers else 0) + _bytes(model),
+        test=_at_end(model),
     )
 
 
@@ -95,6 +96,12 @@ def _bytes(model: Reranker, paths: Collection[str] | None = None) -> int:
     """Return the bytes of the variables at some paths, by default of all."""
     found = [variable.shape for path, variable in model.variables.items() if paths is None or path in paths]
     return int(4 * sum(math.prod(shape) for shape in found))
+
+
+def _at_end(model: Reranker) -> int:
+    """Return the bytes of the test: those of the best weights, and of all that comes with a second model."""
+    size = _bytes(model)
+    return size + int((END + (TOWERS if model.towers else 0)) * min(size / FULL, 1.0))
 
 
 def _kept(model: Reranker, lengths: Lengths, groups: float, paths: Collection[str]) -> float:
