@@ -28,7 +28,7 @@ class BaseEncoder(VectorScorer):
     def __init__(self, strategy: Any, reranker: Reranker, extractor: Extractor, evalbatch: int = 0) -> None:
         super().__init__(strategy, reranker, extractor, evalbatch)
         stages = {field: Stage(base.encode) for field, base in reranker.bases.items()}
-        self._steps = traced_once(strategy, stages)
+        self.steps = traced_once(strategy, stages)
 
     def of(self, field: str) -> Encode:
         """Return the function that encodes sequences of a field."""

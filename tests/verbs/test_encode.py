@@ -91,6 +91,18 @@ def test_a_search_by_inner_product_ranks_as_rerank_does(made: Path, here: Path, 
         assert all(one >= other - 2e-5 for one, other in zip(ranked, ranked[1:], strict=False))
 
 
+def test_what_is_kept_are_the_vectors_before_heads_and_normalisation(made: Path, here: Path) -> None:
+    assert encode(made, "--output=v.npy", kinds=("docs",)) == 0
+    (folder,) = (each for each in (here / "cache/vectors").glob("*/1"))
+    (shard,) = folder.glob("shard-*")
+    content, written = shard.read_bytes(), np.load(here / "v.npy")
+    base = np.frombuffer(content, np.float32, offset=16 * len(written)).reshape(written.shape)
+    lengths = np.linalg.norm(base, axis=1)
+    assert lengths.max() > 1.01
+    for vector in base / lengths[:, None]:
+        assert np.abs(written - vector).max(axis=1).min() < 1e-6
+
+
 def test_what_is_kept_is_not_encoded_again_and_new_texts_extend_it(made: Path, here: Path, capsys: Any) -> None:
     lines = (made / "docs.jsonl").read_text().splitlines(keepends=True)
     (here / "some.jsonl").write_text("".join(lines[:9]))
