@@ -104,7 +104,7 @@ PRODUCTS = {  # command: what it promises to leave
     "train TFKNRM.yaml trainer.niters=1 -o made": "made/result.json",
     "rerank --model model --docs docs.jsonl --queries queries.jsonl --run first.run -o made.run": "made.run",
 }
-COMPUTING = ("convert", "train", "rerank")
+COMPUTING = ("convert", "train", "rerank", "encode")
 LIGHT = [command for command in PRODUCTS if command.split()[0] not in COMPUTING]
 
 
