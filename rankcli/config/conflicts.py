@@ -27,6 +27,7 @@ def conflicts(config: RunConfig) -> list[str]:
         found += _divided(config)
     if "" not in tasks(config) and config.sampler != SAMPLERS.get("LCE")():
         found.append("sampler: every task has a sampler of its own; leave this one out")
+    found += _not_cached(config)
     if isinstance(config.data.qrels, dict) and config.data.folds is not None:
         found.append("data.folds: the qrels are given per split already; leave `folds` out")
     return found
@@ -40,6 +41,16 @@ def _unread(prefix: str, extractor: Any, reranker: Any) -> list[str]:
         f"{prefix}extractor.name: {EXTRACTORS.name_of(extractor)!r} makes {', '.join(extractor.fields)}, but reranker "
         f"{RERANKERS.name_of(reranker)!r} reads {', '.join(reranker.fields)}; use {reranker.default_extractor!r}"
     ]
+
+
+def _not_cached(config: RunConfig) -> Iterator[str]:
+    """Refuse caches of fields that the reranker does not read, and on several hosts."""
+    fields = ", ".join(config.reranker.fields)
+    for field in config.caches or {}:
+        if field not in config.reranker.fields:
+            yield f"caches.{field}: reranker {RERANKERS.name_of(config.reranker)!r} reads no such field, but {fields}"
+    if config.caches and config.trainer.strategy == "multiworker":
+        yield "caches: not on several hosts; leave it out, or train on one"
 
 
 def _unfit(key: str, loss: Any, sampler: Any, config: RunConfig) -> list[str]:

@@ -158,6 +158,22 @@ class Init:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorOptions:
+    """The kept vectors of a field whose encoder is frozen: each text is encoded once, for all runs."""
+
+    store: str = option(
+        "auto",
+        "`memory`, `disk` (mapped files) or `auto`, which decides by size; or gs://BUCKET/PREFIX, to keep them there",
+        identity=False,
+    )
+    dtype: Literal["float32", "float16"] = option("float32", "the type in which numbers are kept")
+
+    def __post_init__(self) -> None:
+        if self.store not in ("auto", "memory", "disk") and not self.store.startswith("gs://"):
+            raise ValueError(f"store {self.store!r} is none of `auto`, `memory`, `disk` and gs://BUCKET/PREFIX")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One whole run. A component section is the options object that is registered under the section's `name`."""
 
@@ -168,6 +184,9 @@ class RunConfig:
     trainer: Any = component(TRAINERS, "tensorflow", "how it is trained")
     metrics: Metrics = Metrics()
     init: Init | None = option(None, "other weights to start from")
+    caches: dict[str, VectorOptions] | None = option(
+        None, "vectors of frozen encoders to keep, by field: {doc: {store, dtype}, query: {...}}"
+    )
 
 
 class Task(NamedTuple):

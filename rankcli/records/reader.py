@@ -173,6 +173,7 @@ def training_batches(
     here: range | None = None,
     at_once: Iterable[int] = itertools.repeat(1),
     keyed: bool = False,
+    known: Known = NOTHING_KNOWN,
 ) -> Iterator[list[Batch]]:
     """The batches of the steps from `start_step` to `steps` - 1: `batch` / `replicas` groups for each replica.
 
@@ -180,7 +181,8 @@ def training_batches(
     samples s * `batch` up to (s + 1) * `batch` for any number of replicas, which take them in turn. Only samples of the
     replicas `here` (default: all) are decoded and laid out. Batches that come together have equal shapes; with `static`
     their number of sequences is also one of few, for devices that compile for fixed shapes. With `keyed` they have
-    `keys`. ValueError if `batch` is no multiple of `replicas`, or if the cache has too few samples.
+    `keys`; `known` gives base vectors. ValueError if `batch` is no multiple of `replicas`, or if the cache has too few
+    samples.
     """
     if batch % replicas:
         raise ValueError(f"a batch of {batch} groups cannot be divided evenly over {replicas} replicas")
@@ -190,7 +192,7 @@ def training_batches(
     part = Stride(here.start, here.stop, replicas)
     examples = read_examples(records, start_step * batch, steps * batch, part)
     shape = Shape(batch // replicas, 0, static, keyed=keyed)
-    return prefetch(_training(examples, extractor, shape, len(here), at_once))
+    return prefetch(_training(examples, extractor, shape, len(here), at_once, known))
 
 
 def _training(
@@ -199,6 +201,7 @@ def _training(
     shape: Shape,
     replicas: int,
     at_once: Iterable[int],
+    known: Known,
 ) -> Iterator[list[Batch]]:
     chunks = _chunks(examples, shape.groups * replicas)
     for count in at_once:
@@ -207,7 +210,7 @@ def _training(
             return
         docs = max(len(example.docids) for chunk in steps for example in chunk)
         parts = [part for chunk in steps for part in _split(chunk, replicas)]
-        yield collate(parts, extractor, shape._replace(docs=docs))
+        yield collate(parts, extractor, shape._replace(docs=docs), known)
 
 
 def prediction_batches(

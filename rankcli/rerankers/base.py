@@ -22,7 +22,7 @@ from rankcli.encoders.parameters import Adapter, Parameters
 from rankcli.encoders.weights import Weight, values_from
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, sequence_spec, vocab_size
-from rankcli.shapes import Batch, Layout, Outputs
+from rankcli.shapes import Batch, Field, Layout, Outputs
 from rankcli.text.weights import Tensors
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -195,6 +195,11 @@ class Reranker(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no bases")
 
+    def outputs(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """Compute the outputs of a batch, in which fields may have base vectors in place of a layout."""
+        known = {name: each.layout for name, each in batch.fields.items() if has_bases(each)}
+        return self.from_bases(batch, known, dropout) if known else self(batch, dropout)
+
     @abstractmethod
     def save_config(self, directory: Path) -> None:
         """Write the files next to the weights (`config.json`, ...) that other tools need to open the directory."""
@@ -247,3 +252,8 @@ class Reranker(ABC):
         for encoder in self.encoders.values():
             renamed = renamed and family_of(encoder.config.kind).rename(renamed)
         return renamed
+
+
+def has_bases(field: Any) -> bool:
+    """True for a field of a batch that has base vectors in place of a layout."""
+    return isinstance(field, Field) and not isinstance(field.layout, Layout)

@@ -18,7 +18,7 @@ from rankcli.errors import DataError
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor
 from rankcli.log import Progress, say
-from rankcli.records.distinct import SORT_TEXTS, Part, tokens_of
+from rankcli.records.distinct import SORT_TEXTS, Part, sequence_of, tokens_of
 from rankcli.records.prefetch import prefetch
 from rankcli.records.vectors import Vectors
 from rankcli.runs.journal import ENCODED, VECTORS, Journal, checked, checked_lines
@@ -36,6 +36,10 @@ def scored_by_vectors(
 ) -> ScoredBlocks:
     """Yield every block of the run with its scores, after all its distinct texts are encoded."""
     texts = RunTexts(inputs, depth, scorer.hosts)
+    for field in scorer.kept.known:
+        parts = (part for part in texts.parts(scorer, 0)[0] if part.field == field)
+        windows = ([sequence_of(scorer.extractor, field, each) for each in part.tokens] for part in parts)
+        scorer.kept.fill(field, windows, len(texts.qids if field == scorer.query else texts.docs))
     with kept_vectors(kept, (scorer.query, scorer.doc)) as vectors:
         _encode(scorer, texts, vectors)
         with Progress(counts.pairs, "reranking", "pairs") as bar, closing(prefetch(texts.groups(), ahead=1)) as groups:

@@ -24,6 +24,7 @@ from rankcli.runs.candidates import first_stages
 from rankcli.runs.records import Caching, RecordSets, records_storage
 from rankcli.runs.sets import DEV, TRAIN, record_sets
 from rankcli.runs.start import Start, hashes_of_models
+from rankcli.runs.vectors import Caches
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import cache_uri, local_root
@@ -54,14 +55,15 @@ class Prepared:
     trainer: Any
     measures: Measures
     about: About
+    caches: Caches
 
     @cached_property
     def identity(self) -> RunIdentity:
         """The identity of the training. The weights are hashed at the first access."""
-        return identify(self.sets, self.start, self.trainer, self.measures)
+        return identify(self.sets, self.start, self.trainer, self.measures, self.caches)
 
 
-def identify(sets: RecordSets, start: Start, options: Any, measures: Measures) -> RunIdentity:
+def identify(sets: RecordSets, start: Start, options: Any, measures: Measures, caches: Caches) -> RunIdentity:
     """Return the identity of a training with a trainer's options."""
     reranker = component_identity(RERANKERS, start.reranker, input_sha256)
     trainer = component_identity(TRAINERS, options, input_sha256)
@@ -82,6 +84,7 @@ def identify(sets: RecordSets, start: Start, options: Any, measures: Measures) -
             "trainer": {**trainer, "dtype": options.dtype},
             "metrics": list(measures.metrics.all),
             **({"init": start.initial.identity} if start.initial else {}),
+            **({"caches": caches.identity} if caches.options else {}),
         }
     )
 
@@ -163,11 +166,12 @@ def prepare(config: RunConfig) -> Prepared:
         trainer=config.trainer,
         measures=Measures(config.metrics, config.data.relevance_level),
         about=told,
+        caches=Caches.of(config),
     )
 
 
 def checked(config: RunConfig) -> Prepared:
     """Prepare a config for training, and check everything that can be checked before any work."""
     run = prepare(config)
-    run.start.check(run.dataset, run.trainer)
+    run.start.check(run.dataset, run.trainer, run.caches.options)
     return run

@@ -26,6 +26,7 @@ from rankcli.runs.outcome import QRELS, RUNS, choose_alpha, judgments, stages, s
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
+from rankcli.runs.vectors import Keep
 from rankcli.runs.written import RESULT, write_result
 from rankcli.runs.written import read_run as read_run_json
 from rankcli.storage.noted import Noted, check_noted
@@ -48,8 +49,9 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
     directory.describe(run.about.yaml, run.identity.run_id, run.identity.content, run.sets.cache_ids)
     open_devices(run.trainer)  # so that unsupported devices raise an error before any conversion
     meter = Meter()
-    with run.sets.used_by(directory.name, run.identity.run_id) as use:
-        context = _context(run, directory, use)
+    used_by = directory.name, run.identity.run_id
+    with run.sets.used_by(*used_by) as use, run.caches.used_by(*used_by) as keep:
+        context = _context(run, directory, use, keep)
         meter.lap("conversion")
         loop = run.trainer.build(context)
         if need := need_of(loop.learner.reranker, run.trainer, run.sets):
@@ -96,7 +98,7 @@ def _tested_on(out: Path) -> Any:
     return read_run_json(out)["cache_ids"].get(TEST)
 
 
-def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext:
+def _context(run: Prepared, directory: RunDirectory, use: Use, keep: Keep) -> TrainerContext:
     sets, start, measures = run.sets, run.start, run.measures
     train = sets.of(TRAIN)
     drawn = train.get(TRAIN)  # None for several tasks, which have no common sampler
@@ -116,6 +118,7 @@ def _context(run: Prepared, directory: RunDirectory, use: Use) -> TrainerContext
         sync=directory.sync,
         sampler=drawn.drawn_by if isinstance(drawn, DrawnSet) else None,
         initialise=start.initialise,
+        keep=keep,
         judged=pair_keys(next(iter(train.values())).relevant()) if keyed else None,  # the same of all tasks
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ from rankcli.extractors.base import Extractor
 from rankcli.log import warn
 from rankcli.rerankers.base import Reranker, RerankerContext
 from rankcli.runs.initial import WEIGHT_FILES, Initial, hash_of_files
+from rankcli.training.bases import check_frozen
 from rankcli.training.groups import groups_for, trained
 from rankcli.training.hooks import build_hooks
 
@@ -43,17 +44,18 @@ class Start:
         """The weights of the option `init`, if it is given."""
         return Initial.of(self.init) if self.init else None
 
-    def check(self, dataset: Dataset, trainer: Any) -> None:
+    def check(self, dataset: Dataset, trainer: Any, caches: Collection[str] = ()) -> None:
         """Raise all errors and give all warnings that can be known before any work.
 
         They are about initial weights that are random, cannot be read or were trained on dev or test queries, and about
-        parts of the reranker that the options `trainer` name but the reranker does not have.
+        parts of the reranker that the options `trainer` name but the reranker does not have, and about fields to cache
+        whose encoder is trained.
         """
         if self.initial is not None:
             self.initial.check()
             self.initial.warn_of_leakage(dataset)
         self.reranker.check(RerankerContext(self.extractor, models=open_models(self.models)))
-        self._check_parts(trainer)
+        self._check_parts(trainer, caches)
         self._check_adapter()
         missing = [name for name, said in path_options(self.reranker, "model").items() if not said]
         if self.init is None and missing:
@@ -68,15 +70,17 @@ class Start:
         fix = "set reranker.pretrained to the model to start from, without init; or leave keep out"
         raise ConfigError(what, where="reranker.adapter.keep", fix=fix)
 
-    def _check_parts(self, trainer: Any) -> None:
+    def _check_parts(self, trainer: Any, caches: Collection[str]) -> None:
         """Raise ConfigError where the trainer's groups or hooks name parts that the reranker does not have.
 
         The model is built in a graph that is never run, and only if an option names parts: no device is opened.
         Messages of the build are suppressed here, as they appear when the model is built to train.
         """
-        if trainer.groups or trainer.layerdecay != 1 or trainer.hooks:
+        if trainer.groups or trainer.layerdecay != 1 or trainer.hooks or caches:
             with tf.Graph().as_default(), redirect_stderr(StringIO()):
-                groups = trained(groups_for(self.build(trainer.seed, trainer.dtype).variables, trainer))
+                reranker = self.build(trainer.seed, trainer.dtype)
+                check_frozen(reranker, self.extractor, caches)
+                groups = trained(groups_for(reranker.variables, trainer))
                 build_hooks(trainer.hooks, groups, trainer.niters, trainer.steps)
 
     def build(self, seed: int, dtype: str) -> Reranker:

@@ -56,12 +56,12 @@ def using(storage: Storage, manifest: Manifest, run_dir: str, run_id: str | None
     with storage.hold(manifest.location):
         if storage.size(f"{manifest.location}/{NAME}") is None:
             raise CachePruned(manifest.location)
-        noted = _note(storage, manifest.location, run_dir, run_id)
+        noted = note_use(storage, manifest.location, run_dir, run_id)
         try:
             yield
         finally:
             if noted:
-                _note(storage, manifest.location, run_dir, run_id)
+                note_use(storage, manifest.location, run_dir, run_id)
 
 
 def uses(storage: Storage, location: str) -> tuple[Use, ...]:
@@ -70,7 +70,7 @@ def uses(storage: Storage, location: str) -> tuple[Use, ...]:
     return tuple(sorted((use for use in found if use is not None), key=lambda use: -use.last))
 
 
-def _note(storage: Storage, location: str, run_dir: str, run_id: str | None) -> bool:
+def note_use(storage: Storage, location: str, run_dir: str, run_id: str | None) -> bool:
     """Write the note of a use. A failure only gives a warning, because the work can go on; False then."""
     directory = run_dir if is_remote(run_dir) else str(Path(run_dir).absolute())
     host = "" if is_remote(run_dir) else socket.gethostname()

@@ -73,6 +73,7 @@ class TrainerContext:
     sync: Callable[[], None] = lambda: None
     sampler: Any = None
     initialise: Callable[[Reranker], str] = lambda _: ""
+    keep: Callable[[Any, Reranker, Extractor], Any] | None = None
     judged: Ints | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, sequence_spec
-from rankcli.log import say
+from rankcli.log import Progress, say
 from rankcli.records.distinct import sequence_batches
 from rankcli.records.vector_cache import Encode, VectorCache
 from rankcli.records.vector_sets import why_missed
 from rankcli.rerankers.base import Base, Reranker
 from rankcli.shapes import Floats, TokenSequence
-from rankcli.training.encode import Stage, VectorScorer, traced_once
+from rankcli.training.encode import Kept, Stage, VectorScorer, Windows, traced_once
 
 VERSION = 1  # raised when the same weights and tokens give other base vectors
 
@@ -81,3 +81,29 @@ def say_miss(cache: VectorCache, field: str) -> None:
     if not len(cache):
         why = why_missed(cache.storage, cache.identity)
         say(f"{field}: not cached" + (f": {why}" if why else ""))
+
+
+def check_frozen(reranker: Reranker, extractor: Extractor, fields: Iterable[str]) -> None:
+    """ConfigError where base vectors of `fields` cannot be kept while the reranker is trained."""
+    for field in fields:
+        where = f"caches.{field}"
+        check_bases(reranker, extractor, where)
+        if not reranker.bases[field].frozen:
+            fix = "say `reranker.frozen: true`, or leave this cache out"
+            raise ConfigError("this encoder is trained, so its vectors change at every step", where=where, fix=fix)
+
+
+def kept_bases(caches: Mapping[str, VectorCache], encoder: BaseEncoder) -> Kept:
+    """Return the kept base vectors of the fields of a reranker. What is missing is encoded by `encoder`."""
+
+    def fill(field: str, windows: Windows, total: int) -> None:
+        cache = caches[field]
+        before = cache.encoded
+        with Progress(total, f"encoding {field}", "texts") as bar:
+            cache.fill(windows, encoder.of(field), bar.advance)
+        if cache.encoded > before:
+            where = "in memory" if cache.in_memory else "in mapped files"
+            size = f"{len(cache):,} vectors, {cache.manifest.total_bytes:,} bytes"
+            say(f"{field}: {cache.encoded - before:,} texts encoded; {size}, {where}")
+
+    return Kept({field: cache.get for field, cache in caches.items()}, fill)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -13,13 +13,15 @@ from rankcli.backend import tf
 from rankcli.evaluation.interpolate import Scores
 from rankcli.extractors.base import Extractor, sequence_spec
 from rankcli.records.distinct import Distinct, Division, Part, TextBatch, text_batches
+from rankcli.records.interleave import Records, read_examples
 from rankcli.records.reader import NOTHING_KNOWN, Known
 from rankcli.records.vectors import Vectors, temporary_vectors
 from rankcli.rerankers.base import Reranker
-from rankcli.shapes import Example, Floats, Ints, Layout
+from rankcli.shapes import Example, Floats, Ints, Layout, TokenSequence
 from rankcli.training.predict import Predictor, Scorer
 from rankcli.training.strategy import Traced, is_static, per_replica
 
+WINDOW = 1024  # groups whose sequences are looked up together
 COMPARED = 4096  # pairs at once: their vectors are in memory
 
 
@@ -30,6 +32,23 @@ class Encoded(NamedTuple):
     numbers: list[int]
     vectors: Floats
     pairs: int
+
+
+Windows = Iterable[Sequence[TokenSequence]]
+
+
+def _fill_nothing(field: str, windows: Windows, total: int) -> None:
+    """Do nothing: no base vectors are kept."""
+
+
+class Kept(NamedTuple):
+    """Base vectors that are kept: the look-up of each field, and the function that makes what is missing."""
+
+    known: Known = NOTHING_KNOWN
+    fill: Callable[[str, Windows, int], None] = _fill_nothing
+
+
+NOTHING_KEPT = Kept()
 
 
 class Stage(NamedTuple):
@@ -45,7 +64,7 @@ class Stage(NamedTuple):
 class VectorScorer(Scorer):
     """Scores pairs with a reranker that has `towers`. A batch has `evalbatch` texts of one field.
 
-    `known` gives base vectors by field; then those are looked up, and not computed.
+    Base vectors that are `kept` are looked up, and not computed.
     """
 
     def __init__(
@@ -54,21 +73,26 @@ class VectorScorer(Scorer):
         reranker: Reranker,
         extractor: Extractor,
         evalbatch: int = 0,
-        known: Known = NOTHING_KNOWN,
+        kept: Kept = NOTHING_KEPT,
     ) -> None:
         super().__init__(strategy, extractor, evalbatch)
         fields = {sequence_spec(extractor, field).level: field for field in reranker.towers}
         self.query, self.doc = fields["query"], fields["doc"]
         self.division = Division(self.batch, self.hosts.replicas, is_static(strategy))
-        self._reranker, self._known = reranker, known
+        self._reranker, self.kept = reranker, kept
         towers: dict[str, Any] = {**reranker.towers}
-        towers |= {field: Stage(reranker.bases[field].finish) for field in known}
+        towers |= {field: Stage(reranker.bases[field].finish) for field in kept.known}
         self.steps = traced_once(strategy, towers)
 
     @property
     def batch(self) -> int:
         """The number of texts that this host encodes in one step."""
         return int(self.evalbatch // self.hosts.count)
+
+    def scores(self, records: Records, label: str, on_batch: Callable[[], None] = lambda: None) -> Scores:
+        """Return the scores of all pairs of a cache, after what is missing of kept vectors is made."""
+        keep_vectors(self.kept, records, self.extractor)
+        return super().scores(records, label, on_batch)
 
     def scored(self, examples: Iterator[Example], found: Scores) -> Iterator[int]:
         """Score this host's examples into `found`. Yield the number of pairs that each batch has completed."""
@@ -87,7 +111,7 @@ class VectorScorer(Scorer):
 
     def encode(self, parts: Iterable[Part], skip: int = 0) -> Iterator[Encoded]:
         """Yield the vectors of this host's texts, batch by batch, without the first `skip` batches."""
-        batches = text_batches(parts, self.extractor, self.division, self._known)
+        batches = text_batches(parts, self.extractor, self.division, self.kept.known)
         with closing(batches):
             yield from self.computed(itertools.islice(batches, skip, None))
 
@@ -116,17 +140,31 @@ class VectorScorer(Scorer):
         return [vectors.numpy() for vectors in self.strategy.experimental_local_results(made)]
 
 
+def keep_vectors(kept: Kept, records: Records, extractor: Extractor) -> None:
+    """Make the missing base vectors of all texts of a cache."""
+    for field in kept.known:
+        extracted = (extractor.extract(example)[field] for example in read_examples(records))
+        manifest = records.manifest
+        level = sequence_spec(extractor, field).level
+        kept.fill(field, _sequences(extracted), manifest.samples if level == "query" else manifest.documents)
+
+
+def _sequences(extracted: Iterator[Any]) -> Iterator[list[TokenSequence]]:
+    while groups := list(itertools.islice(extracted, WINDOW)):
+        yield [sequence for group in groups for sequence in group]
+
+
 def scorer(
     strategy: Any,
     reranker: Reranker,
     extractor: Extractor,
     evalbatch: int = 0,
     whole_groups: bool = False,
-    known: Known = NOTHING_KNOWN,
+    kept: Kept = NOTHING_KEPT,
 ) -> Predictor | VectorScorer:
     """Return the scorer of a reranker. One with several sequences for a document is given pairs."""
     if reranker.towers and all(sequence_spec(extractor, field).most == 1 for field in reranker.towers):
-        return VectorScorer(strategy, reranker, extractor, evalbatch, known)
+        return VectorScorer(strategy, reranker, extractor, evalbatch, kept)
     return Predictor(strategy, reranker, extractor, evalbatch, whole_groups)
 
 

@@ -65,7 +65,7 @@ class Objective:
         terms, outputs = [], {}
         for number, (task, losses) in enumerate(self._losses.items()):
             own = dropout.fold(OTHER_TASKS + number) if dropout is not None and number else dropout
-            outputs[task] = reranker(batches[task], own)
+            outputs[task] = reranker.outputs(batches[task], own)
             terms += [tf.reduce_sum(loss(batches[task], outputs[task], step)) / groups[task] for loss in losses]
         return terms, outputs
 

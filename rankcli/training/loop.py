@@ -24,7 +24,7 @@ from rankcli.training.base import State, TrainerContext, measures
 from rankcli.training.best import damaged_weights, make_again
 from rankcli.training.checkpoint import Checkpoints, checkpoint_name, of_this_training
 from rankcli.training.divergence import check_weights, leave_out
-from rankcli.training.encode import scorer
+from rankcli.training.encode import NOTHING_KEPT, keep_vectors, scorer
 from rankcli.training.executions import Executions
 from rankcli.training.gradients import Batches
 from rankcli.training.handle import TrainingHandle, equal_losses
@@ -59,6 +59,7 @@ class Loop:
             options.keep,
             self.learner.hook_states,
         )
+        self.kept = ctx.keep(self.strategy, self.learner.reranker, ctx.extractor) if ctx.keep else NOTHING_KEPT
         self.scorer = self._scorer(self.learner.reranker, ctx.extractor)
         self.history = History(ctx.out / "metrics.jsonl")
         self.stop = Stop(self.hosts.max_over_hosts)
@@ -157,7 +158,7 @@ class Loop:
 
     def _scorer(self, reranker: Reranker, extractor: Extractor) -> Scorer:
         whole_groups = self.ctx.reranker.listwise
-        return scorer(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups)
+        return scorer(self.strategy, reranker, extractor, self.options.evalbatch, whole_groups, self.kept)
 
     def outcome(self, state: State) -> dict[str, Any]:
         """Return the entries of result.json about a finished training: the saved weights, the reason if it stopped
@@ -171,6 +172,8 @@ class Loop:
     def _batches(self, start: int) -> Any:
         """Return an iterator over executions: for each of its steps, the batches of this host's parts."""
         options = self.options
+        for each in self.ctx.train.values():
+            keep_vectors(self.kept, each.records, each.extractor)
         return task_batches(
             self.ctx.train,
             options.batches,
@@ -180,6 +183,7 @@ class Loop:
             static=is_static(self.strategy),
             here=self.hosts.part(self.parts),
             at_once=Executions(start, options.steps, options.steps_per_iter, options.steps_per_execution),
+            known=self.kept.known,
         )
 
     def _train_on(self, batches: list[Batches], state: State) -> dict[str, str]:

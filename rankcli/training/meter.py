@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rankcli.shapes import Batch, Field
+from rankcli.shapes import Batch, Field, Layout
 
 RECENT_S = 10.0  # the progress line shows rates over the last seconds of training
 WAITING, STEPS = "waiting", "steps"  # rates are taken over these parts of the time
@@ -64,7 +64,7 @@ class Meter:
         """Count the batches of a step: one of every task per replica and micro-batch."""
         batches = [batch for part in parts for batch in part.values()]
         fields = [field for batch in batches for field in batch.fields.values()]
-        layouts = [field.layout for field in fields if isinstance(field, Field)]
+        layouts = [field.layout for field in fields if isinstance(field, Field) and isinstance(field.layout, Layout)]
         self._total = self._total.plus(
             _Work(
                 pairs=sum(int(np.count_nonzero(batch.doc_mask)) for batch in batches),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
-from rankcli.records.reader import training_batches
+from rankcli.records.reader import NOTHING_KNOWN, Known, training_batches
 from rankcli.shapes import Batch
 from rankcli.training.base import TrainingSet
 
@@ -20,12 +20,13 @@ def task_batches(
     static: bool,
     here: range | None = None,
     at_once: Iterable[int] = (),
+    known: Known = NOTHING_KNOWN,
 ) -> Iterator[list[dict[str, Batch]]]:
     """Yield, per step from `start` on and for each of `parts` (replicas and micro-batches), one batch of every task.
 
     Step s uses the samples s x `groups` up to (s + 1) x `groups` of a task, whatever the other tasks are. Only the
     parts `here` are read, by default all. `at_once`, iterated over once for each task, gives the number of steps per
-    execution; by default 1.
+    execution; by default 1. `known` gives the base vectors of sequences by field.
     """
     readers = [
         training_batches(
@@ -38,6 +39,7 @@ def task_batches(
             static=static,
             here=here,
             at_once=at_once or itertools.repeat(1),
+            known=known,
             keyed=train[task].keyed,
         )
         for task, count in groups.items()

@@ -22,7 +22,7 @@ from rankcli.runs.vectors import vectors_storage
 from rankcli.shapes import Floats, Record
 from rankcli.storage.places import local_root
 from rankcli.training.bases import BaseEncoder, check_bases, identity_of, say_miss
-from rankcli.training.encode import VectorScorer
+from rankcli.training.encode import Kept, VectorScorer
 from rankcli.training.strategy import make_runtime_deterministic, make_strategy
 
 STOPPED = "stopped; the vectors that are made are kept, and the same command goes on"
@@ -126,8 +126,8 @@ class _Encoding:
         return {"texts": texts.number, "encoded": cache.encoded, "width": cache.manifest.width, **about, **written}
 
     def _scorer(self, field: str, cache: VectorCache) -> VectorScorer:
-        known = {field: cache.get}
-        return VectorScorer(self._strategy, self._reranker, self._extractor, self._evalbatch, known)
+        kept = Kept({field: cache.get})
+        return VectorScorer(self._strategy, self._reranker, self._extractor, self._evalbatch, kept)
 
 
 class _Writer:

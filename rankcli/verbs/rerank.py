@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,10 +31,11 @@ from rankcli.runs.mixture import alpha_of
 from rankcli.runs.model import Model, find_model, trained_queries, warn_unfinished, weights_identity
 from rankcli.runs.opened import open_model
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
+from rankcli.runs.vectors import Caches
 from rankcli.shapes import Example
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import local_root, work_root
-from rankcli.training.encode import VectorScorer, scorer
+from rankcli.training.encode import NOTHING_KEPT, VectorScorer, scorer
 from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
 from rankcli.training.signals import ending_soon
@@ -103,11 +104,16 @@ class Reranking:
             opened = open_model(self.model, weights, "bfloat16" if amp == "bf16" else "float32")
             opened.reranker.freeze()
         self.hosts, self.extractor, self.columns = Hosts(devices), opened.extractor, opened.columns
-        self.scorer = scorer(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise)
+        home, self._stack = self.model.home, ExitStack()  # kept vectors are held until the process ends
+        caches = Caches.of(home.config) if home and self.hosts.count == 1 else None
+        keep = self._stack.enter_context(caches.used_by()) if caches else None
+        kept = keep(devices, opened.reranker, opened.extractor) if keep else NOTHING_KEPT
+        self.scorer = scorer(devices, opened.reranker, opened.extractor, evalbatch, opened.listwise, kept)
         self.identity = {
             "weights": weights_identity(self.model, weights),
             "batches": [self.scorer.evalbatch, devices.num_replicas_in_sync, self.hosts.index, self.hosts.count],
             "computed": [amp, *sorted({str(device) for device in devices.extended.worker_devices})],
+            **({"caches": caches.identity} if caches and caches.options else {}),
         }
 
     def __call__(

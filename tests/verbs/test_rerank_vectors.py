@@ -101,7 +101,7 @@ def test_each_text_is_encoded_once_and_scores_are_those_of_pairs(
         assert sorted(texts) == [*(("doc", n) for n in range(docs)), *(("query", n) for n in range(12))]
         assert docs <= 24 and done["result"]["pairs"] > 2 * docs
         with monkeypatch.context() as patch:
-            patch.setattr(verb, "scorer", lambda *given: Predictor(*given))
+            patch.setattr(verb, "scorer", lambda *given: Predictor(*given[:5]))
             rerank(output=tmp_path / "pairs.run", depth=depth, **asked)
         found, wanted = read_run(tmp_path / "vectors.run"), read_run(tmp_path / "pairs.run")
         assert list(found) == list(wanted) and len(found) == 12
