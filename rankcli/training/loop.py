@@ -84,6 +84,8 @@ class Loop:
         with of_this_training(self.checkpoints.directory):
             self.team.restore(state.listeners)
             entries = self.history.rewind(state)
+        for each in self.ctx.train.values():  # now, so that no step waits for it
+            keep_vectors(self.kept, each.records, each.extractor)
         self.meter.lap("start")
         with self.stop, self.checkpoints, Progress(self.options.steps, "training", "steps") as bar:
             bar.advance(state.step)
@@ -172,8 +174,6 @@ class Loop:
     def _batches(self, start: int) -> Any:
         """Return an iterator over executions: for each of its steps, the batches of this host's parts."""
         options = self.options
-        for each in self.ctx.train.values():
-            keep_vectors(self.kept, each.records, each.extractor)
         return task_batches(
             self.ctx.train,
             options.batches,
