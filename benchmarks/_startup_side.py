@@ -22,7 +22,7 @@ PARTS = (  # what is called by whom, and what it is a part of
     ("rankcli.backend", "tfr._load", "tensorflow_ranking"),
     ("rankcli.config.load", "load_config", "config"),
     ("rankcli.runs.prepare", "prepare", "inputs"),
-    ("rankcli.runs.prepare", "hash_of_files", "inputs"),
+    ("rankcli.runs.prepare", "hashes_of_models", "inputs"),
     ("rankcli.runs.records", "RecordSets._use", "records"),
     ("rankcli.training.loop", "Loop.__init__", "build"),
     ("rankcli.training.checkpoint", "Checkpoints.restore", "restore"),

@@ -246,7 +246,8 @@ def test_every_command_is_documented_with_an_example(name: str, capsys: pytest.C
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_use_options_that_exist(name: str) -> None:
     command = command_named(name)
-    known = {option for param in command.params for option in param.opts}
+    commands = [command, *getattr(command, "commands", {}).values()]
+    known = {option for each in commands for param in each.params for option in param.opts}
     example = (command.help or "").partition("Example:")[2]
     used = {word for word in example.split() if word.startswith("--")}
     assert used <= known

@@ -134,7 +134,8 @@ def test_a_finished_run_without_its_dev_run_is_tested_anew_to_the_same_bytes(hom
     usual = {name: (home.folder / "run" / name).read_bytes() for name in ("dev.run", "test.run")}
     (home.folder / "run" / "dev.run").write_text("")
     assert run(COMMANDS["finished"]) == 0
-    assert "dev is reranked again" in capsys.readouterr().err
+    said = capsys.readouterr().err  # the last iteration is validated again, and may be the best
+    assert "dev is reranked again" in said or "iteration 2: dev" in said
     assert usual == {name: (home.folder / "run" / name).read_bytes() for name in usual}
 
 

@@ -51,7 +51,7 @@ def config(tiny: Callable[..., RunConfig], monkeypatch: Any, *overrides: str, **
             real = owner.build
             monkeypatch.setattr(owner, "noted", True, raising=False)
             monkeypatch.setattr(
-                owner, "build", lambda *args, real=real, said=said: (HEARD.append(said), real(*args))[1]
+                owner, "build", lambda *args, real=real, said=said: (args[1] and HEARD.append(said), real(*args))[1]
             )
     trainer = dataclasses.replace(found.trainer, listeners=(Recording(**options),))
     return dataclasses.replace(found, trainer=trainer)

@@ -106,7 +106,7 @@ class Words(DatasetOptions):
     def build(self, ctx: SourceContext) -> Source:
         words = open(self.path).read().split()
         docs = store_of({f"d{n}": f"{word} and more" for n, word in enumerate(words)}, self.path, ctx.scratch)
-        queries = {f"q{n}": word for n, word in enumerate(words)}
+        queries = {f"q{n}": f"{word} or more" for n, word in enumerate(words)}
         qrels = {"": {f"q{n}": {f"d{n}": 1} for n in range(len(words))}}
         return Source(name=self.path, queries=queries, qrels=qrels, docs=docs, fingerprint=docs.fingerprint)
 '''

@@ -35,6 +35,10 @@ class Linear:
         w, b = (tf.cast(self.variables[path], self.dtype) for path in ("encoder/w", "head/b"))
         return Outputs(tf.cast(tf.linalg.matvec(x, w) + b, tf.float32), {"x": tf.cast(x, tf.float32)})
 
+    def outputs(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
+        """The same: it has no base vectors."""
+        return self(batch, dropout)
+
 
 def squares(batch: Batch, outputs: Outputs, step: StepContext = StepContext()) -> Any:  # noqa: B008
     """[B]: the sum of the squared differences of scores and labels, halved."""

@@ -14,7 +14,7 @@ from rankcli.training.loop import Loop
 from rankcli.verbs.train import train
 from tests.faults.project import counts
 
-Seen = dict[int, tuple[str, str, float]]
+Seen = dict[int, tuple[Any, str, float]]
 
 
 @counts("every", small=[9], full=[1])
@@ -28,7 +28,8 @@ def test_what_follows_any_of_fifty_steps_is_the_same(tiny, tmp_path: Path, monke
         number = state.step
         fields = step(self, batches, state)
         arrays = hashlib.sha256(b"".join(leaf.tobytes() for leaf in tf.nest.flatten(batches))).hexdigest()
-        ids = groups_of(self.ctx.train, {name: self.options.batch for name in self.ctx.train}, number)
+        groups = groups_of(self.ctx.train, {name: self.options.batch for name in self.ctx.train}, number)
+        ids = [(task, group.qid, group.docids) for task, group in groups]
         seen[number] = (ids, arrays, seen.pop(-1)[2])
         return fields
 

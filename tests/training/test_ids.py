@@ -72,16 +72,16 @@ def test_a_changed_judgment_of_a_training_query_changes_the_training_records_alo
 @pytest.mark.parametrize(
     ("overrides", "caches", "run_id"),
     [
-        ([], ["2660f9743566d36e", "2cd7154cdb7d0dc8", "39db6d165b0526f9"], "0b610a5095bb13d3"),
+        ([], ["27883d6c9e1611ed", "50c08d67b19864a0", "e9a97f385ec2bb77"], "01bff85ab8dd9480"),
         (
             ["sampler=triplet", "trainer.loss=pairwise_hinge"],
-            ["f4aff5148152db6c", "2cd7154cdb7d0dc8", "39db6d165b0526f9"],
-            "153a7ae90b1d980c",
+            ["c058d5da6bc7257f", "50c08d67b19864a0", "e9a97f385ec2bb77"],
+            "f60f1ebecc00ed20",
         ),
         (
             ["data.folds.fold=1", "trainer.seed=1", "trainer.threshold=5"],
-            ["8dc31fb4f64c23ce", "9d3de90d2f813377", "04461dc20d4bdfa3"],
-            "d3551f0e36d1c0fb",
+            ["f0a72129d5c8b278", "9f9c3a127c3bd9e4", "1e0c4559fb6ae2ad"],
+            "f0f36248bcf05d11",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from tests.checked import plain
 
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(
-    r"(warning: |report: |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |"
+    r"(warning: |report: |memory: about |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |"
     r"training: \d+/|reading |loading TensorFlow$|reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
