@@ -34,6 +34,7 @@ NEEDED = {
     ("samplers", "mixture"): {"samplers": ["LCE", "listwise"]},
     ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
     ("samplers", "weighted"): {"weights": "weights.jsonl"},
+    ("searchers", "fuse"): {"runs": ["bm25", {"name": "bm25", "b": 0.9}]},
     ("schedules", "exponential"): {"decay": 0.5},
     ("schedules", "inverse_time"): {"decay": 0.5},
     ("schedules", "step"): {"step_size": 2},

@@ -24,7 +24,7 @@ from rankcli.storage.disk import remedy
 from rankcli.storage.limits import raise_open_files
 
 COMMANDS = (
-    *("init", "train", "convert", "rerank", "encode", "search", "mine", "teach", "clicks", "evaluate"),
+    *("init", "train", "convert", "rerank", "encode", "search", "fuse", "mine", "teach", "clicks", "evaluate"),
     *("cache", "modules", "schema", "doctor", "completion"),
 )
 STORAGE_ERRNOS = {

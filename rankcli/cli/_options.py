@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -149,6 +150,17 @@ def sources(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     """Check an option that takes one or several of these: one as text, several as a list."""
     found = [str(source(ctx, param, each)) for each in value]
     return found[0] if len(found) == 1 else found
+
+
+def shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """Return the numbers of `0.7,0.3`."""
+    try:
+        found = tuple(float(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"{value!r} is not a list of numbers, for example 0.7,0.3.", ctx, param)
+    return found
 
 
 def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:

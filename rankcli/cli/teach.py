@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,10 @@ from rankcli.cli._options import (
     force_option,
     json_option,
     print_result,
+    shares,
     source,
     topics_option,
 )
-
-
-def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
-    """Return the numbers of `0.7,0.3`."""
-    try:
-        found = tuple(float(part) for part in value.split(",")) if value else ()
-    except ValueError:
-        found = (math.nan,)
-    if not all(map(math.isfinite, found)):
-        raise click.BadParameter(f"{value!r} is not a list of numbers, for example 0.7,0.3.", ctx, param)
-    return found
 
 
 @click.command(cls=Command)
@@ -50,7 +39,7 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 )
 @click.option(
     "--shares",
-    callback=_shares,
+    callback=shares,
     metavar="A,B,...",
     help="A factor for each teacher, the model's first, then in the order of --scores.  [default: the mean]",
 )

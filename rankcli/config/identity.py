@@ -60,7 +60,7 @@ def _chosen(options: Any, hash_file: HashFile) -> dict[str, Any]:
             continue
         if "registry" in option.metadata and isinstance(value, tuple):
             registry = KINDS[option.metadata["registry"]]
-            value = [component_identity(registry, each, hash_file) for each in value if getattr(each, "identity", True)]
+            value = [_member(registry, each, hash_file) for each in value if getattr(each, "identity", True)]
             if not value:  # components that change no result
                 continue
         elif "registry" in option.metadata and not isinstance(value, str):
@@ -74,6 +74,11 @@ def _chosen(options: Any, hash_file: HashFile) -> dict[str, Any]:
             value = _contents(value, hash_file)
         found[option.name] = _plain(value, hash_file)
     return found
+
+
+def _member(registry: Registry, value: Any, hash_file: HashFile) -> Any:
+    """The identity of one of several components, or the hash of the file that stands in its place."""
+    return hash_file(value) if isinstance(value, str) else component_identity(registry, value, hash_file)
 
 
 def _contents(value: Any, hash_file: HashFile) -> Any:

@@ -118,6 +118,10 @@ class _Check:
             if default is None and option.name == "reranker":
                 return self.complain(section, keys, f"is needed: {option.metadata['help']}")
             return None if default is None else self.component(registry, Node(default, section.place), keys, None)
+        return self.file_or_component(registry, node, keys, default)
+
+    def file_or_component(self, registry: Registry, node: Node, keys: Keys, default: str | None) -> Any:
+        """A component; in place of a searcher there may be a run file."""
         if registry is SEARCHERS and isinstance(node.value, str) and not _known(registry, node.value):
             names = " ".join(filter(None, (did_you_mean(node.value, registry.names()), _listed(registry.names()))))
             return self.file(node, keys, f"neither a searcher, {names}, nor a run file")
@@ -129,7 +133,8 @@ class _Check:
             return ()
         if not isinstance(node.value, list):
             return self.complain(node, keys, f"expected a list of {registry.kind}, got {_shown(node)}")
-        found = tuple(self.component(registry, item, (*keys, str(n)), None) for n, item in enumerate(node.value))
+        items = enumerate(node.value)
+        found = tuple(self.file_or_component(registry, item, (*keys, str(n)), None) for n, item in items)
         return INVALID if INVALID in found else found
 
     def component(self, registry: Registry, node: Node, keys: Keys, default: str | None) -> Any:

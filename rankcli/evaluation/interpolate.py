@@ -6,19 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rankcli.data.scales import normalise
 from rankcli.evaluation.trec import Qrels, Run, evaluate
 
 ALPHAS = tuple(step / 20 for step in range(21))
 _SAME = 1e-9  # a smaller difference of means is only rounding
 
 Scores = dict[str, dict[str, float]]
-
-
-def normalise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Min-max of one query's scores: the highest becomes 1, the lowest 0; all 0 if they are equal."""
-    low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
-    scale = high - low or 1.0
-    return {docid: (score - low) / scale for docid, score in scores.items()}
 
 
 def interpolate(first: Run, reranked: Run, alpha: float) -> Scores:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rankcli.config.identity import component_identity
 from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import Data
 from rankcli.data.dataset import Dataset, canonical_hash
+from rankcli.data.hashes import input_sha256
 from rankcli.data.joins import join_run
 from rankcli.data.kept import Kept
 from rankcli.data.trec import CompactRun, Run, read_run, write_run
@@ -100,7 +101,7 @@ def _kept(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path)
     made_of = {
         "collection": dataset.docs.fingerprint,
         "topics": canonical_hash(topics),
-        "searcher": [SEARCHERS.name_of(options), options.version, dataclasses.asdict(options)],
+        "searcher": component_identity(SEARCHERS, options, input_sha256),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
     return Kept(scratch, KIND, SUFFIX, json.dumps(made_of, sort_keys=True), dataset.docs.source)

@@ -74,13 +74,17 @@ def grouped(path: str) -> Iterable[tuple[str, Mapping[str, float]]]:
 
     If the lines of a query are scattered, the run is kept in memory.
     """
+    return ordered(path)[0]
+
+
+def ordered(path: str) -> tuple[Iterable[tuple[str, Mapping[str, float]]], list[str]]:
+    """Return the run of a file as `grouped` does, and its query ids in order."""
     run = run_in(path)
     try:
-        for _ in run if isinstance(run, RunFile) else ():
-            pass
+        return run, [qid for qid, _ in run]
     except Scattered as error:
-        return _whole(error, path)
-    return run
+        whole = _whole(error, path)
+        return whole, [qid for qid, _ in whole]
 
 
 def _whole(error: Scattered, path: str) -> Iterable[tuple[str, Mapping[str, float]]]:

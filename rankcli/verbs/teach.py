@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from rankcli.data.documents import open_store
 from rankcli.data.files import check_apart, replacing
 from rankcli.data.lines import start_of
 from rankcli.data.mined_rows import pairs_of
+from rankcli.data.scales import SCALES
 from rankcli.data.scores import read_scores
 from rankcli.data.source import Documents
 from rankcli.data.topics import read_topics
 from rankcli.data.trec import Run, RunFile, write_query
 from rankcli.errors import ConfigError, DataError
-from rankcli.evaluation.interpolate import normalise
 from rankcli.log import warn
 from rankcli.runs.stream import Inputs, grouped
 from rankcli.storage.places import local_root
@@ -144,17 +142,3 @@ class _Mixed:
         scaled = [self.scale({docid: scores[docid] for docid in docids}) for scores in teachers]
         pairs = list(zip(self.shares, scaled, strict=True))
         return {docid: sum(share * scores[docid] for share, scores in pairs) for docid in docids}
-
-
-def _standard(scores: Mapping[str, float]) -> dict[str, float]:
-    """The scores of one query with mean 0 and standard deviation 1; all 0 if they are equal."""
-    values = np.array(list(scores.values()))
-    spread = values - values.mean() if len(values) else values
-    return dict(zip(scores, (spread / (spread.std() if spread.any() else 1.0)).tolist(), strict=True))
-
-
-SCALES: dict[str, Callable[[Mapping[str, float]], dict[str, float]]] = {
-    "none": dict,
-    "minmax": normalise,
-    "zscore": _standard,
-}

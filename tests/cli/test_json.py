@@ -18,6 +18,7 @@ FILES = ("--docs", "docs.jsonl", "--queries", "queries.jsonl")
 CALLS = {
     "init": [("init", *FILES, "--qrels", "qrels.txt"), ("init", *FILES, "--qrels", "qrels.txt", "--dry-run")],
     "search": [("search", *FILES, "-o", "a.run"), ("search", *FILES, "-o", "b.run", "--tune", "qrels.txt")],
+    "fuse": [("fuse", "--run", "a.run", "--run", "b.run", "-o", "fused.run")],
     "convert": [("convert", "small.yaml")],
     "train": [("train", "small.yaml", "--dry-run"), ("train", "small.yaml"), ("train", "small.yaml")],
     "rerank": [("rerank", "--model", "runs/small", "-o", "c.run")],

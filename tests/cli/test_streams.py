@@ -94,6 +94,7 @@ STATES = [
 ]
 PRODUCTS = {  # command: what it promises to leave
     "search --docs docs.jsonl --queries queries.jsonl -o made.run": "made.run",
+    "fuse --run first.run --run first.run -o made.run": "made.run",
     "init --docs docs.jsonl --queries queries.jsonl --qrels qrels.txt -o made.yaml": "made.yaml",
     "evaluate --qrels qrels.txt --run first.run --per-query made.json": "made.json",
     "mine --qrels qrels.txt --run first.run -o made.jsonl": "made.jsonl",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rankcli.evaluation.interpolate import ALPHAS, best_alpha, interpolate, normalise
+from rankcli.data.scales import normalise
+from rankcli.evaluation.interpolate import ALPHAS, best_alpha, interpolate
 
 
 def test_normalise_scales_to_zero_and_one() -> None:
