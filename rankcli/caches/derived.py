@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rankcli.data import hashes, store, triples
 from rankcli.data.kept import read_seal, seal_of
-from rankcli.runs import candidates, journal
+from rankcli.runs import candidates, journal, tuned
 from rankcli.storage.disk import guard
 from rankcli.storage.json_files import small_file
 from rankcli.storage.locks import exclusive, removing, taken
@@ -83,7 +83,8 @@ class Thing:
 def things(root: Path) -> Iterator[Thing]:
     """Yield all that is proved to be ours in `root`, by kind and in the order of names. Links are never followed."""
     yield from _sealed(root, DOCUMENTS, f"{store.KIND}-*{store.SUFFIX}")
-    yield from _sealed(root, FIRST_STAGE, f"{candidates.KIND}-*{candidates.SUFFIX}")
+    for kind in (candidates, tuned):
+        yield from _sealed(root, FIRST_STAGE, f"{kind.KIND}-*{kind.SUFFIX}")
     for folder in _folders(root, "triples-*"):
         if (source := triples.source_of(folder)) is not None and _holds(folder, (*triples.FILES, triples.META)):
             yield Thing(TRIPLES, folder, source, tuple(folder.iterdir()))

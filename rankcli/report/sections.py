@@ -41,10 +41,19 @@ def _warnings(said: Sequence[str]) -> Html:
 
 
 def _ids(facts: Facts) -> dict[str, object]:
-    known = {"run id": facts.result.get("run_id"), "alpha": facts.result.get("alpha")}
-    named = {"run id": "Run id", "alpha": "Weight of the reranker (alpha)"}
+    named = {"run_id": "Run id", "alpha": "Weight of the reranker (alpha)", "first_stage": "First stage"}
+    known = {key: _alike(facts.result.get(key)) for key in named}
     written = {"Written": facts.written} if facts.written else {}
     return {**written, **{named[key]: _listed(value) for key, value in known.items() if value is not None}}
+
+
+def _alike(value: object) -> object:
+    """Return the words of all folds, once where they are the same."""
+    return (
+        value
+        if not isinstance(value, list) or any(not isinstance(each, str) for each in value)
+        else list(dict.fromkeys(value))
+    )
 
 
 def _listed(value: object) -> object:

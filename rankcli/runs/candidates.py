@@ -97,12 +97,17 @@ def _checked(run: CompactRun, topics: Mapping[str, str]) -> CompactRun:
     return run.part(topics)
 
 
+def packages() -> dict[str, str]:
+    """The versions of packages that may change scores."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
 def _kept(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Kept:
     made_of = {
         "collection": dataset.docs.fingerprint,
         "topics": canonical_hash(topics),
         "searcher": component_identity(SEARCHERS, options, input_sha256),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": packages(),
     }
     return Kept(scratch, KIND, SUFFIX, json.dumps(made_of, sort_keys=True), dataset.docs.source)
 

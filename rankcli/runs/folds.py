@@ -86,6 +86,7 @@ def _pooled(results: list[dict[str, Any]], judged: Judgments, out: Path) -> tupl
         "schema_version": 1,
         "run_id": None,
         "splits": {TEST: summary(judged, runs)},
+        "first_stage": [result.get("first_stage") for result in results],
         "alpha": [result["alpha"] for result in results],
         "folds": [{"run_id": result["run_id"], "best": result["best"]} for result in results],
         "train_seconds": sum(result["train_seconds"] for result in results),

@@ -24,6 +24,7 @@ from rankcli.runs.candidates import first_stages
 from rankcli.runs.records import Caching, RecordSets, records_storage
 from rankcli.runs.sets import DEV, TRAIN, record_sets
 from rankcli.runs.start import Start, hashes_of_models
+from rankcli.runs.tuned import with_tuned
 from rankcli.runs.vectors import Caches
 from rankcli.shapes import SequenceSpec
 from rankcli.storage.base import is_remote
@@ -46,7 +47,7 @@ class RunIdentity:
 @dataclass(frozen=True)
 class Prepared:
     """A config with its inputs read, in parts: the collection, the records, the model, the options of the trainer, the
-    measures, and the texts for reports.
+    measures, the texts for reports, and words on how the first stage was tuned.
     """
 
     dataset: Dataset
@@ -56,6 +57,7 @@ class Prepared:
     measures: Measures
     about: About
     caches: Caches
+    first_stage: str
 
     @cached_property
     def identity(self) -> RunIdentity:
@@ -153,10 +155,11 @@ def prepare(config: RunConfig) -> Prepared:
     root = local_root(storage)
     dataset = load_dataset(config.data, root)
     depths = [task.sampler.depth for task in tasks(config).values()]
+    told = about(config)
+    config, said = with_tuned(config, dataset, root)
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
     models = {name: find_model_directory(said) for name, said in path_options(config.reranker, "model").items() if said}
     extractors = build_extractors(config.extractor, tasks(config), dataset, models)
-    told = about(config)
     return Prepared(
         dataset=dataset,
         sets=RecordSets(
@@ -167,6 +170,7 @@ def prepare(config: RunConfig) -> Prepared:
         measures=Measures(config.metrics, config.data.relevance_level),
         about=told,
         caches=Caches.of(config),
+        first_stage=said,
     )
 
 

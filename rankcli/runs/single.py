@@ -140,6 +140,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
         "schema_version": 1,
         "run_id": run.identity.run_id,
         "splits": {split: summary(judged[split], runs[split]) for split in depths},
+        "first_stage": run.first_stage,
         "alpha": alpha,
         **loop.outcome(state),
         "train_seconds": state.seconds,

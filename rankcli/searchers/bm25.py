@@ -15,10 +15,16 @@ from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
 from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, Run, ranking
+from rankcli.errors import ConfigError
 from rankcli.log import Progress
 from rankcli.searchers.base import Searcher, SearcherContext
+from rankcli.searchers.tune import Axis, Setting, Tuned, tune
 from rankcli.text import stemming
 
+AXES = {
+    "k1": Axis((0.1, 0.2, 0.4, 0.6, 0.9, 1.2, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.5, 8.0, 10.0), 0.6, 2.0),
+    "b": Axis((0.0, 0.1, 0.2, 0.4, 0.6, 0.75, 0.9, 1.0), 0.2, 0.9),
+}
 _WORD = re.compile(r"\b\w\w+\b")
 
 
@@ -40,9 +46,29 @@ class BM25:
     stemmer: stemming.Stemmer = option("english", "a Snowball stemmer (english, porter, german, ...) or `none`")
     stopwords: Literal["english", "none"] = option("english", "words to leave out")
     k: PositiveInt = option(1000, "documents returned per query")
+    tune: bool = option(False, "choose k1 and b on the training queries of the fold")
+
+    def __post_init__(self) -> None:
+        if self.tune and (self.k1, self.b) != (BM25.k1, BM25.b):
+            raise ValueError("`tune` chooses k1 and b: leave them out")
+
+    def __str__(self) -> str:
+        return f"BM25, k1 {self.k1:g}, b {self.b:g}"
+
+    def tuned(self, docs: Documents, queries: Mapping[str, str], value: Callable[[Run], float]) -> Tuned:
+        """Choose k1 and b, of which `value(run)` of these queries is highest; the collection is read once."""
+        words = Words(docs, self.stemmer, self.stopwords)
+
+        def of(setting: Setting) -> float:
+            return value(CompactRun.of(Index(words, setting["k1"], setting["b"], self.k).each(queries)))
+
+        return tune(AXES, of, {"k1": self.k1, "b": self.b})
 
     def build(self, ctx: SearcherContext) -> Searcher:
-        """Read and index the collection."""
+        """Read and index the collection. ConfigError for options that are not chosen yet."""
+        if self.tune:
+            fix = "give k1 and b (rankcli search --tune QRELS chooses them)"
+            raise ConfigError("BM25 is to be tuned, but there are no training queries here", fix=fix)
         return Index(Words(ctx.docs, self.stemmer, self.stopwords), self.k1, self.b, self.k)
 
 
@@ -82,13 +108,15 @@ class Index:
     def search(self, queries: Mapping[str, str]) -> Run:
         """The best documents of each query, ties by document id, descending."""
         with Progress(len(queries), "searching", "queries") as bar:
-            return CompactRun.of(self.each(queries, bar))
+            return CompactRun.of(self.each(queries, bar.advance))
 
-    def each(self, queries: Mapping[str, str], bar: Progress) -> Iterator[tuple[str, dict[str, float]]]:
-        """Yield the queries with their best documents, and count them on the bar."""
+    def each(
+        self, queries: Mapping[str, str], count: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield the queries with their best documents, and count them."""
         for qid, text in queries.items():
             yield qid, self._best(self._words.of(text))
-            bar.advance()
+            count()
 
     def _best(self, query: list[int]) -> dict[str, float]:
         if not query:

@@ -1,46 +1,72 @@
-"""Choose k1 and b on judged queries."""
+"""Choose the settings of a searcher on judged queries: a grid that grows where the best setting is at its edge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
 
-from rankcli.data.source import Documents
-from rankcli.data.trec import CompactRun, Qrels, Run
 from rankcli.log import Progress
-from rankcli.searchers.bm25 import BM25, Index, Words
 
-GRID = tuple((k1, b) for k1 in (0.6, 0.9, 1.2, 1.6, 2.0) for b in (0.2, 0.4, 0.6, 0.75, 0.9))
-_DEFAULTS = BM25()
+Setting = dict[str, float]
 
 
-class Tuned(NamedTuple):
-    """The best k1 and b, and the value of the metric for every pair tried."""
+@dataclass(frozen=True)
+class Axis:
+    """Values of one option, ascending. Those from `low` to `high` are tried first."""
 
-    k1: float
-    b: float
-    table: dict[tuple[float, float], float]
+    values: tuple[float, ...]
+    low: float
+    high: float
 
 
-def tune(
-    docs: Documents,
-    queries: Mapping[str, str],
-    qrels: Qrels,
-    metric: Callable[[Qrels, Run], float],
-    grid: Iterable[tuple[float, float]] = GRID,
-    options: BM25 = _DEFAULTS,
-) -> Tuned:
-    """Try every (k1, b) of `grid` on the judged queries; the collection is read and stemmed once.
+@dataclass(frozen=True)
+class Tuned:
+    """The best setting, and every setting that was tried with its value."""
 
-    `metric(qrels, run)` is higher for a better run. Equal values go to the pair nearest to that of `options`, then to
-    the smaller.
+    chosen: Setting
+    table: tuple[tuple[Setting, float], ...]
+
+    @property
+    def value(self) -> float:
+        """The value of the best setting."""
+        return next(value for setting, value in self.table if setting == self.chosen)
+
+    @property
+    def edges(self) -> list[str]:
+        """The options whose best value is the lowest or highest that was tried."""
+        tried = {name: [setting[name] for setting, _ in self.table] for name in self.chosen}
+        return [name for name, best in self.chosen.items() if best in (min(tried[name]), max(tried[name]))]
+
+
+def tune(axes: Mapping[str, Axis], value: Callable[[Setting], float], near: Mapping[str, float]) -> Tuned:
+    """Try a grid of settings; as long as the best one is at an edge beyond which an axis goes on, widen it there.
+
+    Equal values go to the setting nearest to `near`, then to the smaller.
     """
-    settings = list(grid)
-    words = Words(docs, options.stemmer, options.stopwords)
-    judged = {qid: queries[qid] for qid in sorted(qrels) if qid in queries}
-    table = {}
-    with Progress(len(settings) * len(judged), "tuning", "searches") as bar:
-        for k1, b in settings:
-            table[k1, b] = metric(qrels, CompactRun.of(Index(words, k1, b, options.k).each(judged, bar)))
-    best = min(table, key=lambda pair: (-table[pair], abs(pair[0] - options.k1) + abs(pair[1] - options.b), pair))
-    return Tuned(*best, table)
+    table: dict[tuple[float, ...], float] = {}
+    grid = {name: (axis.low, axis.high) for name, axis in axes.items()}
+    while todo := [each for each in _settings(axes, grid) if each not in table]:
+        with Progress(len(todo), "tuning", "settings") as bar:
+            for each in todo:
+                table[each] = value(dict(zip(axes, each, strict=True)))
+                bar.advance()
+        best = min(table, key=lambda each: (-table[each], _distance(each, near.values()), each))
+        grid = {name: _widened(axes[name], *grid[name], at) for name, at in zip(axes, best, strict=True)}
+    rows = ((dict(zip(axes, each, strict=True)), found) for each, found in table.items())
+    return Tuned(dict(zip(axes, best, strict=True)), tuple(rows))
+
+
+def _settings(axes: Mapping[str, Axis], grid: Mapping[str, tuple[float, float]]) -> Iterator[tuple[float, ...]]:
+    return product(*([v for v in axis.values if grid[name][0] <= v <= grid[name][1]] for name, axis in axes.items()))
+
+
+def _distance(setting: tuple[float, ...], near: Iterable[float]) -> float:
+    return sum(abs(have - want) for have, want in zip(setting, near, strict=True))
+
+
+def _widened(axis: Axis, low: float, high: float, best: float) -> tuple[float, float]:
+    """Return the range with the next value of the axis beyond an edge that is the best value."""
+    lower = max((value for value in axis.values if value < low), default=low)
+    higher = min((value for value in axis.values if value > high), default=high)
+    return lower if best == low else low, higher if best == high else high

@@ -31,6 +31,7 @@ from rankcli.runs.mixture import alpha_of
 from rankcli.runs.model import Model, find_model, trained_queries, warn_unfinished, weights_identity
 from rankcli.runs.opened import open_model
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
+from rankcli.runs.tuned import tuned_stage
 from rankcli.runs.vectors import Caches
 from rankcli.shapes import Example
 from rankcli.storage.base import is_remote
@@ -246,7 +247,7 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     config = model.config
     root = local_root(config.trainer.storage)
     dataset = load_dataset(config.data, root)
-    found = first_stage(dataset, config.data.run, root)
+    found = first_stage(dataset, tuned_stage(config, dataset, root).option, root)
     run = found.part(sorted(dataset.split[split]))
     trained = dataset.topics("train")
     return Inputs(

@@ -15,13 +15,13 @@ from rankcli.data.files import check_apart
 from rankcli.data.joins import join_queries
 from rankcli.data.source import Documents
 from rankcli.data.topics import read_judgments, read_topics
-from rankcli.data.trec import Qrels, Run, write_run
+from rankcli.data.trec import Run, write_run
 from rankcli.evaluation import trec
 from rankcli.log import say, warn
 from rankcli.runs.candidates import warn_unanswered
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25
-from rankcli.searchers.tune import GRID, Tuned, tune
+from rankcli.searchers.tune import Tuned
 
 
 def search(
@@ -56,12 +56,9 @@ def search(
     done: dict[str, Any] = {"documents": len(store), "queries": len(topics)}
     if tune_qrels is not None:
         tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)
-        options = dataclasses.replace(options, k1=tuned.k1, b=tuned.b)
-        done |= {
-            "k1": tuned.k1,
-            "b": tuned.b,
-            "table": [{"k1": k1, "b": b, metric: v} for (k1, b), v in tuned.table.items()],
-        }
+        options = dataclasses.replace(options, **tuned.chosen)
+        done |= tuned.chosen
+        done["table"] = [{**setting, metric: value} for setting, value in tuned.table]
     run = options.build(SearcherContext(store)).search(topics)
     write_run(output, run, tag)
     warn_unanswered(run, topics)
@@ -72,11 +69,12 @@ def search(
 def _tuned(
     store: Documents, topics: dict[str, str], path: str, options: BM25, metric: str, relevance_level: int
 ) -> Tuned:
-    def value(qrels: Qrels, run: Run) -> float:
-        return trec.means(trec.evaluate(qrels, run, [metric], relevance_level))[metric]
-
     qrels = read_judgments(path)
     judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
-    say(f"tuning k1 and b: {len(GRID)} settings on {len(judged)} judged queries")
+    say(f"tuning k1 and b on {len(judged)} judged queries")
     warn("the tuned settings have seen these judgments: figures on the same queries are inflated")
-    return tune(store, topics, judged, value, options=options)
+
+    def value(run: Run) -> float:
+        return trec.means(trec.evaluate(judged, run, [metric], relevance_level))[metric]
+
+    return options.tuned(store, {qid: topics[qid] for qid in sorted(judged)}, value)

@@ -12,10 +12,9 @@ from rankcli.config.registry import SEARCHERS
 from rankcli.data.documents import open_store
 from rankcli.data.formats import read_queries
 from rankcli.data.store import store_of
-from rankcli.data.trec import Qrels, Run, read_qrels
+from rankcli.data.trec import Run, read_qrels
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25, splitter
-from rankcli.searchers.tune import tune
 
 DOCS = {"a": "Cats chase mice", "b": "the cat, the cat sat", "c": "dogs bark at night loudly", "e": ""}
 
@@ -80,18 +79,11 @@ def test_the_order_of_documents_and_queries_does_not_matter(tmp_path: Path) -> N
 
 
 def test_tuning_tries_the_whole_grid_and_takes_the_best(tmp_path: Path) -> None:
-    docs = store_of({"long": "cat " * 3 + "filler " * 40, "short": "cat"}, "made", tmp_path)
-    queries, qrels = {"q": "cat", "other": "x"}, {"q": {"long": 1}}
-    seen: list[Run] = []
-
-    def rank_of_long_is_first(judged: Qrels, run: Run) -> float:
-        seen.append(run)
-        return float(next(iter(run["q"])) == "long")
-
-    tuned = tune(docs, queries, qrels, rank_of_long_is_first, [(0.9, 0.9), (0.9, 0.0), (2.0, 0.0)])
-    assert tuned.table == {(0.9, 0.9): 0.0, (0.9, 0.0): 1.0, (2.0, 0.0): 1.0}
-    assert (tuned.k1, tuned.b) == (0.9, 0.0), "of equal pairs, the one nearest to the defaults"
-    assert all(list(run) == ["q"] for run in seen), "only judged queries are searched"
+    docs = store_of({"long": "cat " * 2 + "filler " * 40, "short": "cat"}, "made", tmp_path)
+    tuned = BM25().tuned(docs, {"q": "cat"}, lambda run: float(next(iter(run["q"])) == "long"))
+    best = [setting for setting, value in tuned.table if value == 1]
+    assert tuned.chosen == {"k1": 0.9, "b": 0.2} and tuned.value == 1, "of equal settings, the nearest to the default"
+    assert 0 < len(best) < len(tuned.table) and {"k1": 0.9, "b": 0.9} not in best
 
 
 def data_folder(name: str) -> Path:
