@@ -21,6 +21,7 @@ from rankcli.cli._options import (
 )
 
 DEFAULT = {"k1": 0.9, "b": 0.4}
+CHOSEN = (*DEFAULT, "fb_docs", "fb_terms", "fb_original")
 
 
 @click.command(cls=Command)
@@ -33,7 +34,11 @@ DEFAULT = {"k1": 0.9, "b": 0.4}
 @click.option("--b", type=float, help="Length normalisation, 0 to 1.  [default: 0.4]")
 @click.option("--stemmer", help="A Snowball stemmer or `none`.  [default: english]")
 @click.option("--stopwords", help="Words to leave out: `english` or `none`.  [default: english]")
-@click.option("--tune", callback=source, metavar="QRELS", help="Choose k1 and b on these judgments.")
+@click.option("--feedback", type=click.Choice(["none", "rm3"]), help="Search again with words of the first documents.")
+@click.option("--fb-docs", type=int, help="Documents that the words are taken from.  [default: 10]")
+@click.option("--fb-terms", type=int, help="Words that are taken.  [default: 10]")
+@click.option("--fb-original", type=float, help="Weight of the original query, 0 to 1.  [default: 0.5]")
+@click.option("--tune", callback=source, metavar="QRELS", help="Choose k1, b and --fb-* on these judgments.")
 @click.option(
     "--metric",
     default="ndcg_cut_10",
@@ -60,9 +65,10 @@ def command(
     Example:
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output bm25.run --k 1000
       rankcli search --docs corpus.jsonl --queries dev.jsonl --output dev.run --tune dev.txt
+      rankcli search --docs corpus.jsonl --queries queries.jsonl --output rm3.run --feedback rm3
     """
-    if tune and (options["k1"], options["b"]) != (None, None):
-        raise click.UsageError("--tune chooses k1 and b: leave --k1 and --b out.")
+    if tune and any(options[name] is not None for name in CHOSEN):
+        raise click.UsageError("--tune chooses k1, b and --fb-*: leave them out.")
     from rankcli.config.registry import SEARCHERS
     from rankcli.config.validate import component_from
 
@@ -95,12 +101,14 @@ def _tuned(done: Mapping[str, Any]) -> str:
     """Return lines about the tuned settings, and the option of a config that takes them; an empty text without them."""
     if "table" not in done:
         return ""
-    rows, chosen = done["table"], {"k1": done["k1"], "b": done["b"]}
-    metric = next(name for name in rows[0] if name not in chosen)
+    rows, chosen = done["table"], {name: done[name] for name in CHOSEN if name in done}
+    metric = list(rows[0])[-1]
     best, default = (next(row[metric] for row in rows if row.items() >= at.items()) for at in (chosen, DEFAULT))
-    edges = [name for name in chosen if chosen[name] in {f(row[name] for row in rows) for f in (min, max)}]
-    edge = f"{' and '.join(edges)}: at the edge of the {len(rows)} settings tried\n" if edges else ""
+    edge = f"{' and '.join(done['edges'])}: at the edge of the {len(rows)} settings tried\n" if done["edges"] else ""
+    said = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+    option = ", ".join(f"{name}: {value:g}" for name, value in chosen.items())
+    feedback = "feedback: rm3, " if "fb_docs" in chosen else ""
     return (
-        f"k1 {done['k1']}, b {done['b']}: {metric} {best:.4f} (default {default:.4f}; {len(rows)} settings tried)\n"
-        f"{edge}data: {{run: {{name: bm25, k1: {done['k1']}, b: {done['b']}}}}}\n"
+        f"{said}: {metric} {best:.4f} (default {default:.4f}; {len(rows)} settings tried)\n"
+        f"{edge}data: {{run: {{name: bm25, {feedback}{option}}}}}\n"
     )

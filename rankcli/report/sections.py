@@ -48,12 +48,10 @@ def _ids(facts: Facts) -> dict[str, object]:
 
 
 def _alike(value: object) -> object:
-    """Return the words of all folds, once where they are the same."""
-    return (
-        value
-        if not isinstance(value, list) or any(not isinstance(each, str) for each in value)
-        else list(dict.fromkeys(value))
-    )
+    """Return the words of all folds, those that are the same once; any other value as it is."""
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return "; ".join(dict.fromkeys(value))
+    return value
 
 
 def _listed(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +15,11 @@ import numpy.typing as npt
 from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import NonNegativeFloat, PositiveInt, Probability
 from rankcli.data.source import Documents
-from rankcli.data.trec import CompactRun, Run, ranking
+from rankcli.data.trec import CompactRun, Run
 from rankcli.errors import ConfigError
 from rankcli.log import Progress
+from rankcli.searchers import _rm3
+from rankcli.searchers._rm3 import Feedback, expanded
 from rankcli.searchers.base import Searcher, SearcherContext
 from rankcli.searchers.tune import Axis, Setting, Tuned, tune
 from rankcli.text import stemming
@@ -25,6 +28,7 @@ AXES = {
     "k1": Axis((0.1, 0.2, 0.4, 0.6, 0.9, 1.2, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.5, 8.0, 10.0), 0.6, 2.0),
     "b": Axis((0.0, 0.1, 0.2, 0.4, 0.6, 0.75, 0.9, 1.0), 0.2, 0.9),
 }
+Vector = npt.NDArray[np.float32]
 _WORD = re.compile(r"\b\w\w+\b")
 
 
@@ -37,6 +41,8 @@ class BM25:
     ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length(d) / mean length)).
     Words are runs of two or more letters, digits or underscores, lower-cased; stopwords (the 33 of Lucene) are removed,
     then the rest is stemmed. Documents that share no word with the query are not returned.
+
+    With `feedback: rm3`, likely words of the first documents are added to the query, and it is searched again.
     """
 
     version: ClassVar[int] = 1
@@ -46,30 +52,53 @@ class BM25:
     stemmer: stemming.Stemmer = option("english", "a Snowball stemmer (english, porter, german, ...) or `none`")
     stopwords: Literal["english", "none"] = option("english", "words to leave out")
     k: PositiveInt = option(1000, "documents returned per query")
-    tune: bool = option(False, "choose k1 and b on the training queries of the fold")
+    tune: bool = option(False, "choose k1, b and the settings of the feedback on the training queries of the fold")
+    feedback: Literal["none", "rm3"] = option("none", "`rm3`: search again with words of the first documents")
+    fb_docs: PositiveInt = option(10, "documents that the words are taken from")
+    fb_terms: PositiveInt = option(10, "words that are taken")
+    fb_original: Probability = option(0.5, "weight of the original query against the words that are taken")
 
     def __post_init__(self) -> None:
-        if self.tune and (self.k1, self.b) != (BM25.k1, BM25.b):
-            raise ValueError("`tune` chooses k1 and b: leave them out")
+        own = [name for name in (*AXES, *_rm3.AXES) if getattr(self, name) != getattr(BM25, name)]
+        if self.tune and own:
+            raise ValueError(f"`tune` chooses k1, b and what feedback has: leave out {', '.join(own)}")
+        if self.feedback == "none" and (idle := [name for name in own if name in _rm3.AXES]):
+            raise ValueError(f"{', '.join(idle)}: there is no feedback without `feedback: rm3`")
 
     def __str__(self) -> str:
-        return f"BM25, k1 {self.k1:g}, b {self.b:g}"
+        fed = f", RM3 of {self.fb_docs} documents, {self.fb_terms} words, original weight {self.fb_original:g}"
+        return f"BM25, k1 {self.k1:g}, b {self.b:g}{'' if self.feedback == 'none' else fed}"
 
     def tuned(self, docs: Documents, queries: Mapping[str, str], value: Callable[[Run], float]) -> Tuned:
-        """Choose k1 and b, of which `value(run)` of these queries is highest; the collection is read once."""
+        """Choose k1 and b, then the settings of the feedback, of which `value(run)` of these queries is highest.
+
+        The collection is read once.
+        """
         words = Words(docs, self.stemmer, self.stopwords)
 
-        def of(setting: Setting) -> float:
+        def plain(setting: Setting) -> float:
             return value(CompactRun.of(Index(words, setting["k1"], setting["b"], self.k).each(queries)))
 
-        return tune(AXES, of, {"k1": self.k1, "b": self.b})
+        found = tune(AXES, plain, {name: getattr(self, name) for name in AXES})
+        if self.feedback == "none":
+            return found
+        index = Index(words, found.chosen["k1"], found.chosen["b"], self.k)
+
+        def fed(setting: Setting) -> float:
+            feedback = Feedback(int(setting["fb_docs"]), int(setting["fb_terms"]), setting["fb_original"])
+            return value(CompactRun.of(index.fed(feedback).each(queries)))
+
+        return found.then(tune(_rm3.AXES, fed, {name: getattr(self, name) for name in _rm3.AXES}))
 
     def build(self, ctx: SearcherContext) -> Searcher:
         """Read and index the collection. ConfigError for options that are not chosen yet."""
         if self.tune:
             fix = "give k1 and b (rankcli search --tune QRELS chooses them)"
             raise ConfigError("BM25 is to be tuned, but there are no training queries here", fix=fix)
-        return Index(Words(ctx.docs, self.stemmer, self.stopwords), self.k1, self.b, self.k)
+        index = Index(Words(ctx.docs, self.stemmer, self.stopwords), self.k1, self.b, self.k)
+        if self.feedback == "none":
+            return index
+        return index.fed(Feedback(self.fb_docs, self.fb_terms, self.fb_original))
 
 
 class Words:
@@ -87,6 +116,7 @@ class Words:
                     array("i", [self.vocabulary.setdefault(w, len(self.vocabulary)) for w in self.split(text)])
                 )
                 bar.advance()
+        self.names = list(self.vocabulary)
 
     def of(self, query: str) -> list[int]:
         """The numbers of a query's words, in order; words that are in no document are left out."""
@@ -98,6 +128,7 @@ class Index:
 
     def __init__(self, words: Words, k1: float, b: float, k: int) -> None:
         self._words, self._k = words, k
+        self._feedback: Feedback | None = None
         self._bm25: Any = None
         if words.vocabulary:
             import bm25s
@@ -118,16 +149,40 @@ class Index:
             yield qid, self._best(self._words.of(text))
             count()
 
+    def fed(self, feedback: Feedback) -> Index:
+        """Return the same index, searched with feedback; memory is shared."""
+        other = copy.copy(self)
+        other._feedback = feedback
+        return other
+
     def _best(self, query: list[int]) -> dict[str, float]:
         if not query:
             return {}
-        scores: npt.NDArray[np.float32] = self._bm25.get_scores_from_ids(query)
+        scores: Vector = self._bm25.get_scores_from_ids(query)
+        if self._feedback:
+            scores = self._again(query, scores, self._feedback)
+        return {self._words.docids[n]: score for n, score in self._top(scores, self._k)}
+
+    def _top(self, scores: Vector, k: int) -> list[tuple[int, float]]:
+        """Return the numbers and scores of the best documents, ties by document id, descending."""
         found = np.flatnonzero(scores > 0)
-        if len(found) > self._k:
+        if len(found) > k:
             # Keep all documents with the k-th score, so that ties are broken by ids alone.
-            found = found[scores[found] >= np.partition(scores[found], -self._k)[-self._k]]
-        by_id = {self._words.docids[n]: float(scores[n]) for n in found}
-        return {docid: by_id[docid] for docid in ranking(by_id)[: self._k]}
+            found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
+        docids = [self._words.docids[n] for n in found]
+        best = sorted(zip(scores[found].tolist(), docids, found.tolist(), strict=True), reverse=True)[:k]
+        return [(n, score) for score, _, n in best]
+
+    def _again(self, query: list[int], scores: Vector, feedback: Feedback) -> Vector:
+        """Return the scores of the expanded query: sums of the BM25 scores of its words, times their weights."""
+        words, first = self._words, self._top(scores, feedback.docs)
+        docs = [[words.names[word] for word in words.docs[n]] for n, _ in first]
+        weights = expanded([words.names[word] for word in query], docs, [score for _, score in first], feedback)
+        kept, total = self._bm25.scores, np.zeros(len(words.docs))
+        for name, weight in weights.items():
+            at = slice(*kept["indptr"][words.vocabulary[name] :][:2])
+            total[kept["indices"][at]] += weight * kept["data"][at]
+        return total.astype(np.float32)
 
 
 def splitter(stemmer: str, stopwords: str) -> Callable[[str], list[str]]:

@@ -35,8 +35,13 @@ class Tuned:
     @property
     def edges(self) -> list[str]:
         """The options whose best value is the lowest or highest that was tried."""
-        tried = {name: [setting[name] for setting, _ in self.table] for name in self.chosen}
+        tried = {name: [setting[name] for setting, _ in self.table if name in setting] for name in self.chosen}
         return [name for name, best in self.chosen.items() if best in (min(tried[name]), max(tried[name]))]
+
+    def then(self, other: Tuned) -> Tuned:
+        """Return this choice with that of further options, which was made with the chosen ones of these."""
+        table = (({**self.chosen, **setting}, value) for setting, value in other.table)
+        return Tuned({**self.chosen, **other.chosen}, (*self.table, *table))
 
 
 def tune(axes: Mapping[str, Axis], value: Callable[[Setting], float], near: Mapping[str, float]) -> Tuned:

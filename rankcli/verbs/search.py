@@ -58,6 +58,7 @@ def search(
         tuned = _tuned(store, topics, tune_qrels, options, metric, relevance_level)
         options = dataclasses.replace(options, **tuned.chosen)
         done |= tuned.chosen
+        done["edges"] = tuned.edges
         done["table"] = [{**setting, metric: value} for setting, value in tuned.table]
     run = options.build(SearcherContext(store)).search(topics)
     write_run(output, run, tag)
@@ -71,7 +72,7 @@ def _tuned(
 ) -> Tuned:
     qrels = read_judgments(path)
     judged = {qid: qrels[qid] for qid in join_queries(topics, qrels, path)}
-    say(f"tuning k1 and b on {len(judged)} judged queries")
+    say(f"tuning on {len(judged)} judged queries")
     warn("the tuned settings have seen these judgments: figures on the same queries are inflated")
 
     def value(run: Run) -> float:

@@ -307,8 +307,10 @@ def test_all_folds_are_one_page_that_leads_to_theirs() -> None:
         Fold(name=f"fold-{n}", page=f"fold-{n}/report.html", run_id=f"id{n}", iteration=n, alpha=0.5) for n in range(2)
     ]
     result = {"run_id": None, "splits": {"test": SPLIT}, "alpha": [0.5, 0.45], "train_seconds": 3.0}
+    result["first_stage"] = ["BM25, k1 1", "BM25, k1 2", "BM25, k1 1"]
     found = Read(page(dataclasses.replace(FACTS, folds=folds, result=result)))
     assert ["fold-1", "id1", "1", "0.5"] in found.rows and "0.5, 0.45" in found.text
+    assert "BM25, k1 1; BM25, k1 2Reranker" in found.text.replace("\n", "").replace(" Reranker", "Reranker")
     assert [attributes["href"] for tag, attributes in found.tags if tag == "a"] == [
         *(fold.page for fold in folds),
         "fold-0/config.yaml",
