@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankcli.data import hashes, store, triples
+from rankcli.data import features, hashes, store, triples
 from rankcli.data.kept import read_seal, seal_of
 from rankcli.runs import candidates, journal, tuned
 from rankcli.storage.disk import guard
@@ -19,7 +19,7 @@ from rankcli.storage.locks import exclusive, removing, taken
 from rankcli.storage.mark import is_marked, mark_of
 from rankcli.storage.sealed import unsealed
 
-DOCUMENTS, FIRST_STAGE, TRIPLES = "documents", "first stage", "triples"
+DOCUMENTS, FIRST_STAGE, TRIPLES, FEATURES = "documents", "first stage", "triples", "features"
 RERANK, HASHES, DOWNLOADS = "unfinished rerank", "hashes of inputs", "copies of files"
 RESUMED = (RERANK, HASHES)  # somebody may go on with it, so it does not count as unused
 _COPY = re.compile(r"[0-9a-f]{32}")
@@ -85,6 +85,7 @@ def things(root: Path) -> Iterator[Thing]:
     yield from _sealed(root, DOCUMENTS, f"{store.KIND}-*{store.SUFFIX}")
     for kind in (candidates, tuned):
         yield from _sealed(root, FIRST_STAGE, f"{kind.KIND}-*{kind.SUFFIX}")
+    yield from _sealed(root, FEATURES, f"{features.KIND}-*{features.SUFFIX}")
     for folder in _folders(root, "triples-*"):
         if (source := triples.source_of(folder)) is not None and _holds(folder, (*triples.FILES, triples.META)):
             yield Thing(TRIPLES, folder, source, tuple(folder.iterdir()))

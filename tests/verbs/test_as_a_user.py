@@ -17,8 +17,9 @@ from tests.checked import plain
 
 ROOT = Path(__file__).parents[2]
 SAID = re.compile(
-    r"(warning: |report: |memory: about |converting \d+ |train: |dev: |test: |iteration \d+: |training a WordPiece vocabulary |"
-    r"training: \d+/|reading |loading TensorFlow$|reranking( \w+)?: \d+/|tokenising|writing|searching)"
+    r"(warning: |report: |memory: about |converting \d+ |train: |dev: |test: |iteration \d+: |"
+    r"training a WordPiece vocabulary |training: \d+/|reading |loading TensorFlow$|"
+    r"reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
     r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p_holm: |alpha \(|trained \d+ s at .* run directory: "
