@@ -1,4 +1,4 @@
-"""Names of metrics: trec_eval's, `RR@k`, and those of ir_measures that mean the same."""
+"""Names of metrics: trec_eval's, `RR@k` and `ndcg_exp_cut_k`, and those of ir_measures that mean the same."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable
 
 RR = "RR@"  # MS MARCO's measure, which trec_eval lacks
+NDCG_EXP = "ndcg_exp_cut_"  # with gains 2^grade - 1, as in learning to rank; trec_eval's gains are the grades
+OURS = (RR, NDCG_EXP)
 _PLAIN = (
     *("map", "ndcg", "recip_rank", "Rprec", "bpref", "infAP", "11pt_avg", "G", "binG", "Rndcg", "ndcg_rel"),
     *("set_P", "set_recall", "set_F", "set_map", "set_relative_P"),
 )
-_WITH_CUTOFF = ("ndcg_cut_", "map_cut_", "P_", "recall_", "success_", "relative_P_", RR)
+_WITH_CUTOFF = ("ndcg_cut_", "map_cut_", "P_", "recall_", "success_", "relative_P_", *OURS)
 _CUTOFF = "[1-9][0-9]{0,5}"
 _LEGAL = re.compile(
     rf"{'|'.join(_PLAIN)}|(?:{'|'.join(_WITH_CUTOFF)}){_CUTOFF}|iprec_at_recall_(?:0\.[0-9][0-9]|1\.00)"

@@ -1,4 +1,4 @@
-"""Per-query effectiveness, computed by trec_eval's own code, plus RR@k from the same judgments.
+"""Per-query effectiveness, computed by trec_eval's own code, plus RR@k and ndcg_exp_cut_k from the same judgments.
 
 trec_eval's code crashes on an id that is not valid Unicode, on a cutoff of 0 and on huge grades, scores NaN silently,
 and leaves out judged queries that are missing in the run. So all inputs are checked before it runs, and missing queries
@@ -7,12 +7,13 @@ are added after.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rankcli.config.metrics import FIX, RR, unknown_names
+from rankcli.config.metrics import FIX, NDCG_EXP, OURS, RR, unknown_names
 from rankcli.data.trec import MAX_GRADE, ranking
 from rankcli.errors import ConfigError, DataError
 
@@ -85,9 +86,8 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str], relevance_level: in
     by_query = _trec_eval({qid: qrels[qid] for qid in joined}, joined, metrics, relevance_level)
     results: PerQuery = {}
     for metric in dict.fromkeys(metrics):
-        if metric.startswith(RR):
-            k = int(metric.removeprefix(RR))
-            values = {qid: reciprocal_rank(qrels[qid], joined[qid], k, relevance_level) for qid in joined}
+        if metric.startswith(OURS):
+            values = {qid: _own(metric, qrels[qid], joined[qid], relevance_level) for qid in joined}
         else:
             values = {qid: by_query[qid][metric] for qid in joined}
         results[metric] = {qid: values.get(qid, 0.0) for qid in sorted(qrels)}
@@ -100,6 +100,26 @@ def reciprocal_rank(grades: Mapping[str, int], scores: Mapping[str, float], k: i
     return next((1 / rank for rank, docid in enumerate(ranked, 1) if grades.get(docid, 0) >= relevance_level), 0.0)
 
 
+def ndcg_exp(grades: Mapping[str, int], scores: Mapping[str, float], k: int) -> float:
+    """nDCG of the best `k` documents with gains 2^grade - 1 (Burges et al., ICML 2005), as LightGBM and TF-Ranking
+    compute it; 0 without a relevant document. Grades below 0 count as 0, as in trec_eval.
+    """
+    found = [grades.get(docid, 0) for docid in ranking(scores)[:k]]
+    best = _dcg_exp(sorted(grades.values(), reverse=True)[:k])
+    return _dcg_exp(found) / best if best else 0.0
+
+
+def _dcg_exp(grades: Sequence[int]) -> float:
+    return sum((2.0 ** max(grade, 0) - 1) / math.log2(rank + 1) for rank, grade in enumerate(grades, 1))
+
+
+def _own(metric: str, grades: Mapping[str, int], scores: Mapping[str, float], relevance_level: int) -> float:
+    """The value of a metric that trec_eval lacks."""
+    if metric.startswith(NDCG_EXP):
+        return ndcg_exp(grades, scores, int(metric.removeprefix(NDCG_EXP)))
+    return reciprocal_rank(grades, scores, int(metric.removeprefix(RR)), relevance_level)
+
+
 def means(values: PerQuery) -> dict[str, float]:
     """The mean of every metric over its queries."""
     return {metric: float(np.mean(list(by_query.values()))) for metric, by_query in values.items()}
@@ -108,7 +128,7 @@ def means(values: PerQuery) -> dict[str, float]:
 def _trec_eval(qrels: Qrels, run: Run, metrics: Sequence[str], level: int) -> dict[str, dict[str, float]]:
     import pytrec_eval
 
-    named = {metric for metric in metrics if not metric.startswith(RR)}
+    named = {metric for metric in metrics if not metric.startswith(OURS)}
     if not named:
         return {}
     # An evaluator keeps state between calls, so each call has its own.

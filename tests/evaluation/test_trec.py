@@ -43,6 +43,8 @@ SCORES = {"c": 4.0, "b": 3.0, "x": 2.0, "a": 1.0}  # ranks: c (0), b (1), x (unj
         ("recall_4", 1, 2 / 3),
         ("success_1", 1, 0.0),
         ("ndcg_cut_2", 1, (1 / math.log2(3)) / (3 / math.log2(2) + 2 / math.log2(3))),
+        ("ndcg_exp_cut_2", 1, (1 / math.log2(3)) / (7 / math.log2(2) + 3 / math.log2(3))),
+        ("ndcg_exp_cut_10", 3, (1 / math.log2(3) + 7 / math.log2(5)) / (7 + 3 / math.log2(3) + 1 / math.log2(4))),
         ("ndcg", 1, (1 / math.log2(3) + 3 / math.log2(5)) / (3 / math.log2(2) + 2 / math.log2(3) + 1 / math.log2(4))),
     ],
 )
@@ -53,6 +55,19 @@ def test_values_computed_by_hand(metric: str, level: int, expected: float) -> No
 def test_ndcg_takes_grades_as_gains_whatever_the_relevance_level() -> None:
     assert one(GRADES, SCORES, "ndcg_cut_10", 3) == one(GRADES, SCORES, "ndcg_cut_10", 1)
     assert one(GRADES, SCORES, "P_5", 3) == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize(("grades", "expected"), [({"c": 0, "b": -3}, 0.0), ({"c": 1000, "b": -3}, 1.0)])
+def test_exponential_gains_of_extreme_grades(grades: Grades, expected: float) -> None:
+    assert one(grades, SCORES, "ndcg_exp_cut_10") == expected
+
+
+def test_exponential_gains_are_linear_ones_of_mapped_grades() -> None:
+    draw = random.Random(4)
+    grades = {f"d{n}": draw.randint(0, 4) for n in range(30)}
+    scores = {f"d{n}": float(draw.randint(0, 9)) for n in range(5, 40)}
+    mapped = {docid: 2**grade - 1 for docid, grade in grades.items()}
+    assert one(grades, scores, "ndcg_exp_cut_10") == pytest.approx(one(mapped, scores, "ndcg_cut_10"), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["RR@10", "recip_rank"])
@@ -277,6 +292,7 @@ def test_every_legal_metric_can_be_computed() -> None:
         *("map", "ndcg", "recip_rank", "Rprec", "bpref", "infAP", "11pt_avg", "G", "binG", "Rndcg", "ndcg_rel"),
         *("set_P", "set_recall", "set_F", "set_map", "set_relative_P", "iprec_at_recall_0.10", "iprec_at_recall_1.00"),
         *("ndcg_cut_5", "ndcg_cut_100", "map_cut_7", "P_20", "recall_100", "success_5", "relative_P_5", "RR@100"),
+        "ndcg_exp_cut_3",
     ]
     perfect = evaluate({"q": {"a": 1}}, {"q": {"a": 1.0}}, names)
     assert list(perfect) == names
