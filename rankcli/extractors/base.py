@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -28,13 +28,16 @@ class ExtractorContext:
 
     `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `query` that
     of the reranker's other encoder for queries, if it has one. `texts` iterates over the documents' texts, to learn a
-    vocabulary from. `saved` is a directory that `Extractor.save` wrote; if it is given, nothing else is read.
+    vocabulary from. `features` iterates over the features of the judged documents of each training query, float32 [K,
+    width], if the source has any. `saved` is a directory that `Extractor.save` wrote; if it is given, nothing else is
+    read.
     Extractors that are built from one context share the results of `once`.
     """
 
     pretrained: Path | None = None
     query: Path | None = None
     texts: Callable[[], Iterable[str]] | None = None
+    features: Callable[[], Iterator[Floats]] | None = None
     saved: Path | None = None
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 

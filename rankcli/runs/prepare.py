@@ -26,7 +26,7 @@ from rankcli.runs.sets import DEV, TRAIN, record_sets
 from rankcli.runs.start import Start, hashes_of_models
 from rankcli.runs.tuned import with_tuned
 from rankcli.runs.vectors import Caches
-from rankcli.shapes import SequenceSpec
+from rankcli.shapes import Floats, SequenceSpec
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import cache_uri, local_root
 from rankcli.text.hub import resolve
@@ -111,7 +111,15 @@ def build_extractors(
     def texts() -> Iterator[str]:
         return (text for _, text in dataset.docs.iterate())
 
-    context = ExtractorContext(models.get("pretrained"), models.get("query.pretrained"), texts)
+    store = dataset.features
+
+    def features() -> Iterator[Floats]:
+        assert store is not None
+        return (store.features(qid, tuple(dataset.qrels[qid])) for qid in dataset.split["train"])
+
+    context = ExtractorContext(
+        models.get("pretrained"), models.get("query.pretrained"), texts, features if store else None
+    )
     built: list[tuple[Any, Extractor]] = []
 
     def build(options: Any) -> Extractor:

@@ -30,8 +30,10 @@ EXTRACTORS_OF: dict[str, dict[str, Any]] = {
     "pooledpassage": {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60},
     "embedtext": {"maxqlen": 4, "maxdoclen": 20, "min_df": 1},
     "apart": {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60},
+    "features": {"log1p": True, "standardize": True},
 }
 NAMES = sorted(RERANKERS.builtins())
+ON_TEXTS = [name for name in NAMES if RERANKERS.get(name).default_extractor != "features"]
 
 
 class Tiny(NamedTuple):
@@ -47,7 +49,8 @@ def extractor_of(name: str) -> tuple[Any, Extractor]:
     """The extractor that the reranker reads, and its options."""
     extractor = RERANKERS.get(name).default_extractor
     options = EXTRACTORS.get(extractor)(**EXTRACTORS_OF[extractor])
-    return options, options.build(ExtractorContext(texts=lambda: (*TEXTS, *QUERIES)))
+    measured = np.array([numbers(query, text) for query in QUERIES for text in TEXTS], np.float32)
+    return options, options.build(ExtractorContext(texts=lambda: (*TEXTS, *QUERIES), features=lambda: iter([measured])))
 
 
 def built(name: str, *, seed: int = 1, dtype: str = "float32", shaken: bool = True, **changed: Any) -> Tiny:
@@ -88,8 +91,17 @@ def padding(extractor: Extractor) -> Batch:
 
 def example(extractor: Extractor, query: str, docs: tuple[str, ...]) -> Example:
     """A group of these documents, cut as they are for records."""
+    if not extractor.streams:
+        found = np.array([numbers(query, doc) for doc in docs], np.float32)
+        docids = tuple(map(str, range(len(docs))))
+        return Example(query, docids, np.ones(len(docs), np.float32), columns={"features": found})
     (query_ids,) = extractor.encode("query", [Record("q", query)]).tokens
     budget = extractor.budget("doc", {"query": len(query_ids)})
     ids = tuple(tokens[:budget] for tokens in extractor.encode("doc", [Record("", doc) for doc in docs]).tokens)
     docids = tuple(str(n) for n in range(len(docs)))
     return Example(query, docids, np.ones(len(docs), np.float32), {"query": query_ids}, {"doc": ids})
+
+
+def numbers(query: str, doc: str) -> list[float]:
+    """Features of a query and a document: letters, words, words of the query."""
+    return [len(doc), len(doc.split()), sum(word in doc for word in query.split()) - 1]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
-from rankcli.config.registry import RERANKERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import MissingError
 from rankcli.records.interleave import read_examples
@@ -23,6 +22,7 @@ from rankcli.shapes import StepContext
 from rankcli.training.base import TRAIN, StepInputs
 from rankcli.training.gradients import Objective, gradients_of
 from rankcli.training.strategy import make_strategy, per_replica
+from tests.rerankers.tiny_models import ON_TEXTS
 
 TRAINING = """
 import sys
@@ -65,7 +65,7 @@ def test_two_and_four_replicas_train_as_one_does(tiny, tmp_path: Path) -> None:
             np.testing.assert_allclose(reader.get_tensor(key), alone.get_tensor(key), atol=2e-4)
 
 
-@pytest.mark.parametrize("name", RERANKERS.names())
+@pytest.mark.parametrize("name", ON_TEXTS)
 def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, name: str) -> None:
     """XLA on the CPU stands in for a TPU's compiler; dropout is off since its bits differ under XLA."""
     config = tiny(name)
@@ -94,7 +94,7 @@ def test_train_and_predict_compile_with_xla_at_static_shapes_and_agree(tiny, nam
     assert scores.shape == (8, 1)
 
 
-@pytest.mark.parametrize("name", RERANKERS.names())
+@pytest.mark.parametrize("name", ON_TEXTS)
 def test_training_with_dropout_compiles_with_xla(tiny, name: str) -> None:
     config = tiny(name)
     prepared = prepare(config)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rankcli.backend import tf
-from rankcli.config.registry import OPTIMIZERS, RERANKERS
+from rankcli.config.registry import OPTIMIZERS
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
 from rankcli.optimizers.base import Member
@@ -24,6 +24,7 @@ from rankcli.training.base import TRAIN
 from rankcli.training.gradients import Objective, stacked
 from rankcli.training.step import TrainingStep
 from rankcli.training.strategy import make_strategy, per_replica
+from tests.rerankers.tiny_models import ON_TEXTS
 from tests.training.linear import Linear, batch, bits, inputs, optimizers, squares, step_of
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def test_dropout_goes_by_seed_step_and_micro_batch() -> None:
     assert float(later["loss"]) != float(done["loss"])
 
 
-@pytest.mark.parametrize("name", RERANKERS.names())
+@pytest.mark.parametrize("name", ON_TEXTS)
 def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str) -> None:
     """Without dropout, for every reranker; plain descent at rate 1 shows the gradient itself."""
     size = "reranker.encoder={layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
