@@ -32,6 +32,7 @@ NEEDED = {
     ("losses", "tfr"): {"key": "softmax_loss"},
     ("samplers", "clicks"): {"file": "sessions.jsonl"},
     ("samplers", "hardnegatives"): {"file": "rows.jsonl"},
+    ("samplers", "judged"): {"size": 2},
     ("samplers", "mixture"): {"samplers": ["LCE", "listwise"]},
     ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
     ("samplers", "weighted"): {"weights": "weights.jsonl"},

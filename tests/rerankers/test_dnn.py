@@ -26,7 +26,7 @@ CONFIG = """
 data: {{source: {{name: libsvm, path: {path}, width: 3}}, folds: {{k: 3}}}}
 reranker: {{name: dnn, layers: [8], dropout: 0.0}}
 extractor: {{name: features, standardize: true}}
-sampler: {{name: listwise, npos: 9, nneg: 9}}
+sampler: {{name: judged, size: 9}}
 trainer: {{batch: 4, niters: 6, itersize: 32, lr: 1e-2, loss: softmax_gain, strategy: cpu}}
 metrics: {{optimize: ndcg_exp_cut_10}}
 """
