@@ -74,7 +74,8 @@ class HeldOutLoss(Measuring):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the lowest loss and the patience."""
-        self.best = dict(state["best"])
+        best = state["best"]
+        self.best = {**best, "value": float(best["value"])} if best else {}
         self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:

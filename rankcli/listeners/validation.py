@@ -85,7 +85,8 @@ class Validator(Measuring):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the best weights so far and the patience."""
-        self.best, self.written = dict(state["best"]), state.get("written", {})
+        self.best = {metric: {**kept, "value": float(kept["value"])} for metric, kept in state["best"].items()}
+        self.written = state.get("written", {})
         self.patience.restore(state)
 
     def state(self) -> dict[str, Any]:

@@ -73,16 +73,16 @@ def test_search_options_are_validated_like_a_configuration(folder: Path, capsys:
 def test_tuning_chooses_k1_and_b_and_says_what_it_gains(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--docs", "docs.jsonl", "--queries", "queries.jsonl", "--output", "x.run", "--tune", "qrels.txt"]
     assert run(["search", *files, "--k1", "1.5"]) == 2
-    assert "--tune chooses k1 and b: leave --k1 and --b out." in capsys.readouterr().err and not Path("x.run").exists()
+    assert "--tune chooses k1, b and --fb-*: leave them out." in capsys.readouterr().err and not Path("x.run").exists()
     assert run(["search", *files, "--metric", "map"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "k1 0.9, b 0.4: map 1.0000 (default 1.0000; 25 settings tried)",
         "data: {run: {name: bm25, k1: 0.9, b: 0.4}}",
     ]
     rows = [{"k1": k1, "b": b, "map": k1 - b} for k1 in (0.9, 2.0) for b in (0.2, 0.4, 0.6)]
-    said = _tuned({"k1": 2.0, "b": 0.4, "table": rows}).splitlines()
+    said = _tuned({"k1": 2.0, "b": 0.4, "edges": ["k1"], "table": rows}).splitlines()
     assert said[:2] == [
-        "k1 2.0, b 0.4: map 1.6000 (default 0.5000; 6 settings tried)",
+        "k1 2, b 0.4: map 1.6000 (default 0.5000; 6 settings tried)",
         "k1: at the edge of the 6 settings tried",
     ]
 
