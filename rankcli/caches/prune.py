@@ -10,11 +10,10 @@ from typing import NamedTuple
 from rankcli.caches.derived import RESUMED
 from rankcli.caches.entries import INTERRUPTED, Entry, examine, stranger
 from rankcli.caches.local import WORK, Work, remove_work
-from rankcli.caches.regular import irregular
+from rankcli.caches.removal import removed
 from rankcli.caches.text import ago
 from rankcli.caches.vectors import VectorEntry, remove_vectors, strange_file
 from rankcli.errors import StorageError
-from rankcli.records.manifest import NAME
 from rankcli.storage.base import Storage
 
 # In seconds; a conversion that wrote since may run on another machine, which holds no lock here.
@@ -129,19 +128,10 @@ def _remove_cache(storage: Storage, entry: Entry) -> str:
     A reader (`using`) first holds the cache and then looks for the manifest. So the manifest is deleted first, and put
     back if a reader holds the cache by then.
     """
-    name = f"{entry.location}/{NAME}"
     with storage.lock(entry.cache_id):
         now = examine(storage, entry.cache_id, entry.generation)
         if now is None or (now.state, now.last_used, now.names) != (entry.state, entry.last_used, entry.names):
             return "used meanwhile"
         if kept_for := _held_stranger(storage, entry):  # it came after the items were named
             return kept_for
-        regular = storage.size(name) is not None and not irregular(storage, name)
-        manifest = storage.read_bytes(name) if regular else None
-        storage.delete(name)
-        if storage.held(entry.location):
-            if manifest is not None:
-                storage.swap(name, None, manifest)
-            return "in use"
-        storage.delete(entry.location)
-    return ""
+        return "" if removed(storage, entry.location) else "in use"

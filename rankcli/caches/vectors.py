@@ -8,6 +8,7 @@ from typing import Any
 
 from rankcli.caches.entries import CACHE_ID, COMPLETE, DAMAGED, INTERRUPTED
 from rankcli.caches.regular import irregular
+from rankcli.caches.removal import removed
 from rankcli.caches.text import ago, counted, plain, timestamp, used_by
 from rankcli.errors import DamageError, StorageError
 from rankcli.log import Progress
@@ -178,22 +179,14 @@ def _is_ours(name: str) -> bool:
 
 def remove_vectors(entry: VectorEntry) -> str:
     """Remove a set under its lock, the manifest first. Return the reason if it is kept."""
-    storage, name = entry.storage, f"{entry.location}/{NAME}"
+    storage = entry.storage
     with storage.lock(entry.set_id):
         now = examine(storage, entry.set_id)
         if now is None or (now.names, now.last_used) != (entry.names, entry.last_used):
             return "used meanwhile"
         if strange := strange_file(entry):
             return f"it holds {strange!r}, which is not ours"
-        regular = storage.size(name) is not None and not irregular(storage, name)
-        manifest = storage.read_bytes(name) if regular else None
-        storage.delete(name)
-        if storage.held(entry.location):
-            if manifest is not None:
-                storage.swap(name, None, manifest)
-            return "in use"
-        storage.delete(entry.location)
-    return ""
+        return "" if removed(storage, entry.location) else "in use"
 
 
 def counted_sets(found: Sequence[VectorEntry]) -> str:
