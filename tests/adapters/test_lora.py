@@ -55,6 +55,7 @@ def test_gradients_of_the_products_are_those_of_the_merged_kernels(build, name):
     merged.assign(adapted.tensors())
     parts, whole = (gradients(model, layout) for model in (adapted, merged))
     parameters = adapted.parameters["encoder"]
+    assert parameters.targets
     for path in parameters.targets:
         thirds = np.split(whole[path], len(next(w for w in merged.weights if w.path == path).names), axis=-1)
         d_a = np.split(parts[f"{path}/lora_a"], len(parameters.targets[path]), axis=-1)
