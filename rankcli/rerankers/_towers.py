@@ -176,7 +176,8 @@ class Tower:
         """The tower as a reranker declares it."""
         parameters = tuple(each.encoder.parameters for each in self.pooled)
         words = [[config_json(each.encoder), each.pooling, each.encoder.parameters.dtype.name] for each in self.pooled]
-        return Base(self.encode, self.finish, parameters, json.dumps(words, sort_keys=True))
+        width = sum(each.encoder.config.hidden_size for each in self.pooled)
+        return Base(self.encode, self.finish, parameters, json.dumps(words, sort_keys=True), width)
 
 
 def config_json(encoder: Encoder) -> dict[str, Any]:

@@ -133,13 +133,14 @@ class Base:
     `encode` makes the base vectors of a layout's sequences, float32 [N, W]: the pooled states of one encoder, or of
     several side by side. `finish` makes the tower's vectors of these alone: heads, normalisation. Called with a layout,
     it does both. `parameters` are all that `encode` depends on besides the tokens; `about` says how they are used, in
-    words that differ wherever equal weights give other base vectors: configurations, poolings, dtype.
+    words that differ wherever equal weights give other base vectors: configurations, poolings, dtype. `width` is W.
     """
 
     encode: Callable[[Layout, Dropout | None], Any]
     finish: Callable[[Any, Dropout | None], Any]
     parameters: tuple[Parameters, ...]
     about: str
+    width: int
 
     def __call__(self, layout: Layout, dropout: Dropout | None = None) -> Any:
         """Return the tower's vectors of a layout's sequences."""

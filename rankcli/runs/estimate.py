@@ -20,12 +20,18 @@ HERE = ("auto", "cpu")  # strategies whose devices are this machine's, and open 
 
 
 def minutes(
-    reranker: Reranker, whole_groups: bool, trainer: Any, ranked: Mapping[str, RankedSet], drawn: int
+    reranker: Reranker,
+    whole_groups: bool,
+    trainer: Any,
+    ranked: Mapping[str, RankedSet],
+    drawn: int,
+    encoded: int | None = None,
 ) -> float | None:
     """Return the minutes that training, validations and test compute, without conversion and compilation.
 
-    `ranked` are the dev and test sets, `drawn` is the number of pairs that are trained on. None where nothing can be
-    scored, or where the training runs on other devices.
+    `ranked` are the dev and test sets, `drawn` is the number of pairs that are trained on. Where all vectors are kept,
+    only the texts that are `encoded` count. None where nothing can be scored, or where the training runs on other
+    devices.
     """
     dev = next(iter(ranked.values()))
     examples = list(_few(dev))
@@ -37,6 +43,8 @@ def minutes(
         for _ in scoring.scored(iter(examples), {}):
             pass
     seconds = (time.perf_counter() - start) / sum(len(example.docids) for example in examples)
+    if encoded is not None:
+        return encoded * seconds / 60
     pairs = drawn * (1 + GRADIENTS) + scored(ranked, trainer, isinstance(scoring, VectorScorer))
     return pairs * seconds / 60
 

@@ -10,6 +10,7 @@ from rankcli.chips.figures import Slice
 from rankcli.config.registry import SCHEDULES
 from rankcli.runs.estimate import minutes
 from rankcli.runs.foretold import foretell
+from rankcli.runs.lookups import described_lookups, encoded_first, looked_up
 from rankcli.runs.memory import Need, need_of, warn_of_memory
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.records import RecordSets
@@ -41,7 +42,9 @@ def plan(run: Prepared, folds: int = 1, chip: Slice | None = None, largest: bool
         "run_id": run.identity.run_id,
         "cache": {name: _cache(sets, name) for name in sets},
         "memory": need and {"bytes": need.total, "parts": need._asdict()},
-        "minutes": minutes(model, run.start.reranker.listwise, trainer, ranked, sets.pairs),
+        "vectors": (vectors := looked_up(run.caches, model, run.start.extractor, sets.values())),
+        "encoded_first": (first := encoded_first(vectors, model)),
+        "minutes": minutes(model, run.start.reranker.listwise, trainer, ranked, sets.pairs, first),
     }
     warn_of_memory(need)
     text = _text(run.about.options, trainer, sets.of(TRAIN).values(), found)
@@ -90,11 +93,13 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     lines += [f"  {found['initial']}"] if found["initial"] else []
     lines += [f"  group {group['name']!r}: {_described(group)}" for group in found["groups"]]
     if found["minutes"] is not None:
-        lines.append(f"  about {_time(found['minutes'])} on this machine, from the speed of a few pairs")
+        what = "" if found["encoded_first"] is None else " to encode texts before the first step"
+        lines.append(f"  about {_time(found['minutes'])}{what} on this machine, from the speed of a few pairs")
     if found["memory"]:
         lines.append(f"  {Need(**found['memory']['parts']).line()}")
     lines += ["", f"records of run {found['run_id']}"]
     lines += [f"  {name}: {_kept(cache)}" for name, cache in found["cache"].items()]
+    lines += described_lookups(found["vectors"])
     return "\n".join(lines)
 
 

@@ -69,9 +69,18 @@ class Caches:
     def _opened(
         self, field: str, options: VectorOptions, reranker: Reranker, extractor: Extractor
     ) -> Iterator[VectorCache]:
-        elsewhere = is_remote(options.store)
-        storage = vectors_storage(options.store if elsewhere else self.storage)
-        identity = identity_of(reranker, extractor, field, options.dtype)
-        with opened(storage, identity, "auto" if elsewhere else options.store) as cache:
+        storage, store = self._place(options)
+        with opened(storage, identity_of(reranker, extractor, field, options.dtype), store) as cache:
             say_miss(cache, field)
             yield cache
+
+    def seen(self, field: str, reranker: Reranker, extractor: Extractor) -> VectorCache:
+        """Return the kept vectors of a field as they are now. Nothing is written, and nobody is kept from pruning."""
+        options = self.options[field]
+        storage, store = self._place(options)
+        return VectorCache(storage, identity_of(reranker, extractor, field, options.dtype), store)
+
+    def _place(self, options: VectorOptions) -> tuple[Storage, str]:
+        """Return the storage of a field's vectors, and how they are read from it."""
+        elsewhere = is_remote(options.store)
+        return vectors_storage(options.store if elsewhere else self.storage), "auto" if elsewhere else options.store

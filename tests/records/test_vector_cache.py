@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rankcli.caches.vectors import vector_entries, verify_vectors
 from rankcli.errors import DamageError, StorageError
 from rankcli.records import vector_cache
 from rankcli.records.vector_cache import VectorCache, opened
@@ -225,6 +226,46 @@ def test_two_processes_at_once_make_each_vector_once(local: LocalStorage, capfd:
     with opened(local, IDENTITY) as cache:
         check(cache, texts(18))
     assert sum(len(encoder.seen) for encoder in encoders) == 18
+
+
+def _filling(root: Path, first: int, started: Any) -> None:
+    """Fill the set with texts from `first` on, slowly, as soon as the other process is there, too."""
+    import os
+    import time
+
+    def slow(sequences: Sequence[TokenSequence]) -> Iterable[tuple[list[int], np.ndarray]]:
+        for made in encoder(sequences):
+            time.sleep(0.005)
+            yield made
+
+    vector_cache.SHARD_BYTES = 4 * WIDTH * 4
+    encoder, cache = Encoder(), VectorCache(LocalStorage(root), IDENTITY)
+    try:
+        started.wait(30)
+        cache.fill([texts(30, first)], slow)
+        check(cache, texts(30, first))
+        os._exit(len(encoder.seen))
+    finally:
+        os._exit(99)  # not the end that pytest gives to a process
+
+
+def test_two_real_processes_that_fill_at_once_end_well_and_the_set_verifies(local: LocalStorage, capfd: Any) -> None:
+    """One waits for the lock of the other, and takes what that has made of the texts that both want."""
+    fork = multiprocessing.get_context("fork")
+    started = fork.Barrier(2)
+    both = [fork.Process(target=_filling, args=(local.root, first, started)) for first in (0, 10)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    made = [process.exitcode or 0 for process in both]
+    assert min(made) == 10 and sum(made) == 40, capfd.readouterr().err
+    entries = vector_entries(local)
+    assert [entry.state for entry in entries] == ["complete"] and verify_vectors(entries, repair=False) == []
+    with opened(local, IDENTITY) as cache:
+        check(cache, texts(40))
+        assert len(cache) == cache.manifest.texts == 40
+        assert set(local.list(cache.location)) == {shard.name for shard in cache.manifest.shards} | {NAME}
 
 
 def _killed_at(root: Path, change: int) -> None:
