@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -138,6 +139,17 @@ def rerank_run(model: CrossEncoder, task: dict[str, Any], output: str) -> int:
     return len(lines)
 
 
+def make(turns: Turns) -> None:
+    """Write a sequence classifier of one label with random weights, of a configuration."""
+    task = turns.task
+    torch.manual_seed(0)
+    classifiers: Any = transformers.AutoModelForSequenceClassification
+    classifiers.from_config(transformers.AutoConfig.from_pretrained(task["source"])).save_pretrained(task["target"])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(task["source"], name), task["target"])
+    turns.answer(hello())
+
+
 def read_texts(path: str) -> dict[str, str]:
     """Texts by id of a JSONL file, title and text joined as rankcli joins them."""
     texts = {}
@@ -167,6 +179,6 @@ def matmul(turns: Turns) -> None:
 
 
 if __name__ == "__main__":
-    sides = {"train": train, "rerank": rerank, "quality": quality, "matmul": matmul}
+    sides = {"train": train, "rerank": rerank, "quality": quality, "matmul": matmul, "make": make}
     given = Turns()
     sides[given.task["does"]](given)

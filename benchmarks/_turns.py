@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -66,8 +67,11 @@ class Turns:
         self.task = self._read() or {}
 
     def answer(self, message: Mapping[str, Any]) -> None:
-        """Say that it is ready, or what a turn has measured; the processor seconds since it began are added."""
-        message = {**message, "cpu_seconds": time.process_time() - self._cpu}
+        """Say that it is ready, or what a turn has measured; the processor seconds since it began and the peak of the
+        process's memory are added.
+        """
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        message = {**message, "cpu_seconds": time.process_time() - self._cpu, "peak_mb": peak}
         self._answers.write(json.dumps(message) + "\n")
         self._answers.flush()
 

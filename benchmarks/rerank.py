@@ -23,8 +23,9 @@ import numpy as np
 
 from benchmarks._alternate import about_peer, alternate, ratio_of, speeds
 from benchmarks._report import check, print_report, rounded, run
+from benchmarks._shapes import MINILM, SHAPES, started_from
 from benchmarks._turns import Contender
-from benchmarks._work import EVALBATCH, Collection, cross_encoder, pairs_in, parser, peer_python
+from benchmarks._work import EVALBATCH, Collection, pairs_in, parser, peer_python
 from rankcli.data.trec import read_run
 
 QUERIES = {"vaswani": 16, "cranfield": 6}  # with 100 candidates each
@@ -35,11 +36,15 @@ def main() -> None:
     """Run the benchmark."""
     made = parser("rerank", __doc__)
     made.add_argument("--collections", nargs="+", choices=list(QUERIES), default=list(QUERIES), help="[both]")
+    made.add_argument(
+        "--shape", choices=[MINILM, *SHAPES], default=MINILM, help="of the model; all but the first have random weights"
+    )
+    made.add_argument("--queries", type=int, help=f"of each collection, with 100 documents [{QUERIES}]")
     options = made.parse_args()
     rounds: list[dict[str, Any]] = []
-    conditions: dict[str, Any] = {"precision": options.precision, "evalbatch": EVALBATCH}
+    conditions: dict[str, Any] = {"precision": options.precision, "shape": options.shape, "evalbatch": EVALBATCH}
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        model = cross_encoder(Path(scratch))
+        model = started_from(options.shape, Path(scratch), options.data)
         for name in options.collections:
             found, conditions[name] = _measure(name, Path(scratch), model, options)
             rounds += found
@@ -54,7 +59,7 @@ def _measure(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rounds on a collection, and what it is."""
     collection = Collection(options.data / name, scratch / name, model, {})
-    first = collection.write_run(QUERIES[name])
+    first = collection.write_run(options.queries or QUERIES[name])
     task = collection.task("rerank", run=str(first), precision=options.precision)
     outputs = {side: collection.folder / f"{side}.run" for side in ("rankcli", "peer")}
 

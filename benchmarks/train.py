@@ -20,13 +20,13 @@ from typing import Any
 
 from benchmarks._alternate import about_peer, alternate, ratio_of, speeds
 from benchmarks._report import check, print_report, rounded, run
+from benchmarks._shapes import MINILM, SHAPES, started_from
 from benchmarks._turns import Contender
 from benchmarks._work import (
     MAXQLEN,
     MAXSEQLEN,
     NEGATIVES,
     Collection,
-    cross_encoder,
     in_turns,
     pairs_of,
     parser,
@@ -46,15 +46,20 @@ def main() -> None:
     made.add_argument(
         "--mini-batch", type=int, default=MINI_BATCH, help="of the peer's loss; -1: all at once [%(default)s]"
     )
+    made.add_argument(
+        "--shape", choices=[MINILM, *SHAPES], default=MINILM, help="of the model; all but the first have random weights"
+    )
+    made.add_argument("--groups", type=int, help=f"of a turn on each collection, a multiple of {BATCH} [{GROUPS}]")
     options = made.parse_args()
     rounds: list[dict[str, Any]] = []
     conditions: dict[str, Any] = {
         "precision": options.precision,
+        "shape": options.shape,
         "batch_groups": BATCH,
         "mini_batch": options.mini_batch,
     }
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        model = cross_encoder(Path(scratch))
+        model = started_from(options.shape, Path(scratch), options.data)
         for name in options.collections:
             found, about = _measure(name, Path(scratch), model, options)
             rounds += found
@@ -68,7 +73,7 @@ def _measure(
     name: str, scratch: Path, model: Path, options: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rounds on a collection, and what it is."""
-    groups, turns = GROUPS[name], 1 + options.rounds
+    groups, turns = options.groups or GROUPS[name], 1 + options.rounds
     trainer = {**in_turns(turns, groups, BATCH, options.precision), "bertlr": LR, "lr": LR}
     collection = Collection(options.data / name, scratch / name, model, trainer)
     peer_task = collection.task(

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import _flops, _matmul, _our_side, _startup_side, quality, scale
+from benchmarks import _flops, _matmul, _our_side, _shapes, _startup_side, cached, lean, quality, scale
 from benchmarks import all as all_benchmarks
 from benchmarks._alternate import alternate, ratio_of, speeds
 from benchmarks._turns import Contender
+from rankcli.encoders.family import family_in
+from rankcli.text.tokenizer import Tokenizer
 
 
 def test_a_contender_answers_its_task_and_every_turn(
@@ -42,6 +44,31 @@ def test_every_round_begins_with_another_contender() -> None:
     found = alternate({"b": None, "a": None}, 3, turn)  # type: ignore[dict-item]
     assert asked == ["a", "b", "b", "a", "a", "b"]
     assert [each["b"]["seconds"] for each in found] == [1, 2, 3]
+
+
+def test_steps_over_kept_vectors_are_compared_per_step_whatever_their_number_in_a_turn() -> None:
+    kept = {"pairs_per_second": 6400.0, "pairs": 12800, "cpu_seconds": 4.0}
+    computed = {"pairs_per_second": 128.0, "pairs": 256, "cpu_seconds": 4.0}
+    found = cached._speeds({"kept": kept, "computed": computed}, "vaswani")
+    assert (found["kept_steps_per_s"], found["computed_steps_per_s"]) == (100, 2)
+    assert (found["ratio"], found["cpu_ratio"]) == (50, 50)
+
+
+def test_a_variant_is_so_many_times_slower_in_the_median_of_the_rounds() -> None:
+    rounds = [{name: {"steps_per_s": each} for name in lean.VARIANTS} for each in (4.0, 4.0, 4.0)]
+    for entry, speed in zip(rounds, (2.0, 3.2, 1.0), strict=True):
+        entry["recompute"] = {"steps_per_s": speed}
+    assert lean._slower(rounds) == {"full": 1, "lora": 1, "recompute": 2, "both": 1}
+
+
+def test_published_shapes_are_read_and_the_tokenizer_has_their_special_tokens(tmp_path: Path) -> None:
+    for name in ("vaswani", "cranfield"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "corpus.jsonl").write_text(json.dumps({"_id": "1", "text": "fish swim"}) + "\n")
+    _shapes._write_tokenizer(tmp_path, tmp_path)
+    assert Tokenizer.open(tmp_path).pair_template.special == 3
+    for shape in _shapes.SHAPES.values():
+        family_in(shape).read({**shape, "pad_token_id": 1}, "")
 
 
 def test_the_ratio_is_how_many_times_as_fast_rankcli_is() -> None:

@@ -16,6 +16,7 @@ import transformers
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
 
+LONGEST = 320  # tokens
 USUAL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 SIZES = {
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
@@ -40,11 +41,11 @@ CLASSIFIER = transformers.AutoModelForSequenceClassification.from_config
 def make(kind: str, source: str, target: str) -> None:
     """Save both models of a type."""
     torch.manual_seed(3)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, model_max_length=LONGEST)
     config = transformers.AutoConfig.for_model(
         kind,
         vocab_size=len(tokenizer),
-        max_position_embeddings=64,
+        max_position_embeddings=LONGEST + 2,  # RoBERTa's positions begin at 2
         pad_token_id=tokenizer.pad_token_id,
         num_labels=1,
         **SIZES.get(kind, {**USUAL, "layer_norm_eps": 1e-5}),

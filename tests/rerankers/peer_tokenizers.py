@@ -16,6 +16,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizers"
 NAMES = {"bos_token": "<s>", "cls_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "sep_token": "</s>"}
 CLASSES = {"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer", "albert": "AlbertTokenizer"}
 CLASSES |= {"deberta-v2": "DebertaV2Tokenizer", "t5": "T5Tokenizer"}
+PIECES = 300  # of a vocabulary
 ROBERTA = [*dict.fromkeys(NAMES.values()), "<unk>", "<mask>"]
 
 
@@ -41,7 +42,7 @@ def write(kind: str, texts: Sequence[str], directory: Path) -> Path:
         mpnet(texts).save(str(directory / "tokenizer.json"))
         settings(directory, "MPNetTokenizer", unk_token="[UNK]")
     else:
-        train_wordpiece(lambda: texts, 60, True).save(directory)
+        train_wordpiece(lambda: texts, PIECES, True).save(directory)
     return directory
 
 
@@ -58,7 +59,7 @@ def byte_level(texts: Sequence[str]) -> Backend:
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=ROBERTA, initial_alphabet=alphabet, show_progress=False
+        vocab_size=PIECES + 256, special_tokens=ROBERTA, initial_alphabet=alphabet, show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
@@ -67,7 +68,7 @@ def byte_level(texts: Sequence[str]) -> Backend:
 
 def mpnet(texts: Sequence[str]) -> Backend:
     """MPNet's: WordPiece with the special tokens of RoBERTa."""
-    trained = train_wordpiece(lambda: texts, 60, True)._backend.get_vocab()
+    trained = train_wordpiece(lambda: texts, PIECES, True)._backend.get_vocab()
     pieces = [piece for piece in sorted(trained, key=trained.__getitem__) if piece not in SPECIAL_TOKENS.values()]
     vocabulary = {piece: n for n, piece in enumerate(["<s>", "<pad>", "</s>", "[UNK]", *pieces, "<mask>"])}
     backend = Backend(models.WordPiece(vocabulary, unk_token="[UNK]"))

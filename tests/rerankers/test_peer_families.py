@@ -1,18 +1,18 @@
-"""Models of every family score alike in rankcli and in sentence-transformers, whichever of them saved the directory."""
+"""Models of every family score 300 pairs of Cranfield alike here and in sentence-transformers, whichever saved them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import peer_tokenizers
 import pytest
 import test_peers as peers
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.collections]
 
 FAMILIES = ("roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "albert", "modernbert", "deberta-v2")
+LONGEST, LONGEST_QUERY = 256, 100  # tokens
 every = pytest.mark.parametrize("kind", FAMILIES)
 
 
@@ -24,11 +24,16 @@ def python() -> str:
 
 
 @pytest.fixture(scope="module")
-def saved(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cranfield(python: str, tmp_path_factory: pytest.TempPathFactory) -> peers.Candidates:
+    """Cranfield, with the first 20 documents for each of its 15 shortest queries."""
+    return peers.searched("cranfield", tmp_path_factory.mktemp("cranfield"), 15, shortest=True)
+
+
+@pytest.fixture(scope="module")
+def saved(python: str, cranfield: peers.Candidates, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cross-encoder and a bi-encoder of every family, saved by sentence-transformers."""
     root = tmp_path_factory.mktemp("families")
-    animals = "lynx toad kiwi quail eel fox dog newt pig hen rat owl cat ibis wren the cats sat on mats over hills"
-    texts = [animals, animals[::-1]] * 4
+    texts = sorted({text for pair in cranfield.texts.values() for text in pair})
     sources = {kind: peer_tokenizers.write(kind, texts, root / f"{kind}-tokenizer") for kind in (*FAMILIES, "t5")}
     side = Path(__file__).with_name("peer_families.py")
     peers.command(root, python, str(side), str(root), *(f"{kind}={source}" for kind, source in sources.items()))
@@ -36,51 +41,49 @@ def saved(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small(tiny: Any, tmp_path: Path) -> peers.Candidates:
-    """The tiny collection, some documents as candidates of every query."""
-    tiny()
-    queries, docs = (peers.texts_in(tmp_path / f"{name}.jsonl") for name in ("queries", "docs"))
-    lines = [f"{qid} Q0 {docid} {n + 1} {-n} all\n" for qid in queries for n, docid in enumerate(docs)]
-    (tmp_path / "first.run").write_text("".join(lines))
-    return peers.candidates(tmp_path)
+def where(cranfield: peers.Candidates, tmp_path: Path) -> peers.Candidates:
+    """A folder of the test's own with that collection and run."""
+    for name in ("docs.jsonl", "queries.jsonl", "qrels.txt", "first.run"):
+        (tmp_path / name).symlink_to((cranfield.folder / name).resolve())
+    return cranfield._replace(folder=tmp_path)
 
 
 @every
-def test_a_cross_encoder_scores_as_the_peer_does_there_and_back(python, saved, small, kind) -> None:
+def test_a_cross_encoder_scores_as_the_peer_does_there_and_back(python, saved, where, kind) -> None:
     theirs = saved / kind / "crossencoder"
     if kind != "albert":  # without `model_input_names`, transformers 5 gives it no segments
-        peers.compare(python, "crossencoder", small, theirs, theirs)
-    best, said = peers.train(small, "crossencoder", theirs, longest=28, maxqlen=11)
+        peers.compare(python, "crossencoder", where, theirs, theirs)
+    best, said = peers.train(where, "crossencoder", theirs, LONGEST, LONGEST_QUERY)
     assert peers.RANDOM not in said
-    longest_query, cut_pairs = peers.cut(small, theirs, 28, pair=True)
-    assert longest_query <= 11, "of each pair only the document is cut, by the peer too"
+    longest_query, cut_pairs = peers.cut(where, theirs, LONGEST, pair=True)
+    assert longest_query <= LONGEST_QUERY, "of each pair only the document is cut, by the peer too"
     assert cut_pairs > 0
-    assert peers.compare(python, "crossencoder", small, best.parents[1], best)["max_seq_length"] == 28
+    assert peers.compare(python, "crossencoder", where, best.parents[1], best)["max_seq_length"] == LONGEST
 
 
 @pytest.mark.parametrize("kind", ["modernbert", "t5"])
-def test_a_cross_encoder_of_several_modules_scores_as_the_peer_does_there_and_back(python, saved, small, kind) -> None:
+def test_a_cross_encoder_of_several_modules_scores_as_the_peer_does_there_and_back(python, saved, where, kind) -> None:
     theirs = saved / kind / "modules"
-    peers.compare(python, "crossencoder", small, theirs, theirs)
-    best, said = peers.train(small, "crossencoder", theirs, longest=28, maxqlen=11)
+    peers.compare(python, "crossencoder", where, theirs, theirs)
+    best, said = peers.train(where, "crossencoder", theirs, LONGEST, LONGEST_QUERY)
     assert peers.RANDOM not in said
-    assert peers.compare(python, "crossencoder", small, best.parents[1], best)["max_seq_length"] == 28
+    assert peers.compare(python, "crossencoder", where, best.parents[1], best)["max_seq_length"] == LONGEST
 
 
 @pytest.mark.parametrize("kind", [*FAMILIES, "t5"])
-def test_a_bi_encoder_scores_as_the_peer_does_there_and_back(python, saved, small, kind) -> None:
+def test_a_bi_encoder_scores_as_the_peer_does_there_and_back(python, saved, where, kind) -> None:
     theirs = saved / kind / "biencoder"
-    peers.compare(python, "biencoder", small, theirs, theirs)
-    best, _ = peers.train(small, "biencoder", theirs, longest=24, maxqlen=24)
-    assert peers.compare(python, "biencoder", small, best.parents[1], best)["max_seq_length"] == 24
+    peers.compare(python, "biencoder", where, theirs, theirs)
+    best, _ = peers.train(where, "biencoder", theirs, LONGEST, LONGEST)
+    assert peers.compare(python, "biencoder", where, best.parents[1], best)["max_seq_length"] == LONGEST
 
 
 @pytest.mark.parametrize(
     ("kind", "form", "model"), [("t5", "crossencoder", "modules"), ("distilbert", "biencoder", "biencoder")]
 )
-def test_the_peer_opens_an_adapter_that_is_kept_and_so_does_rankcli(python, saved, small, kind, form, model) -> None:
+def test_the_peer_opens_an_adapter_that_is_kept_and_so_does_rankcli(python, saved, where, kind, form, model) -> None:
     lora = ("reranker.adapter={name: lora, rank: 4, keep: true}", "trainer.bertlr=0.02")
-    best, said = peers.train(small, form, saved / kind / model, 24, 11, *lora)
+    best, said = peers.train(where, form, saved / kind / model, LONGEST, LONGEST_QUERY, *lora)
     assert peers.RANDOM not in said
-    peers.compare(python, form, small, best / "adapter", best / "adapter")
-    peers.compare(python, form, small, best, best / "adapter")
+    peers.compare(python, form, where, best / "adapter", best / "adapter")
+    peers.compare(python, form, where, best, best / "adapter")

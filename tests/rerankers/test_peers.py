@@ -57,20 +57,7 @@ def minilm() -> Path:
 @pytest.fixture(scope="module")
 def vaswani(peer: str, tmp_path_factory: pytest.TempPathFactory) -> Candidates:
     """Vaswani, with the first 20 documents that BM25 finds for each of 50 queries."""
-    data = Path(os.environ.get("RANKCLI_DATA", ROOT / "data")) / "vaswani"
-    if not (data / "corpus.jsonl").exists():
-        pytest.skip("vaswani is not in $RANKCLI_DATA or data/")
-    folder = tmp_path_factory.mktemp("vaswani")
-    for name, file in (("docs", "corpus.jsonl"), ("queries", "queries.jsonl")):
-        (folder / f"{name}.jsonl").symlink_to((data / file).resolve())
-    (folder / "qrels.txt").symlink_to((data / "qrels.txt").resolve())
-    lines = (folder / "queries.jsonl").read_text().splitlines(keepends=True)
-    (folder / "some.jsonl").write_text("".join(lines[:50]))
-    command = "search --docs docs.jsonl --queries some.jsonl --k 20 --output first.run"
-    rankcli(folder, *command.split())
-    found = candidates(folder)
-    assert len(found.texts) == 1000
-    return found
+    return searched("vaswani", tmp_path_factory.mktemp("vaswani"), 50)
 
 
 @pytest.fixture
@@ -81,6 +68,22 @@ def small(tiny: Any, tmp_path: Path) -> Candidates:
     lines = [f"{qid} Q0 {docid} {n + 1} {-n} all\n" for qid in queries for n, docid in enumerate(docs)]
     (tmp_path / "first.run").write_text("".join(lines))
     return candidates(tmp_path)
+
+
+def searched(name: str, folder: Path, queries: int, shortest: bool = False) -> Candidates:
+    """Fill a folder with a collection and the first 20 documents that BM25 finds for some queries."""
+    data = Path(os.environ.get("RANKCLI_DATA", ROOT / "data")) / name
+    if not (data / "corpus.jsonl").exists():
+        pytest.skip(f"{name} is not in $RANKCLI_DATA or data/")
+    for target, file in (("docs.jsonl", "corpus.jsonl"), ("queries.jsonl",) * 2, ("qrels.txt",) * 2):
+        (folder / target).symlink_to((data / file).resolve())
+    lines = (folder / "queries.jsonl").read_text().splitlines(keepends=True)
+    (folder / "some.jsonl").write_text("".join(sorted(lines, key=len)[:queries] if shortest else lines[:queries]))
+    words = "search --docs docs.jsonl --queries some.jsonl --k 20 --output first.run"
+    rankcli(folder, *words.split())
+    found = candidates(folder)
+    assert len(found.texts) == 20 * queries
+    return found
 
 
 def candidates(folder: Path) -> Candidates:
