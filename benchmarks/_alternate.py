@@ -23,7 +23,8 @@ def alternate(contenders: Mapping[str, Contender], rounds: int, turn: Turn = pla
     for number in range(rounds):
         order = names[number % len(names) :] + names[: number % len(names)]
         found.append({name: turn(contenders[name], name, number) for name in order})
-        say(f"round {number + 1} of {rounds}")
+        spent = ", ".join(f"{name} {each.get('seconds', 0):.3g} s" for name, each in found[-1].items())
+        say(f"round {number + 1} of {rounds}: {spent}")
     return found
 
 

@@ -34,7 +34,7 @@ def test_a_contender_answers_its_task_and_every_turn(
         echo.turn()
 
 
-def test_every_round_begins_with_another_contender() -> None:
+def test_every_round_begins_with_another_contender(capfd: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
 
     def turn(_: Any, name: str, number: int) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def test_every_round_begins_with_another_contender() -> None:
     found = alternate({"b": None, "a": None}, 3, turn)  # type: ignore[dict-item]
     assert asked == ["a", "b", "b", "a", "a", "b"]
     assert [each["b"]["seconds"] for each in found] == [1, 2, 3]
+    assert "round 3 of 3: a 3 s, b 3 s" in capfd.readouterr().err, "what a stopped benchmark has measured is not lost"
 
 
 def test_steps_over_kept_vectors_are_compared_per_step_whatever_their_number_in_a_turn() -> None:
