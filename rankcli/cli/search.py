@@ -10,6 +10,7 @@ import click
 
 from rankcli.cli import _complete
 from rankcli.cli._command import Command
+from rankcli.cli._model import MODEL
 from rankcli.cli._options import (
     NEW_FILE,
     common_options,
@@ -29,6 +30,7 @@ CHOSEN = (*DEFAULT, "fb_docs", "fb_terms", "fb_original")
 @click.option("--queries", callback=source, metavar="PATH", required=True, help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
 @click.option("-o", "--output", type=NEW_FILE, required=True, help="The run.")
+@click.option("--dense", metavar=MODEL, help="Search the vectors of this bi-encoder, exactly, in place of BM25.")
 @click.option("--k", type=int, help="Documents per query.  [default: 1000]")
 @click.option("--k1", type=float, help="How slowly a repeated word stops adding to the score.  [default: 0.9]")
 @click.option("--b", type=float, help="Length normalisation, 0 to 1.  [default: 0.4]")
@@ -54,26 +56,31 @@ def command(
     queries: str,
     output: Path | str,
     tune: str | None,
+    dense: str | None,
     metric: str,
     as_json: bool,
     topics: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Rank documents with BM25, as a first stage.
+    """Rank documents with BM25 or with vectors, as a first stage.
 
     \b
     Example:
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output bm25.run --k 1000
       rankcli search --docs corpus.jsonl --queries dev.jsonl --output dev.run --tune dev.txt
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output rm3.run --feedback rm3
+      rankcli search --docs corpus.jsonl --queries queries.jsonl --output dense.run --dense org/model
     """
+    said = {name: value for name, value in options.items() if value is not None}
+    if dense and (tune or said.keys() - {"k"}):
+        raise click.UsageError("--dense has no option but --k: the others are BM25's.")
     if tune and any(options[name] is not None for name in CHOSEN):
         raise click.UsageError("--tune chooses k1, b and --fb-*: leave them out.")
     from rankcli.config.registry import SEARCHERS
     from rankcli.config.validate import component_from
 
-    said = {name: value for name, value in options.items() if value is not None}
-    searcher = component_from(SEARCHERS, {"name": "bm25", **said}, source="command line")
+    chosen = {"name": "dense", "pretrained": dense} if dense else {"name": "bm25"}
+    searcher = component_from(SEARCHERS, {**chosen, **said}, source="command line")
     from rankcli.storage.places import local_root
     from rankcli.verbs.search import search
 

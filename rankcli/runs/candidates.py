@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.config.identity import component_identity
-from rankcli.config.registry import SEARCHERS
+from rankcli.config.registry import SEARCHERS, path_options
 from rankcli.config.schema import Data
 from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.hashes import input_sha256
 from rankcli.data.joins import join_run
 from rankcli.data.kept import Kept
+from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, Run, read_run, write_run
 from rankcli.log import say, warn
+from rankcli.runs.encoder import text_vectors
+from rankcli.runs.model import find_model, weights_identity
 from rankcli.searchers.base import SearcherContext
 
 NOTHING = CompactRun({})
@@ -103,13 +106,30 @@ def packages() -> dict[str, str]:
 
 
 def _kept(dataset: Dataset, topics: dict[str, str], options: Any, scratch: Path) -> Kept:
-    made_of = {
+    made_of: dict[str, Any] = {
         "collection": dataset.docs.fingerprint,
         "topics": canonical_hash(topics),
         "searcher": component_identity(SEARCHERS, options, input_sha256),
         "packages": packages(),
     }
+    if models := _models(options):
+        made_of["models"] = models
     return Kept(scratch, KIND, SUFFIX, json.dumps(made_of, sort_keys=True), dataset.docs.source)
+
+
+def searched(docs: Documents, topics: Mapping[str, str], options: Any, storage: str | None = None) -> Run:
+    """Search topics with a searcher's options. Vectors of texts are kept in `storage`."""
+    with text_vectors(docs, storage) as vectors:
+        found: Run = options.build(SearcherContext(docs, vectors)).search(topics)
+    return found
+
+
+def _models(options: Any) -> list[dict[str, str]]:
+    """Return the hashes of the models that a searcher and those inside it name, in order."""
+    if isinstance(options, str):
+        return []
+    own = [weights_identity(find_model(said, "best"), "best") for said in path_options(options, "model").values()]
+    return own + [each for inner in getattr(options, "runs", ()) for each in _models(inner)]
 
 
 def _cached(kept: Kept, dataset: Dataset, topics: dict[str, str], options: Any) -> CompactRun:
@@ -120,7 +140,7 @@ def _cached(kept: Kept, dataset: Dataset, topics: dict[str, str], options: Any) 
     path = kept.path
     if not kept.is_kept():
         path.parent.mkdir(parents=True, exist_ok=True)
-        run: Run = options.build(SearcherContext(dataset.docs)).search(topics)
+        run = searched(dataset.docs, topics, options, str(kept.folder))
         write_run(path, run)
         kept.seal()
         return CompactRun.of(run.items())

@@ -14,16 +14,11 @@ from rankcli.data.files import check_apart, made_file
 from rankcli.data.topics import read_topics
 from rankcli.errors import ConfigError
 from rankcli.log import Progress, say
-from rankcli.records.distinct import Part, sequence_of, tokens_of
-from rankcli.records.vector_cache import AT_ONCE, VectorCache, opened
-from rankcli.runs.model import find_model, warn_unfinished
-from rankcli.runs.opened import open_model
+from rankcli.records.vector_cache import AT_ONCE
+from rankcli.runs.encoder import TextEncoder
 from rankcli.runs.vectors import vectors_storage
 from rankcli.shapes import Floats, Record
 from rankcli.storage.places import local_root
-from rankcli.training.bases import BaseEncoder, check_bases, identity_of, say_miss
-from rankcli.training.encode import Kept, VectorScorer
-from rankcli.training.strategy import make_runtime_deterministic, make_strategy
 
 STOPPED = "stopped; the vectors that are made are kept, and the same command goes on"
 
@@ -62,12 +57,12 @@ def encode(
     outputs = _outputs(output, [name for name, path in given.items() if path])
     for path in outputs.values():
         check_apart(path, docs, queries, model)
-    encoding = _Encoding(model, weights, evalbatch, amp, strategy)
+    encoder = TextEncoder(model, weights, evalbatch, amp, strategy)
     texts = _read(docs, queries, topics)
     done = {}
     try:
         for name, each in texts.items():
-            done[name] = encoding(name, each, vectors_storage(storage), dtype, outputs.get(name))
+            done[name] = _encoded(encoder, name, each, vectors_storage(storage), dtype, outputs.get(name))
     except KeyboardInterrupt:
         say(STOPPED)
         raise
@@ -89,45 +84,23 @@ def _read(docs: str | None, queries: str | None, topics: Sequence[str]) -> dict[
     return found
 
 
-class _Encoding:
-    """An open model, and its vectors of texts."""
-
-    def __init__(self, said: str, weights: str, evalbatch: int, amp: str, strategy: str) -> None:
-        model = find_model(said, weights)
-        warn_unfinished(model)
-        make_runtime_deterministic(0)
-        self._strategy = make_strategy(strategy)
-        with self._strategy.scope():
-            opened = open_model(model, weights, "bfloat16" if amp == "bf16" else "float32")
-            opened.reranker.freeze()
-        self._reranker, self._extractor, self._evalbatch = opened.reranker, opened.extractor, evalbatch
-        check_bases(self._reranker, self._extractor, said)
-        self._encoder = BaseEncoder(self._strategy, self._reranker, self._extractor, evalbatch)
-
-    def __call__(self, name: str, texts: _Texts, storage: Any, dtype: str, output: str | Path | None) -> dict[str, Any]:
-        """Encode all texts, keep their vectors, and write them to `output`."""
-        field = {"docs": self._encoder.doc, "queries": self._encoder.query}[name]
-        identity = identity_of(self._reranker, self._extractor, field, dtype)
-        with opened(storage, identity) as cache, ExitStack() as stack:
-            say_miss(cache, field)
-            scorer = self._scorer(field, cache)
-            write = stack.enter_context(_Writer(output, texts.number, dtype)) if output else None
-            bar = stack.enter_context(Progress(texts.number, f"encoding {name}", "texts"))
-            for records in texts.parts():
-                tokens = tokens_of(self._extractor, field, records)
-                sequences = [sequence_of(self._extractor, field, each) for each in tokens]
-                cache.fill([sequences], self._encoder.of(field), bar.advance)
-                if write:
-                    for made in scorer.encode([Part(field, 0, tokens, [0] * len(tokens))]):
-                        write.rows(made.numbers, made.vectors)
-                    write.ids(records)
-        written = {"output": str(output), "ids": str(_ids(output))} if output else {}
-        about = {"set": cache.set_id, "bytes": cache.manifest.total_bytes, "path": f"{storage.uri}/{cache.location}"}
-        return {"texts": texts.number, "encoded": cache.encoded, "width": cache.manifest.width, **about, **written}
-
-    def _scorer(self, field: str, cache: VectorCache) -> VectorScorer:
-        kept = Kept({field: cache.get})
-        return VectorScorer(self._strategy, self._reranker, self._extractor, self._evalbatch, kept)
+def _encoded(
+    encoder: TextEncoder, name: str, texts: _Texts, storage: Any, dtype: str, output: str | Path | None
+) -> dict[str, Any]:
+    """Encode all texts, keep their vectors, and write them to `output`."""
+    with encoder.kept(name, storage, dtype) as kept, ExitStack() as stack:
+        write = stack.enter_context(_Writer(output, texts.number, dtype)) if output else None
+        bar = stack.enter_context(Progress(texts.number, f"encoding {name}", "texts"))
+        for records in texts.parts():
+            tokens = kept.keep(records, bar.advance)
+            if write:
+                for made in kept.made(tokens):
+                    write.rows(made.numbers, made.vectors)
+                write.ids(records)
+    cache = kept.cache
+    written = {"output": str(output), "ids": str(_ids(output))} if output else {}
+    about = {"set": cache.set_id, "bytes": cache.manifest.total_bytes, "path": f"{storage.uri}/{cache.location}"}
+    return {"texts": texts.number, "encoded": cache.encoded, "width": cache.manifest.width, **about, **written}
 
 
 class _Writer:

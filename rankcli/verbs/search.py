@@ -18,8 +18,7 @@ from rankcli.data.topics import read_judgments, read_topics
 from rankcli.data.trec import Run, write_run
 from rankcli.evaluation import trec
 from rankcli.log import say, warn
-from rankcli.runs.candidates import warn_unanswered
-from rankcli.searchers.base import SearcherContext
+from rankcli.runs.candidates import searched, warn_unanswered
 from rankcli.searchers.bm25 import BM25
 from rankcli.searchers.tune import Tuned
 
@@ -60,7 +59,7 @@ def search(
         done |= tuned.chosen
         done["edges"] = tuned.edges
         done["table"] = [{**setting, metric: value} for setting, value in tuned.table]
-    run = options.build(SearcherContext(store)).search(topics)
+    run = searched(store, topics, options)
     write_run(output, run, tag)
     warn_unanswered(run, topics)
     answered = sum(bool(found) for found in run.values())
