@@ -67,12 +67,14 @@ from rankcli.shapes import (
     StreamSpec,
     TokenSequence,
 )
+from rankcli.signals.base import Candidates, Signal, SignalOptions
 
 __all__ = [
     "Adapter",
     "Base",
     "Batch",
     "Block",
+    "Candidates",
     "ConfigError",
     "ConfigReader",
     "DOC",
@@ -145,6 +147,8 @@ __all__ = [
     "ScheduleContext",
     "SearcherContext",
     "SequenceSpec",
+    "Signal",
+    "SignalOptions",
     "Source",
     "SourceContext",
     "Stack",

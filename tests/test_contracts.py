@@ -37,6 +37,8 @@ NEEDED = {
     ("samplers", "scored"): {"scores": "teacher.run", "base": "LCE"},
     ("samplers", "weighted"): {"weights": "weights.jsonl"},
     ("searchers", "dense"): {"pretrained": "org/model"},
+    ("signals", "cosine"): {"pretrained": "org/model"},
+    ("signals", "rocchio"): {"pretrained": "org/model"},
     ("searchers", "fuse"): {"runs": ["bm25", {"name": "bm25", "b": 0.9}]},
     ("schedules", "exponential"): {"decay": 0.5},
     ("schedules", "inverse_time"): {"decay": 0.5},

@@ -90,9 +90,9 @@ def _singular(kind: str) -> str:
 
 def _sections() -> dict[str, type]:
     """The sections of a configuration that are no components."""
-    from rankcli.config.schema import Data, Init, Metrics
+    from rankcli.config.schema import Data, Init, Metrics, MixtureOptions
 
-    return {"data": Data, "metrics": Metrics, "init": Init}
+    return {"data": Data, "metrics": Metrics, "init": Init, "mixture": MixtureOptions}
 
 
 def _section(name: str) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def conflicts(config: RunConfig) -> list[str]:
     if "" not in tasks(config) and config.sampler != SAMPLERS.get("LCE")():
         found.append("sampler: every task has a sampler of its own; leave this one out")
     found += _not_cached(config)
+    if config.mixture and config.trainer.strategy == "multiworker":
+        found.append("mixture: not on several hosts; leave it out, or train on one")
     if isinstance(config.data.qrels, dict) and config.data.folds is not None:
         found.append("data.folds: the qrels are given per split already; leave `folds` out")
     return found

@@ -149,13 +149,14 @@ HOOKS = Registry("hooks", "rankcli.hooks.base:HookOptions")
 LISTENERS = Registry("listeners")
 HEADS = Registry("heads", "rankcli.heads.base:HeadOptions")
 ADAPTERS = Registry("adapters", "rankcli.adapters.base:AdapterOptions")
+SIGNALS = Registry("signals", "rankcli.signals.base:SignalOptions")
 DATASETS = Registry("datasets", "rankcli.data.source:DatasetOptions")
 
 KINDS: dict[str, Registry] = {
     registry.kind: registry
     for registry in (
         *(RERANKERS, EXTRACTORS, SAMPLERS, TRAINERS, LOSSES, SCHEDULES, OPTIMIZERS, SEARCHERS, HOOKS, LISTENERS),
-        *(DATASETS, HEADS, ADAPTERS),
+        *(DATASETS, HEADS, ADAPTERS, SIGNALS),
     )
 }
 

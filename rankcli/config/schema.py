@@ -13,11 +13,13 @@ from rankcli.config.registry import (
     RERANKERS,
     SAMPLERS,
     SEARCHERS,
+    SIGNALS,
     TRAINERS,
     component,
+    components,
     option,
 )
-from rankcli.config.types import NonNegativeInt, PositiveInt
+from rankcli.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 SPLITS = ("train", "dev", "test")
 ALL = "all"  # every set of records
@@ -174,6 +176,22 @@ class VectorOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixtureOptions:
+    """A weighted sum of signals about a query and a document, learnt on judged queries at the end of a training."""
+
+    signals: Any = components(SIGNALS, "what is added: a list of those in `rankcli modules signals`")
+    l2: NonNegativeFloat | Literal["auto"] = option(
+        "auto", "how strongly weights are held at those to start from; `auto`: chosen by cross-validation"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.signals:
+            raise ValueError("give `signals`, for example [first_stage, reranker]")
+        if len(set(self.signals)) < len(self.signals):
+            raise ValueError("a signal is there twice with the same options")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One whole run. A component section is the options object that is registered under the section's `name`."""
 
@@ -184,6 +202,7 @@ class RunConfig:
     trainer: Any = component(TRAINERS, "tensorflow", "how it is trained")
     metrics: Metrics = Metrics()
     init: Init | None = option(None, "other weights to start from")
+    mixture: MixtureOptions | None = option(None, "signals that are mixed with learnt weights")
     caches: dict[str, VectorOptions] | None = option(
         None, "vectors of frozen encoders to keep, by field: {doc: {store, dtype}, query: {...}}"
     )

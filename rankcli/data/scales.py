@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
@@ -16,9 +17,15 @@ def normalise(scores: Mapping[str, float]) -> dict[str, float]:
 
 def standardise(scores: Mapping[str, float]) -> dict[str, float]:
     """The scores of one query with mean 0 and standard deviation 1; all 0 if they are equal."""
-    values = np.array(list(scores.values()))
-    spread = values - values.mean() if len(values) else values
-    return dict(zip(scores, (spread / (spread.std() if spread.any() else 1.0)).tolist(), strict=True))
+    return dict(zip(scores, standard(np.array(list(scores.values()))).tolist(), strict=True))
+
+
+def standard(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Values with mean 0 and standard deviation 1; all 0 if they are equal."""
+    if not len(values) or (values == values[0]).all():  # a mean that is rounded would leave a spread
+        return np.zeros(len(values))
+    spread = values - values.mean()
+    return np.asarray(spread / spread.std())
 
 
 SCALES: dict[str, Callable[[Mapping[str, float]], dict[str, float]]] = {

@@ -10,7 +10,7 @@ from rankcli.evaluation.significance import PairedTest, compare
 from rankcli.evaluation.trec import Coverage, PerQuery, means
 
 SCHEMA_VERSION = 1
-FIRST_STAGE, AFTER = "first_stage", ("reranked", "interpolated")
+FIRST_STAGE, AFTER = "first_stage", ("reranked", "interpolated", "mixed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Stages:
 
 
 def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
-    """One split of `result.json` from the values of `first_stage`, `reranked` and, if given, `interpolated`.
+    """One split of `result.json` from the values of `first_stage` and, if given, of each later stage.
 
     Means by stage and metric; `p`, and `p_holm` over all metrics, by metric and stage, against the first stage.
     """
@@ -79,8 +79,11 @@ def split_json(stages: Mapping[str, PerQuery]) -> dict[str, Any]:
 
 
 def split_table(split: Mapping[str, Any]) -> str:
-    """The result of `split_json` as a table: a row per metric, with the change and the adjusted p of each stage."""
-    after = [stage for stage in AFTER if stage in split]
+    """The result of `split_json` as a table: a row per metric, with the change and the adjusted p of each stage.
+
+    Where there is a mixture, it stands in the place of the interpolated run, so that lines stay short.
+    """
+    after = [stage for stage in AFTER if stage in split and not (stage == "interpolated" and "mixed" in split)]
     p = "p_holm" if "p_holm" in split else "p"  # a result.json of an older version has no p_holm
     header = ["metric", "first"]
     for stage in after:

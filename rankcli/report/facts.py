@@ -10,7 +10,7 @@ from rankcli.report.gains import Gains
 from rankcli.report.history import RunHistory, Series
 from rankcli.report.timing import TimeShare, parts
 
-STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": "Interpolated"}
+STAGES = {"first_stage": "First stage", "reranked": "Reranked", "interpolated": "Interpolated", "mixed": "Mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)

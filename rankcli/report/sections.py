@@ -23,7 +23,7 @@ LISTED = 10  # number of largest gains and losses
 def head(facts: Facts) -> Html:
     """Return the title, the result in one sentence, and the three figures that it compares."""
     test = mapping(facts.result, "splits", "test")
-    stage = "interpolated" if "interpolated" in test else "reranked"
+    stage = next((stage for stage in ("mixed", "interpolated") if stage in test), "reranked")
     return element(
         "header",
         element("p", "rankcli training report", class_="kind"),
@@ -41,9 +41,17 @@ def _warnings(said: Sequence[str]) -> Html:
 
 
 def _ids(facts: Facts) -> dict[str, object]:
-    named = {"run_id": "Run id", "alpha": "Weight of the reranker (alpha)", "first_stage": "First stage"}
+    named = {
+        "run_id": "Run id",
+        "alpha": "Weight of the reranker (alpha)",
+        "first_stage": "First stage",
+        "mixture": "Mixture",
+    }
     known = {key: _alike(facts.result.get(key)) for key in named}
     written = {"Written": facts.written} if facts.written else {}
+    mixtures = facts.result.get("mixture") or []
+    said = [each["said"] for each in (mixtures if isinstance(mixtures, list) else [mixtures])]
+    known["mixture"] = said or None
     return {**written, **{named[key]: _listed(value) for key, value in known.items() if value is not None}}
 
 
@@ -88,7 +96,9 @@ def effectiveness(facts: Facts) -> Html:
 
 def queries(facts: Facts) -> Html:
     """Return gains and losses, query by query."""
-    stages = [stage for stage in ("reranked", "interpolated") if stage in mapping(facts.result, "splits", "test")]
+    stages = [
+        stage for stage in ("reranked", "interpolated", "mixed") if stage in mapping(facts.result, "splits", "test")
+    ]
     blocks = [element("div", _stage_gains(facts, stage)) for stage in stages]
     return section("Query by query", element("div", *blocks, class_="pair"))
 

@@ -17,7 +17,7 @@ from rankcli.log import say
 from rankcli.report.history import added
 from rankcli.runs.about import about
 from rankcli.runs.directory import RunDirectory
-from rankcli.runs.outcome import QRELS, RUNS, Judgments, judgments, summary, write_test
+from rankcli.runs.outcome import RUNS, Judgments, judgments, run_files, summary, write_test
 from rankcli.runs.prepare import Prepared, checked
 from rankcli.runs.report import Subject, report_folds
 from rankcli.runs.sets import TEST
@@ -59,7 +59,7 @@ def run_folds(
     data = run.dataset
     subject = Subject(about(config), run.measures, data.queries, qrels, data.docs, data.report, {})
     report_folds(subject, directory, pooled, runs)
-    write_result(directory.out, pooled, [QRELS, *RUNS.values()])
+    write_result(directory.out, pooled, run_files(pooled))
     directory.sync()
     return pooled
 
@@ -77,10 +77,10 @@ def _check_for_folds(directory: RunDirectory) -> None:
 
 def _pooled(results: list[dict[str, Any]], judged: Judgments, out: Path) -> tuple[dict[str, Any], Mapping[str, Run]]:
     """Pool the test runs of all folds, write and measure them. Return the result and the runs by stage."""
-    runs: dict[str, Scores] = {stage: {} for stage in RUNS}
-    for stage, name in RUNS.items():
+    runs: dict[str, Scores] = {stage: {} for stage in RUNS if stage in results[0]["splits"][TEST]}
+    for stage in runs:
         for number in range(len(results)):
-            runs[stage].update(read_run(out / f"fold-{number}" / name))
+            runs[stage].update(read_run(out / f"fold-{number}" / RUNS[stage]))
     write_test(out, runs, judged)
     pooled = {
         "schema_version": 1,
@@ -88,6 +88,7 @@ def _pooled(results: list[dict[str, Any]], judged: Judgments, out: Path) -> tupl
         "splits": {TEST: summary(judged, runs)},
         "first_stage": [result.get("first_stage") for result in results],
         "alpha": [result["alpha"] for result in results],
+        **({"mixture": [result["mixture"] for result in results]} if "mixed" in runs else {}),
         "folds": [{"run_id": result["run_id"], "best": result["best"]} for result in results],
         "train_seconds": sum(result["train_seconds"] for result in results),
         "pairs_per_second": sum(result["pairs_per_second"] for result in results) / len(results),

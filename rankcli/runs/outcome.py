@@ -14,7 +14,12 @@ from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run, evaluate
 from rankcli.runs.about import Measures
 
-RUNS = {"first_stage": "test.first_stage.run", "reranked": "test.run", "interpolated": "test.interpolated.run"}
+RUNS = {
+    "first_stage": "test.first_stage.run",
+    "reranked": "test.run",
+    "interpolated": "test.interpolated.run",
+    "mixed": "test.mixed.run",  # where there is a mixture
+}
 QRELS = "test.qrels"
 
 
@@ -35,8 +40,13 @@ def judgments(qrels: Mapping[str, Mapping[str, int]], measures: Measures) -> Jud
 def write_test(folder: Path, runs: Mapping[str, Run], judged: Judgments) -> None:
     """Write the test runs, one file per stage, and the judgments of the test queries."""
     write_qrels(folder / QRELS, judged.qrels)
-    for stage, name in RUNS.items():
-        write_run(folder / name, runs[stage], tag=f"rankcli-{stage}")
+    for stage in runs:
+        write_run(folder / RUNS[stage], runs[stage], tag=f"rankcli-{stage}")
+
+
+def run_files(result: Mapping[str, Any]) -> list[str]:
+    """Return the files of the judgments and of the test runs of a result."""
+    return [QRELS, *(name for stage, name in RUNS.items() if stage in result["splits"]["test"])]
 
 
 def choose_alpha(judged: Judgments, first: Run, scores: Scores, depth: int) -> float:

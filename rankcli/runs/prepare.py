@@ -13,14 +13,16 @@ from typing import Any
 
 from rankcli.config.identity import component_identity, digest
 from rankcli.config.registry import RERANKERS, TRAINERS, path_options
-from rankcli.config.schema import RunConfig, Task, tasks
+from rankcli.config.schema import MixtureOptions, RunConfig, Task, tasks
 from rankcli.data.dataset import Dataset, load_dataset
 from rankcli.data.hashes import input_sha256
+from rankcli.data.trec import CompactRun
 from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
 from rankcli.runs.about import About, Measures, about
 from rankcli.runs.candidates import first_stages
+from rankcli.runs.mixed import check_signals
 from rankcli.runs.records import Caching, RecordSets, records_storage
 from rankcli.runs.sets import DEV, TRAIN, record_sets
 from rankcli.runs.start import Start, hashes_of_models
@@ -47,7 +49,8 @@ class RunIdentity:
 @dataclass(frozen=True)
 class Prepared:
     """A config with its inputs read, in parts: the collection, the records, the model, the options of the trainer, the
-    measures, the texts for reports, and words on how the first stage was tuned.
+    measures, the texts for reports, the candidates of all queries, their tuned searcher with words on how it was tuned,
+    and the mixture to learn.
     """
 
     dataset: Dataset
@@ -57,7 +60,15 @@ class Prepared:
     measures: Measures
     about: About
     caches: Caches
+    candidates: CompactRun
+    searcher: Any
     first_stage: str
+    mixture: MixtureOptions | None
+
+    @property
+    def searches(self) -> bool:
+        """True if candidates are searched, and not read from a file or from the judgments."""
+        return not isinstance(self.searcher, str) and len(self.dataset.docs) > 0
 
     @cached_property
     def identity(self) -> RunIdentity:
@@ -163,6 +174,7 @@ def prepare(config: RunConfig) -> Prepared:
     root = local_root(storage)
     dataset = load_dataset(config.data, root)
     depths = [task.sampler.depth for task in tasks(config).values()]
+    depths += [config.trainer.threshold] if config.mixture else []
     told = about(config)
     config, said = with_tuned(config, dataset, root)
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
@@ -178,7 +190,10 @@ def prepare(config: RunConfig) -> Prepared:
         measures=Measures(config.metrics, config.data.relevance_level),
         about=told,
         caches=Caches.of(config),
+        candidates=ranked[""],
+        searcher=config.data.run,
         first_stage=said,
+        mixture=config.mixture,
     )
 
 
@@ -186,4 +201,5 @@ def checked(config: RunConfig) -> Prepared:
     """Prepare a config for training, and check everything that can be checked before any work."""
     run = prepare(config)
     run.start.check(run.dataset, run.trainer, run.caches.options)
+    check_signals(run.mixture, run.dataset)
     return run

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from rankcli.config.registry import SEARCHERS
+from rankcli.config.render import section
 from rankcli.data.trec import CompactRun, read_run
 from rankcli.errors import DamageError, DataError
 from rankcli.evaluation.interpolate import Scores
-from rankcli.evaluation.runs import top
+from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run
 from rankcli.listeners.base import Validation
 from rankcli.listeners.validation import DEV_RUN
@@ -22,7 +24,17 @@ from rankcli.report.history import Series
 from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.memory import need_of, warn_of_memory
-from rankcli.runs.outcome import QRELS, RUNS, choose_alpha, judgments, stages, summary, write_test
+from rankcli.runs.mixed import NAME as MIXTURE
+from rankcli.runs.mixed import (
+    Lesson,
+    Mixture,
+    identity_of,
+    learnt,
+    reads_reranker,
+    top_candidates,
+    write_mixture,
+)
+from rankcli.runs.outcome import choose_alpha, judgments, run_files, stages, summary, write_test
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
@@ -69,7 +81,7 @@ def run_once(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str, 
         **{part: times[part] for part in ("conversion", "test")},
     }
     report(_subject(run, loop.learner.rates, state.step), directory, result, runs)
-    write_result(directory.out, result, [DEV_RUN, QRELS, *RUNS.values()])
+    write_result(directory.out, result, [DEV_RUN, *run_files(result), *([MIXTURE] if run.mixture else [])])
     directory.sync()
     return result
 
@@ -82,12 +94,18 @@ def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str,
     finished = directory.open(identity.run_id, identity.content, fastforward)
     if finished is None:
         return None
-    if _tested_on(directory.out) == ids[TEST]:
+    if _tested_on(directory.out) == ids[TEST] and _mixed_alike(run, finished):
         say(f"{directory.name}: this run is finished; its result follows (--overwrite trains anew)")
         return finished
     say(f"{directory.name}: this run is finished, but its test was another one: testing anew")
     (directory.out / RESULT).unlink()
     return None
+
+
+def _mixed_alike(run: Prepared, finished: Mapping[str, Any]) -> bool:
+    """True if the mixture of a result is the one that is wanted now, or if there is none in both."""
+    wanted = run.mixture and identity_of(run.mixture.signals, run.mixture.l2)
+    return bool((finished.get("mixture") or {}).get("identity") == wanted)
 
 
 def _tested_on(out: Path) -> Any:
@@ -135,18 +153,39 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}
     alpha = choose_alpha(judged[DEV], first[DEV], scores[DEV], depths[DEV])
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
+    mixture = _mixed(run, scores, runs[TEST], out) if run.mixture else None
     write_test(out, runs[TEST], judged[TEST])
     result = {
         "schema_version": 1,
         "run_id": run.identity.run_id,
         "splits": {split: summary(judged[split], runs[split]) for split in depths},
         "first_stage": run.first_stage,
+        "searcher": section(SEARCHERS, run.searcher) if run.searches else None,
         "alpha": alpha,
+        **({"mixture": mixture.told} if mixture else {}),
         **loop.outcome(state),
         "train_seconds": state.seconds,
         "pairs_per_second": run.sets.pairs * state.step / run.trainer.steps / max(state.seconds, 1e-9),
     }
     return result, runs[TEST]
+
+
+def _mixed(run: Prepared, scores: Mapping[str, Scores], test: dict[str, Run], out: Path) -> Mixture:
+    """Learn the mixture, write it, and add its test run.
+
+    A reranker that was trained has seen the training queries: with its score, only dev queries teach.
+    """
+    assert run.mixture is not None
+    own = reads_reranker(run.mixture.signals)
+    qids = [qid for split in ((DEV,) if own else (TRAIN, DEV)) for qid in run.dataset.split[split]]
+    depths, queries = (run.trainer.threshold, run.trainer.test_depth), run.dataset.queries
+    taught = top_candidates(queries, run.candidates.part(qids), depths[0], scores[DEV] if own else None)
+    lesson = Lesson(run.mixture, run.dataset, taught, run.measures.metrics.optimize, depths[1], run.caches.storage)
+    first = run.sets[TEST].candidates
+    mixture, found = learnt(lesson, top_candidates(queries, first, depths[1], scores[TEST] if own else None))
+    test["mixed"] = rerank(first, found)
+    write_mixture(out, mixture)
+    return mixture
 
 
 def _dev_scores(loop: Any, candidates: CompactRun, depth: int, out: Path) -> Scores:

@@ -44,8 +44,14 @@ class Tested:
         """Read the judgments of the test queries."""
         return read_qrels(self.folder / QRELS)
 
+    @property
+    def stages(self) -> list[str]:
+        """The stages of the test; `mixed` is one where there is a mixture."""
+        splits = read_result(self.folder, self.said, files=())["splits"]
+        return [stage for stage in RUNS if stage in splits["test"]]
+
     def run(self, stage: str) -> CompactRun:
-        """Read the test run of a stage: `first_stage`, `reranked` or `interpolated`."""
+        """Read the test run of a stage: `first_stage`, `reranked`, `interpolated` or `mixed`."""
         return read_run(self.folder / RUNS[stage])
 
     def path(self, stage: str) -> Path:

@@ -44,11 +44,22 @@ def tuned_stage(config: RunConfig, dataset: Dataset, scratch: Path) -> FirstStag
 
 
 def with_tuned(config: RunConfig, dataset: Dataset, scratch: Path) -> tuple[RunConfig, str]:
-    """Return a config whose first stages, those of dev sets included, are tuned, and words on that of `data.run`."""
+    """Return a config whose first stages, those of dev sets included, and signals are tuned, and words on that of
+    `data.run`.
+    """
     tuning, data = _Tuning(dataset, scratch, config.metrics.optimize), config.data
     main = tuning.of(data.run)
     others = {name: replace(each, run=tuning.of(each.run).option) for name, each in (data.devsets or {}).items()}
-    return replace(config, data=replace(data, run=main.option, devsets=others or data.devsets)), main.said
+    made = replace(config, data=replace(data, run=main.option, devsets=others or data.devsets))
+    if made.mixture:
+        signals = tuple(_with_tuned_run(each, tuning) for each in made.mixture.signals)
+        made = replace(made, mixture=replace(made.mixture, signals=signals))
+    return made, main.said
+
+
+def _with_tuned_run(signal: Any, tuning: _Tuning) -> Any:
+    """Return a signal that is a searcher's score with that searcher tuned; any other as it is."""
+    return replace(signal, run=tuning.of(signal.run).option) if hasattr(signal, "run") else signal
 
 
 @dataclass(frozen=True)

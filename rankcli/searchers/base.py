@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from rankcli.data.source import Documents
 from rankcli.data.trec import Run
@@ -36,6 +39,7 @@ class SearcherContext:
 
     docs: Documents
     vectors: Callable[[str], TextVectors] = no_vectors
+    shared: dict[Any, Any] = field(default_factory=dict)  # what several searchers make of the collection alike
 
 
 class Searcher(Protocol):
@@ -43,3 +47,14 @@ class Searcher(Protocol):
 
     def search(self, queries: Mapping[str, str]) -> Run:
         """The best documents of each query text; a query that matches nothing has an empty entry."""
+
+
+Values = npt.NDArray[np.float64]
+Asked = tuple[str, Sequence[str]]  # the text of a query, and ids of documents
+
+
+class DocumentScores(Protocol):
+    """A searcher that has a score for any document of the collection."""
+
+    def scores(self, asked: Sequence[Asked]) -> list[Values]:
+        """The scores of documents for each of some queries."""

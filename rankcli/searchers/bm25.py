@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from rankcli.errors import ConfigError
 from rankcli.log import Progress
 from rankcli.searchers import _rm3
 from rankcli.searchers._rm3 import Feedback, expanded
-from rankcli.searchers.base import Searcher, SearcherContext
+from rankcli.searchers.base import Asked, Searcher, SearcherContext, Values
 from rankcli.searchers.tune import Axis, Setting, Tuned, tune
 from rankcli.text import stemming
 
@@ -95,17 +95,26 @@ class BM25:
         if self.tune:
             fix = "give k1 and b (rankcli search --tune QRELS chooses them)"
             raise ConfigError("BM25 is to be tuned, but there are no training queries here", fix=fix)
-        index = Index(Words(ctx.docs, self.stemmer, self.stopwords), self.k1, self.b, self.k)
+        index = Index(words_of(ctx, self.stemmer, self.stopwords), self.k1, self.b, self.k)
         if self.feedback == "none":
             return index
         return index.fed(Feedback(self.fb_docs, self.fb_terms, self.fb_original))
+
+
+def words_of(ctx: SearcherContext, stemmer: str = "english", stopwords: str = "english") -> Words:
+    """The words of the context's collection, made once for all that ask for them."""
+    key = "words", stemmer, stopwords
+    if key not in ctx.shared:
+        ctx.shared[key] = Words(ctx.docs, stemmer, stopwords)
+    found: Words = ctx.shared[key]
+    return found
 
 
 class Words:
     """The collection as word numbers, four bytes each in memory; enough to index it for any k1 and b."""
 
     def __init__(self, docs: Documents, stemmer: str, stopwords: str) -> None:
-        self.split = splitter(stemmer, stopwords)
+        self.split, self.ordinals = splitter(stemmer, stopwords), docs.ordinals
         self.vocabulary: dict[str, int] = {}
         self.docids: list[str] = []
         self.docs: list[array[int]] = []
@@ -122,6 +131,12 @@ class Words:
         """The numbers of a query's words, in order; words that are in no document are left out."""
         return [self.vocabulary[word] for word in self.split(query) if word in self.vocabulary]
 
+    def beginnings(self, length: int) -> Words:
+        """The first words of every document, as a collection of its own."""
+        other = copy.copy(self)
+        other.docs = [each[:length] for each in self.docs]
+        return other
+
 
 class Index:
     """A BM25 index in memory."""
@@ -133,6 +148,7 @@ class Index:
         if words.vocabulary:
             import bm25s
 
+            bm25s.logger.setLevel("WARNING")  # else every index is told of once TensorFlow has set up logging
             self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
             self._bm25.index((words.docs, words.vocabulary), create_empty_token=False, show_progress=False)
 
@@ -155,13 +171,20 @@ class Index:
         other._feedback = feedback
         return other
 
+    def scores(self, asked: Sequence[Asked]) -> list[Values]:
+        """Return the scores of documents for each of some queries; 0 for those that share no word with it."""
+        words = self._words
+        return [self._all(words.of(text))[words.ordinals(docids)].astype(np.float64) for text, docids in asked]
+
     def _best(self, query: list[int]) -> dict[str, float]:
+        return {self._words.docids[n]: score for n, score in self._top(self._all(query), self._k)}
+
+    def _all(self, query: list[int]) -> Vector:
+        """Return the scores of all documents."""
         if not query:
-            return {}
+            return np.zeros(len(self._words.docs), np.float32)
         scores: Vector = self._bm25.get_scores_from_ids(query)
-        if self._feedback:
-            scores = self._again(query, scores, self._feedback)
-        return {self._words.docids[n]: score for n, score in self._top(scores, self._k)}
+        return self._again(query, scores, self._feedback) if self._feedback else scores
 
     def _top(self, scores: Vector, k: int) -> list[tuple[int, float]]:
         """Return the numbers and scores of the best documents, ties by document id, descending."""

@@ -12,7 +12,7 @@ from rankcli.config.paths import shortened
 from rankcli.config.registry import SEARCHERS, option
 from rankcli.config.types import PositiveInt
 from rankcli.data.trec import CompactRun, Run
-from rankcli.searchers.base import Searcher, SearcherContext, TextVectors
+from rankcli.searchers.base import Asked, Searcher, SearcherContext, TextVectors, Values
 from rankcli.shapes import Floats
 
 QUERIES = 256  # that are compared with a block of documents at once
@@ -56,6 +56,19 @@ class _Exact:
             for n, scores in enumerate(products(asked, vectors)):
                 best[n] = _merged(best[n], docids, scores, self.k)
         return CompactRun.of(zip(queries, best, strict=True))
+
+    def scores(self, asked: Sequence[Asked]) -> list[Values]:
+        """Return the products of each query with its documents."""
+        queries, docs = looked_up(self.vectors, asked)
+        return [each.astype(np.float64) @ query for query, each in zip(queries.astype(np.float64), docs, strict=True)]
+
+
+def looked_up(vectors: TextVectors, asked: Sequence[Asked]) -> tuple[Floats, list[Floats]]:
+    """Return the vectors of some queries, and those of the documents of each."""
+    docids = list(dict.fromkeys(docid for _, docids in asked for docid in docids))
+    place = {docid: n for n, docid in enumerate(docids)}
+    found = vectors.docs(docids)
+    return vectors.queries([text for text, _ in asked]), [found[[place[d] for d in docids]] for _, docids in asked]
 
 
 def products(queries: Floats, docs: Floats) -> Iterator[Floats]:

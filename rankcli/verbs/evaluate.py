@@ -16,7 +16,6 @@ from rankcli.evaluation.significance import compare
 from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, Run, check_documents, check_metrics, coverage
 from rankcli.evaluation.trec import evaluate as evaluate_run
 from rankcli.log import warn
-from rankcli.runs.outcome import RUNS
 from rankcli.runs.tested import Tested, find_tested
 
 METRICS = ("ndcg_cut_10", "map", "RR@10")
@@ -93,7 +92,8 @@ class _Evaluating:
     def stages(self, judged: Qrels, chosen: str, advice: bool) -> Stages:
         """Evaluate the test runs of the run directory."""
         assert self.tested is not None
-        values = {stage: self(judged, self.tested.run(stage), self.tested.path(stage), advice)[1] for stage in RUNS}
+        stages, tested = self.tested.stages, self.tested
+        values = {stage: self(judged, tested.run(stage), tested.path(stage), advice)[1] for stage in stages}
         return Stages(split_json(values), chosen)
 
     def __call__(self, judged: Qrels, run: Run, path: str | Path, advice: bool) -> tuple[Coverage, PerQuery]:

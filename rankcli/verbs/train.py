@@ -67,6 +67,8 @@ def _text(result: Mapping[str, Any], out: str) -> str:
     parts = [f"{split}\n{split_table(found)}" for split, found in result["splits"].items()]
     if result.get("stopped"):
         parts.append(f"stopped early, after iteration {result['stopped']['iter']}: {result['stopped']['why']}")
+    mixtures = result.get("mixture") or []
+    parts += [f"mixture: {each['said']}" for each in (mixtures if isinstance(mixtures, list) else [mixtures])]
     parts.append(
         f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n"
         f"trained {result['train_seconds']:.0f} s at {result['pairs_per_second']:.1f} pairs/s; run directory: {out}"

@@ -1,0 +1,189 @@
+"""The mixture of signals: learnt at the end of a training, kept in its run directory, and applied to any candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankcli.config.identity import component_identity, digest
+from rankcli.config.registry import SIGNALS, path_options
+from rankcli.config.render import section
+from rankcli.config.schema import MixtureOptions
+from rankcli.config.validate import component_from
+from rankcli.data.dataset import Dataset
+from rankcli.data.hashes import input_sha256
+from rankcli.data.scales import standard
+from rankcli.data.source import Documents
+from rankcli.data.trec import CompactRun, ranking
+from rankcli.errors import ConfigError, DamageError, DataError
+from rankcli.evaluation.interpolate import Scores
+from rankcli.evaluation.listwise import Array, Lists, chosen_l2, fitted
+from rankcli.evaluation.trec import evaluate, means
+from rankcli.log import say
+from rankcli.runs.encoder import text_vectors
+from rankcli.runs.model import find_model
+from rankcli.runs.written import TRAIN_AGAIN, write_json
+from rankcli.searchers.base import SearcherContext
+from rankcli.signals.base import Candidates
+from rankcli.storage.sealed import Kinds, read_checked
+
+NAME = "mixture.json"
+SCALING = "zscore"  # of every signal over the candidates of a query
+_KINDS: Kinds = {"signals": list, "weights": list, "l2": (int, float), "depth": int, "scaling": str}
+Features = list[Array]  # [candidates, signals] of each query
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Signals with their weights. `depth` candidates of a query are mixed; `learnt` has facts about the learning."""
+
+    signals: tuple[Any, ...]
+    weights: tuple[float, ...]
+    l2: float
+    depth: int
+    learnt: Mapping[str, Any]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The part of `result.json`."""
+        weights = dict(zip(map(str, self.signals), self.weights, strict=True))
+        listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        said = f"{listed} (l2 {self.l2:g}, learnt on {self.learnt['queries']} queries)"
+        identity = identity_of(self.signals, self.learnt["asked_l2"])
+        return {"said": said, "weights": weights, "l2": self.l2, "identity": identity, **self.learnt}
+
+    def scores(self, features: Features, block: Sequence[Candidates]) -> list[dict[str, float]]:
+        """Return the scores of the documents of each query."""
+        made = (each @ np.array(self.weights) for each in features)
+        return [dict(zip(each.docids, values.tolist(), strict=True)) for each, values in zip(block, made, strict=True)]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The queries that a mixture is learnt on: their candidates, by id, and all that is to be known of the training."""
+
+    options: MixtureOptions
+    dataset: Dataset
+    candidates: Mapping[str, Candidates]
+    metric: str
+    depth: int
+    storage: str | None
+
+
+def check_signals(options: MixtureOptions | None, dataset: Dataset) -> None:
+    """ConfigError for signals that cannot be computed: without texts, or with a model that is not there."""
+    for n, signal in enumerate(options.signals if options else ()):
+        where = f"mixture.signals.{n}"
+        if signal.reads_texts and not len(dataset.docs):
+            raise ConfigError(f"{signal} reads texts, and this source has none", where=where, fix="leave it out")
+        for said in path_options(signal, "model").values():
+            find_model(said, "best")
+
+
+@contextmanager
+def features_of(
+    signals: Sequence[Any], docs: Documents, storage: str | None = None
+) -> Iterator[Callable[[Sequence[Candidates]], Features]]:
+    """Yield the function from queries with candidates to the values of all signals, standardised query by query."""
+    with text_vectors(docs, storage) as vectors:
+        ctx = SearcherContext(docs, vectors)
+        made = [signal.build(ctx) for signal in signals]
+
+        def features(block: Sequence[Candidates]) -> Features:
+            columns = [signal(block) for signal in made]
+            return [np.stack([standard(each) for each in own], axis=1) for own in zip(*columns, strict=True)]
+
+        yield features
+
+
+def candidates_of(query: str, first: Mapping[str, float], docids: Sequence[str], scores: Any = None) -> Candidates:
+    """Return a query with some documents of a run, and their scores by the reranker if there are any."""
+    reranked = None if scores is None else np.array([scores[docid] for docid in docids], np.float64)
+    return Candidates(query, tuple(docids), np.array([first[docid] for docid in docids], np.float64), reranked)
+
+
+def top_candidates(
+    queries: Mapping[str, str], run: CompactRun, depth: int, scores: Scores | None = None
+) -> dict[str, Candidates]:
+    """Return the first candidates of every query of a run, by query id."""
+    found = {}
+    for qid, first in run.items():
+        own = None if scores is None else scores.get(qid, {})
+        found[qid] = candidates_of(queries[qid], first, ranking(first)[:depth], own)
+    return found
+
+
+def learnt(lesson: Lesson, test: Mapping[str, Candidates]) -> tuple[Mixture, Scores]:
+    """Learn a mixture, and return it with its scores of the test candidates."""
+    options, known = lesson.options, list(lesson.candidates)
+    with features_of(options.signals, lesson.dataset.docs, lesson.storage) as features:
+        mixture = _fitted(lesson, dict(zip(known, features(list(lesson.candidates.values())), strict=True)))
+        block = list(test.values())
+        return mixture, dict(zip(test, mixture.scores(features(block), block), strict=True))
+
+
+def _fitted(lesson: Lesson, features: Mapping[str, Array]) -> Mixture:
+    options, dataset = lesson.options, lesson.dataset
+    grades = {qid: _grades(dataset.qrels[qid], lesson.candidates[qid].docids) for qid in features}
+    lists = Lists.of(list(features.values()), list(grades.values()))
+    if not len(lists.used):
+        fix = "rerank deeper (trainer.threshold), or leave `mixture` out"
+        raise DataError("no candidate of these queries is relevant, so no mixture can be learnt", fix=fix)
+    prior = np.array([signal.start for signal in options.signals])
+    judged = {qid: dataset.qrels[qid] for qid in features}
+
+    def value(scores: Mapping[str, Array]) -> float:
+        run = {qid: dict(zip(lesson.candidates[qid].docids, scores[qid].tolist(), strict=True)) for qid in scores}
+        return means(evaluate(judged, run, [lesson.metric], dataset.relevance_level))[lesson.metric]
+
+    l2, table = (options.l2, {}) if options.l2 != "auto" else chosen_l2(features, grades, prior, value)
+    weights = tuple(fitted(lists, l2, prior).tolist())
+    tried = {f"{each:g}": found for each, found in table.items()}
+    facts = {"queries": len(lists.used), "metric": lesson.metric, "tried": tried, "asked_l2": options.l2}
+    mixture = Mixture(options.signals, weights, l2, lesson.depth, facts)
+    say(f"mixture: {mixture.told['said']}")
+    return mixture
+
+
+def _grades(grades: Mapping[str, int], docids: Sequence[str]) -> Array:
+    return np.array([max(grades.get(docid, 0), 0) for docid in docids], np.float64)
+
+
+def identity_of(signals: Sequence[Any], l2: float | str) -> str:
+    """Return a hash of the options of a mixture, tuned settings included."""
+    made_of = [component_identity(SIGNALS, each, input_sha256) for each in signals]
+    return digest({"signals": made_of, "l2": l2})
+
+
+def write_mixture(out: Path, mixture: Mixture) -> None:
+    """Write `mixture.json`."""
+    content = {
+        "schema_version": 1,
+        "signals": [section(SIGNALS, each) for each in mixture.signals],
+        "scaling": SCALING,
+        "weights": mixture.weights,
+        "l2": mixture.l2,
+        "depth": mixture.depth,
+        "learnt": mixture.learnt,
+    }
+    write_json(out / NAME, content)
+
+
+def read_mixture(folder: Path) -> Mixture:
+    """Read `mixture.json`; DamageError if it was changed."""
+    path = folder / NAME
+    content = read_checked(path, _KINDS, fix=TRAIN_AGAIN)
+    if len(content["weights"]) != len(content["signals"]) or content["scaling"] != SCALING:
+        raise DamageError("not the mixture of a training", where=str(path), fix=TRAIN_AGAIN)
+    signals = tuple(component_from(SIGNALS, each, str(path)) for each in content["signals"])
+    return Mixture(signals, tuple(content["weights"]), content["l2"], content["depth"], content.get("learnt", {}))
+
+
+def reads_reranker(signals: Sequence[Any]) -> bool:
+    """True if one of the signals is the score of the reranker."""
+    return any(signal.reads_reranker for signal in signals)

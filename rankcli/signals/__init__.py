@@ -1,0 +1,1 @@
+"""Signals about a query and a document, of which a mixture is made."""
