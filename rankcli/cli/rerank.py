@@ -40,7 +40,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
-@click.option("--run", type=FILE, help="Candidates, as a TREC run.")
+@click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: searched as in training]")
 @click.option("-o", "--output", type=NEW_FILE, required=True, help="The reranked run.")
 @click.option(
     "--depth", type=click.IntRange(min=1), help="Candidates scored per query; the rest follow.  [default: all]"
@@ -58,7 +58,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     default="none",
     show_default=True,
     metavar="auto|none|ALPHA",
-    help="Mix in the first stage: ALPHA is the weight of the reranker, auto the one that training chose on dev.",
+    help="Mix in the first stage: ALPHA is the weight of the reranker; auto takes mixture or weight of the training.",
 )
 @evalbatch_option
 @amp_option
@@ -69,14 +69,16 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     """Rerank a TREC run with a trained model.
 
-    Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Queries come in the
-    order of the run; one of any length takes the same memory. With --mix auto, the mixture is that which `train`
-    measures as interpolated.
+    Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Without --run alone,
+    queries are searched as those of the training were. They come in the order of the run; one of any length takes the
+    same memory. With --mix auto, the mixture is that which `train` measures as mixed or, without signals, as
+    interpolated.
 
     \b
     Example:
       rankcli rerank --model runs/config --output test.run
       rankcli rerank --model runs/config --mix auto --output interpolated.run
+      rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --mix auto --output mixed.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
     """
     from rankcli.verbs.rerank import rerank

@@ -27,12 +27,11 @@ from rankcli.evaluation.trec import evaluate, means
 from rankcli.log import say
 from rankcli.runs.encoder import text_vectors
 from rankcli.runs.model import find_model
-from rankcli.runs.written import TRAIN_AGAIN, write_json
+from rankcli.runs.written import MIXTURE, TRAIN_AGAIN, write_json
 from rankcli.searchers.base import SearcherContext
 from rankcli.signals.base import Candidates
 from rankcli.storage.sealed import Kinds, read_checked
 
-NAME = "mixture.json"
 SCALING = "zscore"  # of every signal over the candidates of a query
 _KINDS: Kinds = {"signals": list, "weights": list, "l2": (int, float), "depth": int, "scaling": str}
 Features = list[Array]  # [candidates, signals] of each query
@@ -57,10 +56,12 @@ class Mixture:
         identity = identity_of(self.signals, self.learnt["asked_l2"])
         return {"said": said, "weights": weights, "l2": self.l2, "identity": identity, **self.learnt}
 
-    def scores(self, features: Features, block: Sequence[Candidates]) -> list[dict[str, float]]:
-        """Return the scores of the documents of each query."""
-        made = (each @ np.array(self.weights) for each in features)
-        return [dict(zip(each.docids, values.tolist(), strict=True)) for each, values in zip(block, made, strict=True)]
+    def scored(self, features: Callable[[Sequence[Candidates]], Features], found: Mapping[str, Candidates]) -> Scores:
+        """Return the scores of the documents of some queries, by query id."""
+        scores, weights = {}, np.array(self.weights)
+        for (qid, each), own in zip(found.items(), features(list(found.values())), strict=True):
+            scores[qid] = dict(zip(each.docids, (own @ weights).tolist(), strict=True))
+        return scores
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,7 @@ def learnt(lesson: Lesson, test: Mapping[str, Candidates]) -> tuple[Mixture, Sco
     options, known = lesson.options, list(lesson.candidates)
     with features_of(options.signals, lesson.dataset.docs, lesson.storage) as features:
         mixture = _fitted(lesson, dict(zip(known, features(list(lesson.candidates.values())), strict=True)))
-        block = list(test.values())
-        return mixture, dict(zip(test, mixture.scores(features(block), block), strict=True))
+        return mixture, mixture.scored(features, test)
 
 
 def _fitted(lesson: Lesson, features: Mapping[str, Array]) -> Mixture:
@@ -171,12 +171,12 @@ def write_mixture(out: Path, mixture: Mixture) -> None:
         "depth": mixture.depth,
         "learnt": mixture.learnt,
     }
-    write_json(out / NAME, content)
+    write_json(out / MIXTURE, content)
 
 
 def read_mixture(folder: Path) -> Mixture:
     """Read `mixture.json`; DamageError if it was changed."""
-    path = folder / NAME
+    path = folder / MIXTURE
     content = read_checked(path, _KINDS, fix=TRAIN_AGAIN)
     if len(content["weights"]) != len(content["signals"]) or content["scaling"] != SCALING:
         raise DamageError("not the mixture of a training", where=str(path), fix=TRAIN_AGAIN)

@@ -1,4 +1,4 @@
-"""The weight of the reranker in the mixture with the first stage, as a training has chosen it on dev."""
+"""The mixture of a rerank: the one that a training has learnt, or a weight of the reranker, as chosen on dev."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from pathlib import Path
 from rankcli.config.metrics import canonical
 from rankcli.errors import ConfigError, StorageError
 from rankcli.log import warn
+from rankcli.runs.mixed import Mixture, read_mixture, reads_reranker
 from rankcli.runs.model import Model
-from rankcli.runs.written import RESULT, read_result
+from rankcli.runs.written import MIXTURE, RESULT, read_result
+
+
+def mixing_of(model: Model, weights: str, mix: str | float) -> Mixture | float | None:
+    """Return the mixture of `rerank --mix auto` where the training has learnt one; else the alpha of `alpha_of`."""
+    folder = Path(model.path)
+    finished = mix == "auto" and model.is_run_directory and (folder / RESULT).is_file()
+    if not finished or not read_result(folder, files=(MIXTURE,)).get("mixture"):
+        return alpha_of(model, weights, mix)
+    mixture = read_mixture(folder)
+    if reads_reranker(mixture.signals):
+        _warn_of_others(model, weights, "the mixture was learnt")
+    return mixture
 
 
 def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
@@ -28,11 +41,15 @@ def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
             where=model.said,
             fix="train it to the end, or give a number: --mix 0.5",
         )
+    _warn_of_others(model, weights, "alpha was chosen")
+    return _checked(read_result(path.parent, files=()).get("alpha"), path)
+
+
+def _warn_of_others(model: Model, weights: str, what: str) -> None:
     optimize = model.config.metrics.optimize
     kind, _, metric = weights.partition(":")
     if kind != "best" or canonical(metric) not in ("", optimize):
-        warn(f"{model.said}: alpha was chosen for the best weights by {optimize}, not for {weights}")
-    return _checked(read_result(path.parent, files=()).get("alpha"), path)
+        warn(f"{model.said}: {what} for the best weights by {optimize}, not for {weights}")
 
 
 def _checked(alpha: object, path: Path) -> float:

@@ -6,18 +6,20 @@ import glob
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rankcli.config.load import load_saved
 from rankcli.config.metrics import canonical
+from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import RunConfig
+from rankcli.config.validate import component_from
 from rankcli.data.dataset import load_dataset
 from rankcli.data.hashes import input_sha256
 from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError, MissingError, RankcliError
 from rankcli.log import warn
 from rankcli.rerankers.saved import FILE
-from rankcli.runs.written import CONFIG, RESULT, RUN, read_config
+from rankcli.runs.written import CONFIG, MIXTURE, RESULT, RUN, read_config, read_result
 from rankcli.storage.base import is_remote
 from rankcli.storage.inputs import exists, local_tree
 from rankcli.storage.places import local_root
@@ -95,9 +97,13 @@ def _fetched(said: str, weights: re.Match[str]) -> Model:
     uri = said.rstrip("/")
     home, inside, name = uri.rpartition("/best/")
     if exists(f"{uri}/{RUN}"):
-        return Model(said, str(local_tree(uri, (RUN, CONFIG, RESULT, f"best/*/{FILE}", *_needed(uri, weights)))))
+        return Model(
+            said, str(local_tree(uri, (RUN, CONFIG, RESULT, MIXTURE, f"best/*/{FILE}", *_needed(uri, weights))))
+        )
     if inside and exists(f"{home}/{RUN}"):
-        return Model(said, str(local_tree(home, (RUN, CONFIG, RESULT, f"best/{glob.escape(name)}/*")) / "best" / name))
+        return Model(
+            said, str(local_tree(home, (RUN, CONFIG, RESULT, MIXTURE, f"best/{glob.escape(name)}/*")) / "best" / name)
+        )
     return Model(said, uri)
 
 
@@ -176,3 +182,13 @@ def trained_queries(model: Model) -> dict[str, str]:
     except RankcliError as error:
         warn(f"which queries {home.said} was trained on cannot be told: {error}")
         return {}
+
+
+def searcher_of(model: Model) -> Any:
+    """Return the options of the first stage of a model's training, tuned. ConfigError where it is not known."""
+    home = model.home
+    known = read_result(Path(home.path), home.said, files=()) if home and (Path(home.path) / RESULT).is_file() else {}
+    if not known.get("searcher"):
+        what = "--run is needed: which searcher this model was trained with is not known"
+        raise ConfigError(what, where=model.said, fix="rankcli search makes a run")
+    return component_from(SEARCHERS, known["searcher"], model.said)

@@ -40,8 +40,11 @@ def judgments(qrels: Mapping[str, Mapping[str, int]], measures: Measures) -> Jud
 def write_test(folder: Path, runs: Mapping[str, Run], judged: Judgments) -> None:
     """Write the test runs, one file per stage, and the judgments of the test queries."""
     write_qrels(folder / QRELS, judged.qrels)
-    for stage in runs:
-        write_run(folder / RUNS[stage], runs[stage], tag=f"rankcli-{stage}")
+    for stage, name in RUNS.items():
+        if stage in runs:
+            write_run(folder / name, runs[stage], tag=f"rankcli-{stage}")
+        else:  # of another mixture, before
+            (folder / name).unlink(missing_ok=True)
 
 
 def run_files(result: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,6 @@ from rankcli.report.history import Series
 from rankcli.runs.directory import RunDirectory, result_versions
 from rankcli.runs.hosts import check_same
 from rankcli.runs.memory import need_of, warn_of_memory
-from rankcli.runs.mixed import NAME as MIXTURE
 from rankcli.runs.mixed import (
     Lesson,
     Mixture,
@@ -39,7 +38,7 @@ from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
 from rankcli.runs.vectors import Keep
-from rankcli.runs.written import RESULT, write_result
+from rankcli.runs.written import MIXTURE, RESULT, write_result
 from rankcli.runs.written import read_run as read_run_json
 from rankcli.storage.noted import Noted, check_noted
 from rankcli.training.base import TrainerContext, TrainingSet

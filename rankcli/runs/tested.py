@@ -48,7 +48,7 @@ class Tested:
     def stages(self) -> list[str]:
         """The stages of the test; `mixed` is one where there is a mixture."""
         splits = read_result(self.folder, self.said, files=())["splits"]
-        return [stage for stage in RUNS if stage in splits["test"]]
+        return [stage for stage in RUNS if stage != "mixed" or stage in splits.get("test", {})]
 
     def run(self, stage: str) -> CompactRun:
         """Read the test run of a stage: `first_stage`, `reranked`, `interpolated` or `mixed`."""

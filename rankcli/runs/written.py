@@ -17,7 +17,7 @@ from rankcli.storage.atomic import write_file
 from rankcli.storage.noted import Noted, check_noted, noted, noted_bytes
 from rankcli.storage.sealed import Kinds, read_checked, with_checksum
 
-RUN, CONFIG, RESULT, FILES = "run.json", "config.yaml", "result.json", "files"
+RUN, CONFIG, RESULT, MIXTURE, FILES = "run.json", "config.yaml", "result.json", "mixture.json", "files"
 _RUN_KINDS: Kinds = {
     "run_id": str,
     "cache_ids": dict,

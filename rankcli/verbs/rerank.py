@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,18 +22,20 @@ from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import FEATURES, InMemory
-from rankcli.runs.candidates import first_stage
+from rankcli.runs.candidates import first_stage, searched, warn_unanswered
 from rankcli.runs.directory import result_versions
 from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
-from rankcli.runs.mixture import alpha_of
-from rankcli.runs.model import Model, find_model, trained_queries, warn_unfinished, weights_identity
+from rankcli.runs.mixed import Features, Mixture, candidates_of, features_of
+from rankcli.runs.mixture import mixing_of
+from rankcli.runs.model import Model, find_model, searcher_of, trained_queries, warn_unfinished, weights_identity
 from rankcli.runs.opened import open_model
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
 from rankcli.runs.tuned import tuned_stage
 from rankcli.runs.vectors import Caches
 from rankcli.shapes import Example
+from rankcli.signals.base import Candidates
 from rankcli.storage.base import is_remote
 from rankcli.storage.places import local_root, work_root
 from rankcli.training.encode import NOTHING_KEPT, VectorScorer, scorer
@@ -43,9 +45,15 @@ from rankcli.training.signals import ending_soon
 from rankcli.training.strategy import make_runtime_deterministic, make_strategy
 
 STOPPING = "stopping; what is scored is kept, and the same command goes on"
+Mix = Callable[[list[RankedQuery], Scores], Scores]
+FeaturesOf = Callable[[Sequence[Candidates]], Features]
 Extracted = tuple[list[RankedQuery], list[Scores], list[Example]]
 
-TAG, MIXED = "rankcli-reranked", "rankcli-interpolated"  # as in the run directory's own test runs
+TAG, MIXED, MIXTURE_TAG = (
+    "rankcli-reranked",
+    "rankcli-interpolated",
+    "rankcli-mixed",
+)  # as in the run directory's own test runs
 
 
 def rerank(
@@ -67,14 +75,15 @@ def rerank(
     """Score the first `depth` documents of each query and write the reordered run to `output`.
 
     With `mix`, the scores of the first stage are mixed in, with a number as the weight of the reranker, or `auto` for
-    the one that the training chose.
+    the mixture that the training learnt, else the weight that it chose.
 
-    Without `docs`, `queries` and `run`, the run directory's own data and candidates of `split` are reranked. Where
-    several hosts work together, each needs the model and the files; the first host writes.
+    Without `run`, queries are searched as those of the training were. Without `docs`, `queries` and `run`, the run
+    directory's own data and candidates of `split` are reranked. Where several hosts work together, each needs the model
+    and the files; the first host writes.
     """
     given = [docs, queries, run]
-    if any(given) and not all(given):
-        raise ConfigError("give all of --docs, --queries and --run, or none of them")
+    if any(given) and not (docs and queries):
+        raise ConfigError("give both --docs and --queries, with --run or without, or none of the three")
     if topics and not any(given):
         raise ConfigError("--topics goes with --queries: the run directory's own topics are read as it was trained")
     opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given), mix=mix)
@@ -97,7 +106,7 @@ class Reranking:
         self.model = find_model(model, weights)
         if own and not self.model.is_run_directory:
             raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
-        self.alpha = alpha_of(self.model, weights, mix)
+        self.mix = mixing_of(self.model, weights, mix)
         warn_unfinished(self.model)
         make_runtime_deterministic(0)
         devices = make_strategy(strategy)
@@ -130,12 +139,12 @@ class Reranking:
     ) -> dict[str, Any]:
         """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
         check_apart(output, docs, queries, run, self.model.path, *(self._own_files() if not docs else ()))
-        if docs and queries and run:
+        if docs and queries:
             inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         else:
             inputs = _own_inputs(self.model, split)
         counts = self.score(inputs, output, depth, lambda made: _copied(made, output))
-        return _outcome(counts, self.alpha, output)
+        return _outcome(counts, self.mix, output)
 
     def score(self, inputs: Inputs, output: str | Path, depth: int | None, finish: Callable[[Path], object]) -> Counts:
         """Rerank a run to a file that `finish` makes `output` of, and return its counts.
@@ -143,6 +152,8 @@ class Reranking:
         What is scored is kept until `finish` has ended.
         """
         self._check_columns(inputs)
+        if depth is None and isinstance(self.mix, Mixture):
+            depth = self.mix.depth  # signals are standardised over as many candidates as in training
         with self.hosts.together():
             inputs, counts = survey(inputs, depth)
             given = {"run": content_of(inputs), "depth": depth, "versions": result_versions()}
@@ -178,14 +189,24 @@ class Reranking:
     def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO, kept: Journal) -> None:
         """Write the queries in the order of the run, each as soon as its block is scored or read from the journal."""
         left = counts.lines
-        with closing(self._scored(inputs, depth, counts, kept)) as scored:
+        tag = TAG if self.mix is None else MIXTURE_TAG if isinstance(self.mix, Mixture) else MIXED
+        with self._mixing(inputs) as mixed, closing(self._scored(inputs, depth, counts, kept)) as scored:
             for block, scores in scored:
-                mixed = scores if self.alpha is None else _mixed(block, scores, self.alpha)
-                for qid, found in merge({query.qid: query.scores for query in block}, mixed).items():
-                    write_query(file, qid, found, TAG if self.alpha is None else MIXED)
+                for qid, found in merge({query.qid: query.scores for query in block}, mixed(block, scores)).items():
+                    write_query(file, qid, found, tag)
                     left -= len(found)
         if left:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+
+    @contextmanager
+    def _mixing(self, inputs: Inputs) -> Iterator[Mix]:
+        """Yield the function from a block and its scores to the scores to write."""
+        mix, home = self.mix, self.model.home
+        if not isinstance(mix, Mixture):
+            yield lambda block, scores: scores if mix is None else _mixed(block, scores, mix)
+            return
+        with features_of(mix.signals, inputs.store, home.config.trainer.storage if home else None) as features:
+            yield lambda block, scores: _by_signals(mix, features, block, scores, inputs)
 
     def _scored(self, inputs: Inputs, depth: int | None, counts: Counts, kept: Journal) -> ScoredBlocks:
         if isinstance(self.scorer, VectorScorer):
@@ -231,15 +252,29 @@ def _mixed(block: list[RankedQuery], scores: Scores, alpha: float) -> Scores:
     return interpolate(first, scores, alpha)
 
 
+def _by_signals(mix: Mixture, features: FeaturesOf, block: list[RankedQuery], scores: Scores, inputs: Inputs) -> Scores:
+    """Mix signals over the documents that were scored."""
+    found = {
+        query.qid: candidates_of(inputs.queries[query.qid], query.scores, query.top, scores[query.qid])
+        for query in block
+        if query.top
+    }
+    return mix.scored(features, found)
+
+
 def _named(output: str | Path) -> str:
     return str(output) if is_stdout(output) or is_remote(str(output)) else str(Path(output).absolute())
 
 
-def _outcome(counts: Counts, alpha: float | None, output: str | Path) -> dict[str, Any]:
-    done = {"output": str(output), "alpha": alpha, **asdict(counts)}
+def _outcome(counts: Counts, mix: Mixture | float | None, output: str | Path) -> dict[str, Any]:
+    learnt = mix.told if isinstance(mix, Mixture) else None
+    done = {"output": str(output), "alpha": None if learnt else mix, "mixture": learnt, **asdict(counts)}
     text = f"{output}: {counts.lines} lines for {counts.queries} queries, {counts.pairs} pairs scored"
-    mixed = "" if alpha is None else f", mixed with the first stage: alpha (weight of the reranker) {alpha:g}"
-    return {"result": done, "text": text + mixed}
+    if learnt:
+        text += f"; mixture: {learnt['said']}"
+    elif mix is not None:
+        text += f", mixed with the first stage: alpha (weight of the reranker) {mix:g}"
+    return {"result": done, "text": text}
 
 
 def _own_inputs(model: Model, split: str) -> Inputs:
@@ -255,6 +290,11 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     )
 
 
-def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str) -> Inputs:
+def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str | None) -> Inputs:
     store = open_store(docs, None, local_root())
+    if run is None:
+        searcher = searcher_of(model)
+        found = searched(store, queries, searcher)
+        warn_unanswered(found, queries)
+        return Inputs(store, queries, found.items(), str(searcher), trained_queries(model))
     return Inputs(store, queries, run_in(run), run, trained_queries(model))

@@ -296,7 +296,7 @@ def test_wrong_models_and_weights_are_refused(
     shutil.copytree(own, tmp_path / "mine" / "run")
     with pytest.raises(ConfigError, match="mine/typo: no such directory"):
         rerank(model="mine/typo", output=tmp_path / "out.run", **given(tmp_path))
-    with pytest.raises(ConfigError, match="give all of"):
+    with pytest.raises(ConfigError, match="give both --docs and --queries"):
         rerank(model=own, docs="x", output=tmp_path / "out.run")
     with pytest.raises(MissingError, match="cannot be opened as a reranker"):
         rerank(model=str(tmp_path), output=tmp_path / "out.run", **given(tmp_path))
