@@ -252,7 +252,7 @@ def test_named_paths_that_are_not_there_are_told_together_with_their_lines(tmp_p
         f"a.yaml:2: data.docs: no such file: {tmp_path / 'd.jsonl'}",
         "a.yaml:3: data.queries: no such file",
         "a.yaml:4: data.qrels.dev: no such file",
-        "a.yaml:5: data.run: neither a searcher, did you mean 'bm25'? (there are: bm25, fuse), nor a run file",
+        "a.yaml:5: data.run: neither a searcher, did you mean 'bm25'? (there are: bm25, dense, fuse), nor a run file",
         "a.yaml:6: reranker.pretrained: no such directory",
     ):
         assert part in told
