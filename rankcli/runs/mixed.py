@@ -25,8 +25,7 @@ from rankcli.evaluation.interpolate import Scores
 from rankcli.evaluation.listwise import Array, Lists, chosen_l2, fitted
 from rankcli.evaluation.trec import evaluate, means
 from rankcli.log import say
-from rankcli.runs.encoder import text_vectors
-from rankcli.runs.model import find_model
+from rankcli.runs.encoder import TextEncoder, text_vectors
 from rankcli.runs.written import MIXTURE, TRAIN_AGAIN, write_json
 from rankcli.searchers.base import SearcherContext
 from rankcli.signals.base import Candidates
@@ -77,13 +76,17 @@ class Lesson:
 
 
 def check_signals(options: MixtureOptions | None, dataset: Dataset) -> None:
-    """ConfigError for signals that cannot be computed: without texts, or with a model that is not there."""
+    """ConfigError for signals that cannot be computed: without texts, or with a model that makes no vectors."""
+    models: set[str] = set()
     for n, signal in enumerate(options.signals if options else ()):
         where = f"mixture.signals.{n}"
         if signal.reads_texts and not len(dataset.docs):
             raise ConfigError(f"{signal} reads texts, and this source has none", where=where, fix="leave it out")
-        for said in path_options(signal, "model").values():
-            find_model(said, "best")
+        models.update(
+            path_options(signal, "model").values(), path_options(getattr(signal, "run", signal), "model").values()
+        )
+    for said in sorted(models):
+        TextEncoder(said)
 
 
 @contextmanager

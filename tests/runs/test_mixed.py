@@ -22,6 +22,9 @@ from rankcli.runs import single
 from rankcli.runs.mixed import Lesson, features_of, learnt, read_mixture, top_candidates, write_mixture
 from rankcli.runs.prepare import checked, prepare
 from tests.checked import forge
+from tests.verbs.test_encode import made
+
+__all__ = ["made"]
 
 SIGNALS_OF_SCORES = "mixture.signals=[first_stage, reranker]"
 SIGNALS_OF_TEXTS = "mixture.signals=[first_stage, {name: search, run: {name: bm25, tune: true}}, overlap, length]"
@@ -132,6 +135,9 @@ def test_wrong_signals_are_one_error_before_anything_is_read(tiny: Any, option: 
         tiny("TFKNRM", option)
 
 
-def test_models_that_are_not_there_are_found_before_training(tiny: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such directory"):
-        checked(tiny("TFKNRM", f"mixture.signals=[{{name: cosine, pretrained: {tmp_path}/none}}]"))
+def test_models_without_vectors_are_refused_before_training(tiny: Any, made: Path) -> None:
+    pairs = f"pretrained: {made / 'pairs'}"
+    for signal in (f"{{name: cosine, {pairs}}}", f"{{name: search, run: {{name: dense, {pairs}}}}}"):
+        with pytest.raises(ConfigError, match="use a bi-encoder"):
+            checked(tiny("TFKNRM", f"mixture.signals=[{signal}]"))
+    checked(tiny("TFKNRM", f"mixture.signals=[{{name: cosine, pretrained: {made / 'run'}}}]"))
