@@ -40,12 +40,13 @@ from rankcli.log import say, warn
 from rankcli.losses.base import FLOOR, GroupLoss, Loss, LossOptions, masked, mean_over_documents, weights_of
 from rankcli.rerankers.base import Base, Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.ops import per_document, query_of
-from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, Sampler, SamplerContext, SamplerOptions
+from rankcli.samplers.base import DrawOptions, FirstStage, Sampler, SamplerContext, SamplerOptions
 from rankcli.schedules.base import Schedule, ScheduleContext
 from rankcli.schedules.ramp import Ramp
 from rankcli.searchers.base import SearcherContext
 from rankcli.shapes import (
     DOC,
+    FIRST_STAGE,
     QUERY,
     SPECIAL,
     Batch,

@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
 SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
+FIRST_STAGE = "first_stage"  # the column of the first stage's scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from rankcli.config.registry import EXTRACTORS, HOOKS, LOSSES, RERANKERS, SAMPLERS
 from rankcli.config.schema import RunConfig, Task
+from rankcli.shapes import FIRST_STAGE
 
 OPTIONAL = frozenset({"weight"})  # every loss reads them where the sampler gives them
-PREDICTION = frozenset({"first_stage"})  # every candidate has them
+PREDICTION = frozenset({FIRST_STAGE})  # every candidate has them
 
 
 class Reader(NamedTuple):

@@ -29,7 +29,8 @@ class ExtractorContext:
     `pretrained` is a directory with tokenizer files (the reranker's unless the extractor names its own), `query` that
     of the reranker's other encoder for queries, if it has one. `texts` iterates over the documents' texts, to learn a
     vocabulary from. `features` iterates over the features of the judged documents of each training query, float32 [K,
-    width], if the source has any. `saved` is a directory that `Extractor.save` wrote; if it is given, nothing else is
+    width], if the source has any. `scores` returns the first stage's scores of the training queries' candidates, [C],
+    if there are any. `saved` is a directory that `Extractor.save` wrote; if it is given, nothing else is
     read.
     Extractors that are built from one context share the results of `once`.
     """
@@ -38,6 +39,7 @@ class ExtractorContext:
     query: Path | None = None
     texts: Callable[[], Iterable[str]] | None = None
     features: Callable[[], Iterator[Floats]] | None = None
+    scores: Callable[[], Floats] | None = None
     saved: Path | None = None
     made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
@@ -98,4 +100,8 @@ class ExtractorOptions:
 
     version: ClassVar[int] = 1
     fields: ClassVar[tuple[str, ...]] = ()  # the names of the fields that it makes
-    columns: ClassVar[tuple[str, ...]] = ()  # the columns that it reads
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return ()

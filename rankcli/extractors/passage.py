@@ -8,19 +8,21 @@ from typing import ClassVar
 
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
+from rankcli.extractors._pairs import PairExtractor, PairOptions, WrittenScores, room_of
 from rankcli.extractors.base import ExtractorContext
-from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.extractors.subwords import room
 from rankcli.shapes import Example, Floats, Ints, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
 @EXTRACTORS.register("passage")
 @dataclass(frozen=True, kw_only=True)
-class Passage(SubwordOptions):
+class Passage(PairOptions):
     """One sequence per document: `[CLS] query [SEP] document [SEP]`, with the tokenizer's own special tokens.
 
     The query is cut off at `maxqlen` tokens, the document where the sequence has `maxseqlen`. Without `maxqlen`, the
-    longer of the two is cut, and then both equally, as sentence-transformers does.
+    longer of the two is cut, and then both equally, as sentence-transformers does. With `run_score`, the first stage's
+    score stands between them: `[CLS] query [SEP] score [SEP] document [SEP]` (CE_BM25, Askari et al., 2023).
     """
 
     version: ClassVar[int] = 1
@@ -29,6 +31,7 @@ class Passage(SubwordOptions):
     maxqlen: PositiveInt | None = option(32, "tokens of the query; null cuts the longer of query and document")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = (self.maxqlen or 1) + 4
         if self.maxseqlen < least:
             raise ValueError(
@@ -37,18 +40,19 @@ class Passage(SubwordOptions):
 
     def build(self, ctx: ExtractorContext) -> PassageExtractor:
         """Open or train the tokenizer."""
-        return PassageExtractor(self, self.open_tokenizer(ctx))
+        tokenizer = self.open_tokenizer(ctx)
+        return PassageExtractor(self, tokenizer, self.written(ctx, tokenizer))
 
 
-class PassageExtractor(SubwordExtractor):
+class PassageExtractor(PairExtractor):
     """The field `pair`, one sequence per document."""
 
-    def __init__(self, options: Passage, tokenizer: Tokenizer) -> None:
-        self.maxqlen, self.template = options.maxqlen, tokenizer.pair_template
-        self.room = options.maxseqlen - self.template.special
-        room(self.template, options.maxseqlen, options.maxqlen or 1, "the document")
+    def __init__(self, options: Passage, tokenizer: Tokenizer, scores: WrittenScores | None = None) -> None:
+        self.maxqlen, taken = options.maxqlen, room_of(scores)
+        self.room = options.maxseqlen - tokenizer.pair_template.special - taken
+        room(tokenizer.pair_template, options.maxseqlen, (options.maxqlen or 1) + taken, "the document")
         keep = {"query": options.maxqlen or self.room, "doc": self.room}
-        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, keep)
+        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, keep, scores=scores)
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
         """`maxseqlen` without the query and the special tokens; for a long query without `maxqlen`, as many as it has,
@@ -61,10 +65,8 @@ class PassageExtractor(SubwordExtractor):
         """`pair`: query and document, one sequence per document."""
         query = example.queries["query"][: self.maxqlen or self.room]
         docs = example.docs["doc"]
-        filled = [
-            self.template.fill(query[:q], doc[:d]) for doc, (q, d) in zip(docs, self._cuts(query, docs), strict=True)
-        ]
-        return {"pair": [TokenSequence(*arrays, doc) for doc, arrays in enumerate(filled)]}
+        texts = zip(self._cuts(query, docs), self.written(example), docs, strict=True)
+        return {"pair": [self.pair(query[:q], score, doc[:d], n) for n, ((q, d), score, doc) in enumerate(texts)]}
 
     def _cuts(self, query: Ints, docs: Sequence[Ints]) -> list[tuple[int, int]]:
         """The tokens of the query and of the document in each sequence."""

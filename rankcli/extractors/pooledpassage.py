@@ -8,15 +8,16 @@ from typing import ClassVar
 
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
+from rankcli.extractors._pairs import PairExtractor, PairOptions, WrittenScores, room_of
 from rankcli.extractors.base import ExtractorContext
-from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.extractors.subwords import room
 from rankcli.shapes import Example, Floats, Ints, TokenSequence
 from rankcli.text.tokenizer import Tokenizer
 
 
 @EXTRACTORS.register("pooledpassage")
 @dataclass(frozen=True, kw_only=True)
-class PooledPassage(SubwordOptions):
+class PooledPassage(PairOptions):
     """Up to `numpassages` sequences per document, one per window of `passagelen` tokens (Dai and Callan, 2019).
 
     A window starts every `stride` tokens until one reaches the end of the document; the last may be short. Windows
@@ -32,6 +33,7 @@ class PooledPassage(SubwordOptions):
     numpassages: PositiveInt = option(16, "passages of a document, from its start")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.stride > self.passagelen:
             raise ValueError(
                 f"stride must be at most passagelen = {self.passagelen}, or tokens between passages are never read"
@@ -42,19 +44,20 @@ class PooledPassage(SubwordOptions):
 
     def build(self, ctx: ExtractorContext) -> PooledPassageExtractor:
         """Open or train the tokenizer."""
-        return PooledPassageExtractor(self, self.open_tokenizer(ctx))
+        tokenizer = self.open_tokenizer(ctx)
+        return PooledPassageExtractor(self, tokenizer, self.written(ctx, tokenizer))
 
 
-class PooledPassageExtractor(SubwordExtractor):
+class PooledPassageExtractor(PairExtractor):
     """The field `pair`, one sequence per passage; records have the document once, and it is cut into windows here."""
 
-    def __init__(self, options: PooledPassage, tokenizer: Tokenizer) -> None:
-        self.options, self.template = options, tokenizer.pair_template
-        room(self.template, options.maxseqlen, options.maxqlen + options.passagelen - 1, "the passage")
+    def __init__(self, options: PooledPassage, tokenizer: Tokenizer, scores: WrittenScores | None = None) -> None:
+        self.options, taken = options, options.maxqlen + options.passagelen + room_of(scores)
+        room(tokenizer.pair_template, options.maxseqlen, taken - 1, "the passage")
         self.kept = options.passagelen + options.stride * (options.numpassages - 1)
-        longest = options.maxqlen + options.passagelen + self.template.special
+        longest = taken + tokenizer.pair_template.special
         keep = {"query": options.maxqlen, "doc": self.kept}
-        super().__init__(tokenizer, {"pair": ("doc", longest)}, keep, options.numpassages)
+        super().__init__(tokenizer, {"pair": ("doc", longest)}, keep, options.numpassages, scores)
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
         """The tokens that all windows cover together, for any query."""
@@ -63,10 +66,11 @@ class PooledPassageExtractor(SubwordExtractor):
     def extract(self, example: Example) -> dict[str, list[TokenSequence] | Floats]:
         """`pair`: query and passage, the passages of a document in order."""
         query = example.queries["query"][: self.options.maxqlen]
+        texts = zip(self.written(example), example.docs["doc"], strict=True)
         return {
             "pair": [
-                TokenSequence(*self.template.fill(query, passage), doc)
-                for doc, tokens in enumerate(example.docs["doc"])
+                self.pair(query, score, passage, doc)
+                for doc, (score, tokens) in enumerate(texts)
                 for passage in self._passages(tokens)
             ]
         }

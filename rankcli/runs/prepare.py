@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rankcli.config.identity import component_identity, digest
 from rankcli.config.registry import RERANKERS, TRAINERS, path_options
 from rankcli.config.schema import MixtureOptions, RunConfig, Task, tasks
@@ -110,7 +112,7 @@ def _left_out(identity: dict[str, Any], dotted: str) -> None:
 
 
 def build_extractors(
-    own: Any, of_tasks: Mapping[str, Task], dataset: Dataset, models: Mapping[str, Path]
+    own: Any, of_tasks: Mapping[str, Task], dataset: Dataset, ranked: CompactRun, models: Mapping[str, Path]
 ) -> dict[str, Extractor]:
     """Build the run's extractor from the options `own` (empty name), and the extractor of every task (its name).
 
@@ -128,8 +130,12 @@ def build_extractors(
         assert store is not None
         return (store.features(qid, tuple(dataset.qrels[qid])) for qid in dataset.split["train"])
 
+    def scores() -> Floats:
+        trained = ranked.part(dataset.split["train"]).by_query.values()
+        return np.concatenate([np.zeros(0, np.float32), *(each.scores for each in trained)])
+
     context = ExtractorContext(
-        models.get("pretrained"), models.get("query.pretrained"), texts, features if store else None
+        models.get("pretrained"), models.get("query.pretrained"), texts, features if store else None, scores
     )
     built: list[tuple[Any, Extractor]] = []
 
@@ -179,7 +185,7 @@ def prepare(config: RunConfig) -> Prepared:
     config, said = with_tuned(config, dataset, root)
     ranked = first_stages(dataset, config.data, root, None if None in depths else max(depths))
     models = {name: find_model_directory(said) for name, said in path_options(config.reranker, "model").items() if said}
-    extractors = build_extractors(config.extractor, tasks(config), dataset, models)
+    extractors = build_extractors(config.extractor, tasks(config), dataset, ranked[""], models)
     return Prepared(
         dataset=dataset,
         sets=RecordSets(

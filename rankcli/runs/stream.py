@@ -16,8 +16,7 @@ from rankcli.errors import DataError
 from rankcli.log import warn
 from rankcli.records.reader import SORT_PAIRS
 from rankcli.records.texts import Features
-from rankcli.samplers.base import FIRST_STAGE
-from rankcli.shapes import Sample
+from rankcli.shapes import FIRST_STAGE, Sample
 from rankcli.storage.inputs import local_copy
 
 BLOCK = SORT_PAIRS  # pairs that are tokenised together and sorted by length

@@ -14,8 +14,8 @@ from rankcli.errors import DataError
 from rankcli.samplers._draw import GROUP, ORDER, Draws, permutation
 from rankcli.samplers._mined import Mined, mined, relevant_to
 from rankcli.samplers._negatives import choices
-from rankcli.samplers.base import FIRST_STAGE, DrawOptions, FirstStage, SamplerContext
-from rankcli.shapes import Ints, Judged
+from rankcli.samplers.base import DrawOptions, FirstStage, SamplerContext
+from rankcli.shapes import FIRST_STAGE, Ints, Judged
 
 KEPT = 1 << 22  # negatives in memory at most; if there are more, a pool is made anew each time it is drawn from
 

@@ -10,9 +10,7 @@ from rankcli.config.registry import option
 from rankcli.config.types import PositiveInt
 from rankcli.data.source import DocIds, TrainingTriples
 from rankcli.samplers._negatives import Negatives
-from rankcli.shapes import Judged, Ranked, Sample
-
-FIRST_STAGE = "first_stage"
+from rankcli.shapes import FIRST_STAGE, Judged, Ranked, Sample
 
 
 class Sampler(Protocol):

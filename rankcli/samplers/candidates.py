@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rankcli.samplers.base import FIRST_STAGE, FirstStage
-from rankcli.shapes import Judged, Sample
+from rankcli.samplers.base import FirstStage
+from rankcli.shapes import FIRST_STAGE, Judged, Sample
 
 
 class Candidates:
