@@ -76,6 +76,12 @@ class Extractor(Protocol):
         """Write the files that `ExtractorContext(saved=directory)` needs; a tokenizer as files of Hugging Face."""
 
 
+def of_training(extractor: Extractor) -> Extractor:
+    """The extractor of training batches: its attribute `training`, if it has one, which reads the same records."""
+    found: Extractor = getattr(extractor, "training", extractor)
+    return found
+
+
 def sequence_spec(extractor: Extractor, field: str) -> SequenceSpec:
     """The spec of a field of token sequences; ValueError if the field is numbers."""
     spec = extractor.fields[field]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
 from rankcli.config.types import Rate
@@ -12,7 +12,7 @@ from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.rerankers.base import RerankerContext, RerankerOptions
 from rankcli.rerankers.classifier import SequenceClassifier
-from rankcli.rerankers.ops import Aggregation, per_document
+from rankcli.rerankers.ops import Aggregation, per_document, top_per_document
 from rankcli.shapes import Batch, Outputs
 
 
@@ -22,7 +22,8 @@ class BERTMaxP(RerankerOptions):
     """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
 
     `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of the document's
-    passages.
+    passages. `topk` is the sum of the greatest logits with `weights`, the first for the greatest: Birch's aggregation
+    of sentences (Yilmaz et al., 2019; extractor `sentences`).
     """
 
     version: ClassVar[int] = 2
@@ -33,7 +34,14 @@ class BERTMaxP(RerankerOptions):
     encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
     adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
-    aggregation: Aggregation = option("max", "how the passages' logits become the document's score")
+    aggregation: Aggregation | Literal["topk"] = option("max", "how the passages' logits become the document's score")
+    weights: tuple[float, ...] = option((), "with `topk`: of the greatest logit, the second, ..., as [1, 0.5, 0.25]")
+
+    def __post_init__(self) -> None:
+        if (self.aggregation == "topk") != bool(self.weights):
+            raise ValueError(
+                "weights belong to `aggregation: topk`, as in `weights: [1, 0.5, 0.25]`: set both or neither"
+            )
 
     def build(self, ctx: RerankerContext) -> BERTMaxPModel:
         """Load pretrained weights or make random ones."""
@@ -45,10 +53,12 @@ class BERTMaxPModel(SequenceClassifier):
 
     def __init__(self, options: BERTMaxP, ctx: RerankerContext) -> None:
         super().__init__(options, ctx)
-        self._aggregation = options.aggregation
+        self._aggregation, self._weights = options.aggregation, options.weights
 
     def __call__(self, batch: Batch, dropout: Dropout | None = None) -> Outputs:
         """Compute the scores."""
         pair = batch.fields["pair"]
         logits = self.logits(pair.layout, dropout)
+        if self._aggregation == "topk":
+            return Outputs(top_per_document(logits, pair.owner, batch.doc_mask, self._weights))
         return Outputs(per_document(logits, pair.owner, batch.doc_mask, self._aggregation))

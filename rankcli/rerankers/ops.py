@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from rankcli.backend import tf
 
 Tensor: TypeAlias = Any
 Aggregation: TypeAlias = Literal["max", "first", "sum", "avg"]
+LOWEST = -1e9  # of what is taken already
 
 
 def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: Aggregation = "sum") -> Tensor:
@@ -17,7 +19,7 @@ def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: A
     `first`, their `sum`, or their mean (`avg`). Sequences without an owner are ignored; a place without sequences gets
     0.
     """
-    places = tf.size(doc_mask) if None in doc_mask.shape else doc_mask.shape.num_elements()
+    places = places_of(doc_mask)
     counts = tf.math.unsorted_segment_sum(tf.where(owner >= 0, 1.0, 0.0), owner, places)
     if aggregation == "max":
         joined = tf.math.unsorted_segment_max(values, owner, places)
@@ -29,6 +31,27 @@ def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: A
         if aggregation == "avg":
             joined /= tf.maximum(counts, 1.0)
     return tf.reshape(tf.where(counts > 0, joined, 0.0), tf.shape(doc_mask))
+
+
+def top_per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the sum of a document's greatest values with these weights, [B, K]: the greatest times the first weight,
+    and so on. What a document lacks counts as 0; the rest is as in `per_document`.
+    """
+    places, numbers, left = places_of(doc_mask), tf.range(tf.size(owner)), values
+    total = tf.zeros([places])
+    for weight in weights:
+        greatest = tf.math.unsorted_segment_max(left, owner, places)
+        equal = left >= tf.gather(greatest, tf.maximum(owner, 0))
+        chosen = tf.math.unsorted_segment_min(tf.where(equal, numbers, tf.size(owner)), owner, places)
+        taken = tf.gather(values, tf.minimum(chosen, tf.size(owner) - 1))
+        total += weight * tf.where(greatest > LOWEST, taken, 0.0)
+        left = tf.where(numbers == tf.gather(chosen, tf.maximum(owner, 0)), LOWEST, left)
+    return tf.reshape(total, tf.shape(doc_mask))
+
+
+def places_of(doc_mask: Tensor) -> Any:
+    """Return the number of places of a batch, as an int where it is static."""
+    return tf.size(doc_mask) if None in doc_mask.shape else doc_mask.shape.num_elements()
 
 
 def query_of(query_owner: Tensor, doc_owner: Tensor, doc_mask: Tensor) -> Tensor:

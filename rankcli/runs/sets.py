@@ -21,7 +21,7 @@ from rankcli.data.hashes import input_sha256
 from rankcli.data.source import FeatureStore, NoDocuments
 from rankcli.data.trec import CompactRun, Qrels
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import Extractor
+from rankcli.extractors.base import Extractor, of_training
 from rankcli.records.texts import FEATURES, InMemory, Texts
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
@@ -250,7 +250,7 @@ def _training_sets(
             dataset=dataset,
             ranked=ranked,
             options=task.extractor,
-            extractor=extractors[name],
+            extractor=of_training(extractors[name]),
             columns=training_columns(config, task),
             drawn_by=task.sampler,
             seed=config.trainer.seed,
