@@ -76,6 +76,12 @@ def _load_ranking() -> types.ModuleType:
     return sys.modules["tensorflow_ranking"]
 
 
+def _load_lists() -> types.ModuleType:
+    """Import the message ExampleListWithContext, of TensorFlow Serving, which TensorFlow Ranking depends on."""
+    _load_tensorflow()
+    return importlib.import_module("tensorflow_serving.apis.input_pb2")
+
+
 def _load_eager() -> types.ModuleType:
     """Import TensorFlow's eager context, the only place where the time that hosts wait for each other can be set."""
     _load_tensorflow()
@@ -127,4 +133,5 @@ def compiled_in_silence() -> None:
 
 tf: Any = _Lazy(_load_tensorflow)
 tfr: Any = _Lazy(_load_ranking)
+elwc: Any = _Lazy(_load_lists)
 eager: Any = _Lazy(_load_eager)

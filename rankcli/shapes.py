@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
 SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
 FIRST_STAGE = "first_stage"  # the column of the first stage's scores
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)

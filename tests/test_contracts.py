@@ -23,6 +23,7 @@ NEEDED = {
     ("trainers", "multiple"): {"tasks": {"a": {"sampler": "LCE"}}},
     ("datasets", "files"): {"docs": "d", "queries": "q", "qrels": "j"},
     ("datasets", "ir_datasets"): {"id": "vaswani"},
+    ("datasets", "elwc"): {"path": "f.tfrecord"},
     ("datasets", "libsvm"): {"path": "f.txt"},
     ("datasets", "triples"): {"path": "triples.tsv"},
     ("heads", "mlp"): {"sizes": [3]},

@@ -26,8 +26,9 @@ class Dataset:
 
     `qrels` has every judgment of the joined queries, also of documents that are not in the collection (`absent`),
     which count in metrics but are never trained on. `report` is a table of counts. With `folds.fold: all`, the split of
-    the dataset itself has all queries in `test`; `at_fold` gives the single folds. `devsets` are further dev sets over
-    the same collection, each a dataset with queries in `dev` alone.
+    the dataset itself has all queries in `test`; `at_fold` gives the single folds. With `listed`, nothing is searched:
+    the candidates are the judged documents. `devsets` are further dev sets over the same collection, each a dataset
+    with queries in `dev` alone.
     """
 
     docs: Documents
@@ -41,6 +42,7 @@ class Dataset:
     folds: Folds | None = None
     features: FeatureStore | None = None
     triples: TrainingTriples | None = None
+    listed: bool = False
     devsets: Mapping[str, Dataset] = field(default_factory=dict)
 
     def at_fold(self, fold: int) -> Dataset:
@@ -115,7 +117,16 @@ def _devset(main: Dataset, queries: Mapping[str, str], data: Data, name: str, op
     joins.warn_of_training(main.topics("train"), {qid: own[qid] for qid in joined}, f"data.devsets.{name}")
     split: Split = {"train": (), "dev": joined, "test": ()}
     return Dataset(
-        main.docs, own, judged, split, data.relevance_level, absent, {}, main.content, features=main.features
+        docs=main.docs,
+        queries=own,
+        qrels=judged,
+        split=split,
+        relevance_level=data.relevance_level,
+        absent=absent,
+        report={},
+        content=main.content,
+        features=main.features,
+        listed=main.listed,
     )
 
 
@@ -154,6 +165,7 @@ def _joined(data: Data, source: Source) -> Dataset:
         content=source.fingerprint,
         folds=data.folds,
         features=source.features,
+        listed=source.listed or source.docs is None,
     )
 
 

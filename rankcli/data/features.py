@@ -109,18 +109,25 @@ class FeatureTable:
 
 
 def table_from(
-    made_of: str, rows: Callable[[], Iterator[FeatureRow]], width: int | None, missing: float, source: str, folder: Path
+    made_of: str,
+    rows: Callable[[], Iterator[FeatureRow]],
+    width: int | None,
+    missing: float,
+    source: str,
+    folder: Path,
+    measured: Callable[[], int] | None = None,
 ) -> FeatureTable:
     """The table of the features that `rows` reads, in `folder`; made if it is missing.
 
     `made_of` must change whenever the rows do. The rows of a query come one after the other, and those of a part.
-    Without `width`, it is the greatest column plus 1, for which the rows are read twice. A column that a row does not
-    name is `missing`.
+    Without `width`, it is `measured()`, else the greatest column plus 1, for which the rows are read twice. A column
+    that a row does not name is `missing`.
     """
     kept = Kept(folder, KIND, SUFFIX, f"{VERSION}:{width}:{missing!r}:{made_of}", source)
     if not kept.is_whole():
         say(f"reading {source}")
-        width = width or 1 + max(max(row.columns, default=0) for row in rows())
+        if width is None:
+            width = measured() if measured else 1 + max(max(row.columns, default=0) for row in rows())
         with guard(kept.path), building(folder, kept.path.name) as place:
             with (place / "features").open("wb") as file:
                 _write(file, rows(), width, missing, source)

@@ -26,7 +26,7 @@ MAX_TEXT_LINE = 64 << 20  # bytes, of documents and queries
 MAX_BLANK = 10_000  # lines one after another
 MAX_ID = 512  # bytes of UTF-8
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _OTHERS = {  # by their first bytes
     "a bzip2 file": (b"BZh91AY&SY", "unpack it: bunzip2 -k FILE"),
     "an xz file": (b"\xfd7zXZ\0", "unpack it: unxz -k FILE"),
@@ -150,7 +150,7 @@ def open_bytes(path: str | Path) -> BinaryIO:
         if start.startswith(magic):
             stream.close()
             fail(path, 1, f"this is {what}, a text file (or one in gzip) is needed", fix)
-    return cast(BinaryIO, _Gunzip(stream) if start.startswith(_GZIP) else stream)
+    return cast(BinaryIO, _Gunzip(stream) if start.startswith(GZIP) else stream)
 
 
 def _start(stream: io.BufferedReader, path: str | Path) -> bytes:

@@ -92,8 +92,8 @@ class Source:
     """A collection with queries and judgments; missing parts are None.
 
     `qrels` are by part of the split (train, dev, test), or all under an empty name: then `data.folds` makes the split.
-    Without documents, the candidates of a query are the documents that are judged for it. `fingerprint` changes
-    whenever documents or features do. `name` is its name in messages.
+    Without documents, or with `listed`, the candidates of a query are the documents that are judged for it.
+    `fingerprint` changes whenever documents or features do. `name` is its name in messages.
     """
 
     name: str
@@ -103,6 +103,7 @@ class Source:
     docs: Documents | None = None
     features: FeatureStore | None = None
     triples: TrainingTriples | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True)

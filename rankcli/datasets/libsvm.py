@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from rankcli.config.registry import DATASETS, option
 from rankcli.config.types import PositiveInt
 from rankcli.data.features import FeatureRow, table_from
@@ -17,16 +15,16 @@ from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import checked_id, fail, read_rows
 from rankcli.data.source import DatasetOptions, Source, SourceContext
 from rankcli.data.trec import MAX_GRADE
+from rankcli.datasets._parts import PATH_HELP, check_parts, parts_of
 from rankcli.errors import ConfigError
+from rankcli.shapes import LARGEST
 
-PARTS = ("train", "dev", "test")
 SIDE = ".query"  # the end of the name of LightGBM's file with the rows of each query
 MOST = 1 << 20  # the greatest number of a feature
 _GRADE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _FEATURE = re.compile(
     r"([0-9]{1,18}):([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity))"
 )
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -48,35 +46,23 @@ class LibSVM(DatasetOptions):
 
     version: ClassVar[int] = 1
     gives: ClassVar[tuple[str, ...]] = ("features",)
-    path: str | dict[str, str] = option(
-        help="the file; or {train, dev, test} files, which then make the split; without dev, a fifth of train is dev",
-        path="file",
-    )
+    path: str | dict[str, str] = option(help=PATH_HELP, path="file")
     width: PositiveInt | None = option(None, "number of features; default: the greatest number of one in the files")
     missing: float = option(0.0, "value of a feature that a line does not name")
 
     def __post_init__(self) -> None:
-        if isinstance(self.path, dict) and not {"train", "test"} <= set(self.path) <= set(PARTS):
-            raise ValueError(f"path: the parts are {', '.join(self.path) or 'none'}; give train, test and perhaps dev")
+        check_parts(self.path)
 
     def build(self, ctx: SourceContext) -> Source:
         """Read the files, or their cached table."""
-        files, name = self._files(), ", ".join(self._paths.values())
+        files = [_File(part, path, _side(path)) for part, path in parts_of(self.path).items()]
+        name = ", ".join(file.path for file in files)
         read = [(file.part, [input_sha256(path) for path in (file.path, file.side) if path]) for file in files]
         rows = f"libsvm:{self.version}:{read}"
         table = table_from(rows, lambda: self._rows(files), self.width, self.missing, name, ctx.scratch)
         return Source(
             name=name, queries=table.queries, qrels=table.qrels, features=table, fingerprint=table.fingerprint
         )
-
-    @property
-    def _paths(self) -> dict[str, str]:
-        return self.path if isinstance(self.path, dict) else {"": self.path}
-
-    def _files(self) -> list[_File]:
-        """The files in the order of their parts."""
-        paths = self._paths
-        return [_File(part, paths[part], _side(paths[part])) for part in ("", *PARTS) if part in paths]
 
     def _rows(self, files: list[_File]) -> Iterator[FeatureRow]:
         seen: dict[str, str] = {}
@@ -180,6 +166,6 @@ def _feature(pair: str, path: str, line: int) -> tuple[int, float]:
     column, found = int(match[1]), float(match[2])
     if not 1 <= column <= MOST:
         fail(path, line, f"feature {column} is out of 1 to {MOST:,}", "count features from 1")
-    if not abs(found) <= _LARGEST:
+    if not abs(found) <= LARGEST:
         fail(path, line, f"the value {match[2][:20]} of feature {column} is not a finite float32")
     return column - 1, found

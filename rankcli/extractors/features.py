@@ -41,7 +41,7 @@ class Features(ExtractorOptions):
         if ctx.saved is not None:
             return FeatureExtractor.open(self, ctx.saved)
         if ctx.features is None:
-            raise MissingError("no features to read", fix="use a data source that has them, such as `libsvm`")
+            raise MissingError("no features to read", fix="use a data source that has them, such as `libsvm` or `elwc`")
         blocks = (transformed(block, self.log1p) for block in ctx.features())
         mean, deviation = moments(blocks) if self.standardize else unchanged(next(ctx.features()).shape[1])
         return FeatureExtractor(self, mean, deviation)

@@ -37,7 +37,7 @@ def first_stage(dataset: Dataset, run_option: Any, scratch: Path, known: Compact
     topics = dataset.topics()
     if isinstance(run_option, (str, Path)):
         run = _read(str(run_option), [dataset])
-    elif not len(dataset.docs):
+    elif dataset.listed:
         run = _judged(dataset)
     else:
         left = {qid: text for qid, text in topics.items() if qid not in known}
@@ -90,7 +90,7 @@ def _training_alone(users: Sequence[Dataset]) -> set[str]:
 
 
 def _judged(dataset: Dataset) -> CompactRun:
-    """Return the judged documents of each query: the only candidates where the source has no texts."""
+    """Return the judged documents of each query: the only candidates where nothing is searched."""
     return CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in dataset.qrels.items())
 
 

@@ -71,7 +71,7 @@ class _Tuning:
     def of(self, option: Any) -> FirstStage:
         if option is None or isinstance(option, str):
             return FirstStage(option, f"the run {shortened(str(option))}; how it was tuned is not known")
-        if not len(self.dataset.docs):
+        if self.dataset.listed:
             return FirstStage(option, "the judged documents of each query")
         if isinstance(option, Fuse):
             parts = [self.of(each) for each in option.runs]
