@@ -14,6 +14,7 @@ from rankcli.cli._options import FILE, NEW_FILE, common_options, force_option, j
 @click.command(cls=Command)
 @click.option("--model", metavar="RUN_DIR", help="A finished training: its test queries, judgments, runs and metrics.")
 @click.option("--qrels", callback=source, help="Judgments: a file, or `ir_datasets:ID`.  [default: those of --model]")
+@click.option("--features", callback=source, metavar="FILE", help="Features with grades, in place of --qrels.")
 @click.option("--run", type=FILE, help="The TREC run to evaluate.  [default: the test runs of --model]")
 @click.option(
     "--queries",
@@ -46,6 +47,7 @@ def command(metrics: tuple[str, ...], as_json: bool, **options: Any) -> None:
       rankcli evaluate --model runs/config
       rankcli evaluate --model runs/config --run other.run --baseline runs/config/test.run
       rankcli evaluate --qrels qrels.txt --run reranked.run --baseline bm25.run --metric ndcg_cut_10 --metric RR@10
+      rankcli evaluate --features rank.test --run out.run --metric ndcg_exp_cut_10
     """
     from rankcli.verbs.evaluate import evaluate
 

@@ -26,13 +26,24 @@ from rankcli.cli._options import (
 @click.option("--queries", callback=sources, multiple=True, metavar="PATH", help="Queries. May repeat.")
 @click.option("--qrels", callback=sources, multiple=True, metavar="PATH", help="Judgments. May repeat.")
 @topics_option
+@click.option(
+    "--features", callback=source, metavar="FILE", help="Features in LibSVM's format or ELWC, in place of these."
+)
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: BM25]")
 @click.option("-o", "--output", type=OUTPUT, default=Path("config.yaml"), show_default=True, help="The file to write.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration and write nothing.")
 @json_option
 @common_options
-def command(place: str | None, output: Path | str, dry_run: bool, force: bool, as_json: bool, **given: Any) -> None:
+def command(
+    place: str | None,
+    features: str | None,
+    output: Path | str,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Look at a collection and write a configuration for it.
 
     FOLDER holds a collection as it is published (BEIR, MS MARCO, TREC, Pyserini, Hugging Face), may be a zip archive,
@@ -42,8 +53,9 @@ def command(place: str | None, output: Path | str, dry_run: bool, force: bool, a
     Example:
       rankcli init scifact
       rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt --output config.yaml
+      rankcli init --features rank.train
     """
     from rankcli.verbs.init import init
 
     said = {key: str(value) if key == "run" else value for key, value in given.items() if value}
-    print_result(init(place, said, output, dry_run=dry_run, force=force), as_json)
+    print_result(init(place, said, output, features=features, dry_run=dry_run, force=force), as_json)

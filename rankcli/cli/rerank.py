@@ -41,6 +41,9 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
 @click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: searched as in training]")
+@click.option(
+    "--features", callback=source, metavar="FILE", help="Features, for a model on them: its lists are reranked."
+)
 @click.option("-o", "--output", type=NEW_FILE, required=True, help="The reranked run.")
 @click.option(
     "--depth", type=click.IntRange(min=1), help="Candidates scored per query; the rest follow.  [default: all]"
@@ -72,7 +75,7 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Without --run alone,
     queries are searched as those of the training were. They come in the order of the run; one of any length takes the
     same memory. With --mix auto, the mixture is that which `train` measures as mixed or, without signals, as
-    interpolated.
+    interpolated. A FILE of features is read as the run directory's own are.
 
     \b
     Example:
@@ -80,6 +83,7 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
       rankcli rerank --model runs/config --mix auto --output interpolated.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --mix auto --output mixed.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
+      rankcli rerank --model runs/ltr --features new.txt --output out.run
     """
     from rankcli.verbs.rerank import rerank
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from rankcli.data.trec import Qrels
-from rankcli.errors import DataError
+from rankcli.errors import ConfigError, DataError
 from rankcli.shapes import Floats, Ints
 
 
@@ -123,6 +123,12 @@ class DatasetOptions:
     def build(self, ctx: SourceContext) -> Source:
         """Read the source."""
         raise NotImplementedError
+
+    def at(self, path: str, width: int | None) -> DatasetOptions:
+        """Return the options of the same source for another file of features, with `width` of them; ConfigError for a
+        source that has none in a file.
+        """
+        raise ConfigError("the data of this model are no file of features", where=path, fix="leave --features out")
 
 
 class NoDocuments:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, chain
 from typing import ClassVar
@@ -20,6 +20,7 @@ from rankcli.datasets._parts import PATH_HELP, check_parts, parts_of
 from rankcli.errors import ConfigError, DataError
 from rankcli.log import say
 
+LABELS = ("relevance", "utility", "label")  # in the samples and tutorials of TF-Ranking
 Columns = Mapping[str, range]
 
 
@@ -39,7 +40,7 @@ class ELWC(DatasetOptions):
     version: ClassVar[int] = 1
     gives: ClassVar[tuple[str, ...]] = ("features",)
     path: str | dict[str, str] = option(help=PATH_HELP, path="file")
-    label: str = option("relevance", "feature of an example with its grade")
+    label: str = option(LABELS[0], "feature of an example with its grade")
     features: tuple[str, ...] | None = option(None, "features of examples to read; default: all that are numbers")
     context: tuple[str, ...] | None = option(None, "features of contexts to read; default: all that are numbers")
     missing: float = option(0.0, "value of a feature that an example or context does not have")
@@ -73,6 +74,22 @@ class ELWC(DatasetOptions):
             fingerprint=fingerprint,
             listed=True,
         )
+
+    @classmethod
+    def found_in(cls, path: str) -> ELWC:
+        """Return the options for a file, with its label and all of its features named."""
+        first = next(read_lists(path)).examples[0]
+        label = next((name for name in LABELS if name in first), LABELS[0])
+        context, documents = widths(read_lists(path), (label,))
+        return cls(path=path, label=label, features=tuple(documents), context=tuple(context))
+
+    def at(self, path: str, width: int | None) -> ELWC:
+        """Return the options for another file; ConfigError where the columns depend on what is in a file."""
+        if width is not None and (self.features is None or self.context is None):
+            what = "the model's features are those that its training files have, and this file may have others"
+            fix = "train with data.source.features and data.source.context, which name them"
+            raise ConfigError(what, where=path, fix=fix)
+        return replace(self, path=path)
 
 
 class _Reading:

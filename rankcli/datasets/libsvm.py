@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rankcli.config.registry import DATASETS, option
@@ -63,6 +63,10 @@ class LibSVM(DatasetOptions):
         return Source(
             name=name, queries=table.queries, qrels=table.qrels, features=table, fingerprint=table.fingerprint
         )
+
+    def at(self, path: str, width: int | None) -> LibSVM:
+        """Return the options for another file."""
+        return replace(self, path=path, width=self.width or width)
 
     def _rows(self, files: list[_File]) -> Iterator[FeatureRow]:
         seen: dict[str, str] = {}

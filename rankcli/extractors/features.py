@@ -65,6 +65,11 @@ class FeatureExtractor:
         about = read_object(directory / FILE)
         return cls(options, np.array(about["mean"], np.float32), np.array(about["deviation"], np.float32))
 
+    @property
+    def width(self) -> int:
+        """The number of features of a document."""
+        return len(self._mean)
+
     def encode(self, stream: str, records: Sequence[Record]) -> Encoded:
         """Raise ValueError, as there are no streams."""
         raise ValueError(f"there is no stream {stream!r}: this extractor reads no text")

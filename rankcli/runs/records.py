@@ -125,7 +125,8 @@ class RecordSets(Mapping[str, RecordSet]):
         if manifest is None:
             say(f"converting {self.sets[name].samples} {name} samples")
             manifest = convert(self.job(name), processes=available_cpus())
-            say(f"{name}: {manifest.share_cut:.1%} of the document tokens are cut off")
+            if manifest.streams:  # features have no tokens
+                say(f"{name}: {manifest.share_cut:.1%} of the document tokens are cut off")
         elif manifest.receipts:
             # of a conversion that was killed just before it removed them; whoever may only read leaves them
             with suppress(StorageError):

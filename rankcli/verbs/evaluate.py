@@ -16,6 +16,7 @@ from rankcli.evaluation.significance import compare
 from rankcli.evaluation.trec import Coverage, PerQuery, Qrels, Run, check_documents, check_metrics, coverage
 from rankcli.evaluation.trec import evaluate as evaluate_run
 from rankcli.log import warn
+from rankcli.runs.listed import features_in
 from rankcli.runs.tested import Tested, find_tested
 
 METRICS = ("ndcg_cut_10", "map", "RR@10")
@@ -27,6 +28,7 @@ def evaluate(
     run: str | Path | None = None,
     *,
     model: str | None = None,
+    features: str | None = None,
     queries: str | Path | None = None,
     baseline: str | Path | None = None,
     metrics: Sequence[str] = (),
@@ -39,15 +41,18 @@ def evaluate(
     query ids. A judged query that is missing from a run counts as 0; queries without judgments are left out. Both give
     a warning.
 
-    With a run directory `model`, its test queries with their judgments, its test run, metrics and relevance level are
-    the defaults. Without `run`, `baseline` and `per_query`, all stages of its test are evaluated.
+    With `features`, the judgments are the grades in that file, which is read as the data of `model` are; then all its
+    queries count. With a run directory `model`, its test queries with their judgments, its test run, metrics and
+    relevance level are the defaults. Without `run`, `baseline` and `per_query`, all stages of its test are evaluated.
     """
     if per_query is not None:
-        check_apart(per_query, qrels, run, baseline, queries, model)
+        check_apart(per_query, qrels, run, features, baseline, queries, model)
+    if features is not None and (qrels or not run):
+        raise ConfigError("--features has the judgments for a --run: give that, and no --qrels")
     metrics = canonical_names(metrics)
     check_metrics(metrics, where="--metric")
     tested = find_tested(model) if model is not None else None
-    if tested is None and not (qrels and run):
+    if tested is None and not ((qrels or features) and run):
         raise ConfigError(
             "--qrels and --run are needed, or --model with a run directory", fix="see: rankcli evaluate --help"
         )
@@ -55,7 +60,8 @@ def evaluate(
     whole = tested is not None and not (run or baseline or per_query)
     path = run or (tested.path("reranked") if tested else "")
     first = read_run(path)
-    judged, chosen = evaluating.judged(qrels, queries, first)
+    graded = _grades(features, tested) if features is not None else None
+    judged, chosen = evaluating.judged(qrels, queries, first, graded)
     if whole:
         return evaluating.stages(judged, chosen, advice=queries != "run")
     joined, values = evaluating(judged, first, path, advice=queries != "run")
@@ -77,10 +83,12 @@ class _Evaluating:
         self.metrics = metrics or (own.metrics.all if own else METRICS)
         self.level = relevance_level or (own.relevance_level if own else 1)
 
-    def judged(self, path: str | Path | None, queries: str | Path | None, run: Run) -> tuple[Qrels, str]:
+    def judged(
+        self, path: str | Path | None, queries: str | Path | None, run: Run, graded: Qrels | None = None
+    ) -> tuple[Qrels, str]:
         """Return the judgments of the queries to evaluate, and words that say which queries these are."""
-        own = self.tested.qrels() if self.tested else None
-        qrels = read_judgments(str(path)) if path is not None or own is None else own
+        own = self.tested.qrels() if self.tested and graded is None else None
+        qrels = graded or (read_judgments(str(path)) if path is not None or own is None else own)
         if queries is None and own is not None:
             return _part(qrels, own, str(path)), f"test queries of {self.tested.said}"  # type: ignore[union-attr]
         if queries is None or queries == "qrels":
@@ -107,6 +115,11 @@ class _Evaluating:
         if joined.unjudged and self.tested is None:
             warn(f"{path}: {joined.unjudged} queries are not judged and are left out")
         return joined, evaluate_run(judged, run, self.metrics, self.level)
+
+
+def _grades(path: str, tested: Tested | None) -> Qrels:
+    """Return the grades in a file of features."""
+    return features_in(path, tested.config if tested else None).qrels[""]
 
 
 def _missing(joined: Coverage) -> str:

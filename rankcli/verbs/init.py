@@ -19,10 +19,10 @@ from rankcli.data.trec import read_run
 from rankcli.errors import ConfigError
 from rankcli.runs.joined import joined
 from rankcli.storage.base import is_remote
+from rankcli.verbs.init_features import FIVE_FOLDS_FROM, Lists, configuration_of, look_at
 
 COVERED = 0.9  # of the judged queries: the least for which a run in the folder is taken as the first stage
 MIN_FOLDS = 3  # one to train, one to choose weights, one to test
-FIVE_FOLDS_FROM = 75  # judged queries; with fewer, a fifth is too few to choose weights on
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
 READ = 128  # tokens of a document that are read by default, with two special ones
 
@@ -45,6 +45,11 @@ class Findings:
     notes: tuple[str, ...]
 
     @property
+    def text(self) -> str:
+        """The findings as a few lines."""
+        return summary(self)
+
+    @property
     def relevance_level(self) -> int:
         """2 where grades go to 3 or more and 0 occurs, because 1 then usually means "related"; else 1."""
         return 2 if max(self.grades) >= 3 and 0 in self.grades else 1
@@ -61,17 +66,44 @@ class Findings:
 
 
 def init(
-    place: str | None, given: Mapping[str, Any], output: Place, *, dry_run: bool = False, force: bool = False
+    place: str | None,
+    given: Mapping[str, Any],
+    output: Place,
+    *,
+    features: str | None = None,
+    dry_run: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write a configuration to `output`. Return `text`, the findings and the next command, and `result` for programs.
 
     `place` is a folder, an archive or `ir_datasets:ID`; `given` are options of `data` that replace what is found there.
+    `features` is a file of features instead of all these.
     With `dry_run` the configuration is part of the answer and nothing is written. ConfigError where `output` exists,
     unless `force`.
     """
     if exists(output) and not (dry_run or force):
         fix = "name another one with --output, or overwrite it with --force"
         raise ConfigError("this file exists and is not overwritten", where=str(output), fix=fix)
+    if features is not None and (place or given):
+        raise ConfigError("--features goes without a folder and other files", where=features)
+    made: tuple[Findings | Lists, dict[str, Any], str]
+    made = _of_features(features, output) if features else _of_texts(place, given, output)
+    found, data, text = made
+    result = {"output": None if dry_run else str(output), "data": data, **asdict(found)}
+    if dry_run:
+        return {"result": result, "text": text.rstrip("\n")}
+    with replacing(output) as stream:
+        stream.write(text)
+    next_one = f"wrote {output}; next: rankcli train --config {output} --dry-run"
+    return {"result": result, "text": f"{found.text}\n{next_one}"}
+
+
+def _of_features(path: str, output: Place) -> tuple[Lists, dict[str, Any], str]:
+    found = look_at(path)
+    return found, *configuration_of(path, _relative(path, output), found)
+
+
+def _of_texts(place: str | None, given: Mapping[str, Any], output: Place) -> tuple[Findings, dict[str, Any], str]:
     layout = layout_of(place) if place else Layout({}, siblings(given.get("qrels")))
     options = layout.data | dict(given)
     if missing := [key for key in ("docs", "queries", "qrels") if key not in options]:
@@ -80,14 +112,7 @@ def init(
     if "run" not in given and found.run_queries is not None and found.run_queries < COVERED * found.judged:
         found = _without_run(found, options.pop("run"))
     data = {key: _written(value, output) for key, value in options.items()}
-    text = configuration(found, data)
-    result = {"output": None if dry_run else str(output), "data": data, **asdict(found)}
-    if dry_run:
-        return {"result": result, "text": text.rstrip("\n")}
-    with replacing(output) as stream:
-        stream.write(text)
-    next_one = f"wrote {output}; next: rankcli train --config {output} --dry-run"
-    return {"result": result, "text": f"{summary(found)}\n{next_one}"}
+    return found, data, configuration(found, data)
 
 
 def look(options: Mapping[str, Any], notes: Iterable[str] = ()) -> Findings:

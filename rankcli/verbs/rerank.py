@@ -13,11 +13,13 @@ from rankcli.config.columns import PREDICTION
 from rankcli.data.dataset import load_dataset
 from rankcli.data.documents import open_store
 from rankcli.data.files import check_apart, is_stdout, replacing
+from rankcli.data.source import NoDocuments
 from rankcli.data.topics import read_topics
-from rankcli.data.trec import write_query
+from rankcli.data.trec import CompactRun, write_query
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores, interpolate
 from rankcli.evaluation.runs import rerank as merge
+from rankcli.extractors.base import Extractor
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
@@ -27,6 +29,7 @@ from rankcli.runs.directory import result_versions
 from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
+from rankcli.runs.listed import features_in
 from rankcli.runs.mixed import Features, Mixture, candidates_of, features_of
 from rankcli.runs.mixture import mixing_of
 from rankcli.runs.model import Model, find_model, searcher_of, trained_queries, warn_unfinished, weights_identity
@@ -65,6 +68,7 @@ def rerank(
     queries: str | None = None,
     run: str | None = None,
     topics: Sequence[str] = (),
+    features: str | None = None,
     depth: int | None = None,
     split: str = "test",
     mix: str | float = "none",
@@ -78,16 +82,21 @@ def rerank(
     the mixture that the training learnt, else the weight that it chose.
 
     Without `run`, queries are searched as those of the training were. Without `docs`, `queries` and `run`, the run
-    directory's own data and candidates of `split` are reranked. Where several hosts work together, each needs the model
-    and the files; the first host writes.
+    directory's own data and candidates of `split` are reranked; with `features`, all lists of another file of features,
+    which is read as the run directory's own are. Where several hosts work together, each needs the model and the files;
+    the first host writes.
     """
     given = [docs, queries, run]
+    if features is not None and any([*given, topics]):
+        raise ConfigError("--features has queries, documents and candidates: leave the other options out")
     if any(given) and not (docs and queries):
         raise ConfigError("give both --docs and --queries, with --run or without, or none of the three")
     if topics and not any(given):
         raise ConfigError("--topics goes with --queries: the run directory's own topics are read as it was trained")
-    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given), mix=mix)
-    return opened(output=output, docs=docs, queries=queries, run=run, topics=topics, depth=depth, split=split)
+    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given) and not features, mix=mix)
+    return opened(
+        output=output, docs=docs, queries=queries, run=run, topics=topics, features=features, depth=depth, split=split
+    )
 
 
 class Reranking:
@@ -134,13 +143,17 @@ class Reranking:
         queries: str | None = None,
         run: str | None = None,
         topics: Sequence[str] = (),
+        features: str | None = None,
         depth: int | None = None,
         split: str = "test",
     ) -> dict[str, Any]:
         """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
-        check_apart(output, docs, queries, run, self.model.path, *(self._own_files() if not docs else ()))
+        own = self._own_files() if not docs and not features else ()
+        check_apart(output, docs, queries, run, features, self.model.path, *own)
         if docs and queries:
             inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
+        elif features:
+            inputs = _listed_inputs(self.model, features, self.extractor)
         else:
             inputs = _own_inputs(self.model, split)
         counts = self.score(inputs, output, depth, lambda made: _copied(made, output))
@@ -183,7 +196,7 @@ class Reranking:
             raise ConfigError(
                 f"the model reads {', '.join(sorted(missing))}, which these documents do not have",
                 where=inputs.source,
-                fix="rerank the data of its run directory: leave out --docs, --queries and --run",
+                fix="give --features, or leave out --docs, --queries and --run: its run directory's data are reranked",
             )
 
     def _rerank(self, inputs: Inputs, depth: int | None, counts: Counts, file: TextIO, kept: Journal) -> None:
@@ -288,6 +301,17 @@ def _own_inputs(model: Model, split: str) -> Inputs:
     return Inputs(
         dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features, dataset.content
     )
+
+
+def _listed_inputs(model: Model, path: str, extractor: Extractor) -> Inputs:
+    """Return the lists of a file of features."""
+    if model.home is None:
+        raise ConfigError("--features needs a run directory, which says how the file is read", where=model.said)
+    source = features_in(path, model.home.config, getattr(extractor, "width", None))
+    lists = source.qrels[""].items()
+    run = CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in lists)
+    docs = source.docs or NoDocuments(path)
+    return Inputs(docs, source.queries, run.items(), path, {}, source.features, source.fingerprint)
 
 
 def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str | None) -> Inputs:

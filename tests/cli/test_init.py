@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from rankcli.backend import elwc
 from rankcli.cli import run
 from rankcli.config.load import load_config
 from rankcli.config.registry import EXTRACTORS
+from rankcli.records.tfrecord import frame
 from rankcli.verbs.init import READ, look
 
 
@@ -107,3 +109,29 @@ def test_ids_that_do_not_join_exit_3(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_file_that_is_not_there_exits_2(tmp_path: Path) -> None:
     assert init(tmp_path) == 2
+
+
+def test_a_file_of_features_makes_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f.txt").write_text("".join(f"{n % 3} qid:{n // 2} 1:{n} 4:0.5\n" for n in range(12)))
+    output = tmp_path / "config.yaml"
+    assert run(["init", "--features", str(tmp_path / "f.txt"), "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "6 queries with 12 documents (median 2, at most 2)\n4 features, from 0 to 11\ngrades: 0: 4, 1: 4" in said
+    config, _ = load_config([output])
+    assert config.data.source.width == 4 and config.data.folds is not None and config.data.folds.k == 3
+    assert config.extractor.log1p and config.sampler.size == 2 and "path: f.txt" in output.read_text()
+    assert run(["init", "--features", str(tmp_path / "f.txt"), "--docs", str(output), "--dry-run"]) == 2
+    assert "--features goes without a folder and other files" in capsys.readouterr().err
+
+
+def test_a_file_of_example_lists_has_its_label_and_features_named(tmp_path: Path) -> None:
+    made = elwc.ExampleListWithContext()
+    for grade in (0, 1):
+        example = made.examples.add().features.feature
+        example["utility"].int64_list.value.append(grade)
+        example["a"].float_list.value.append(0.25)
+    (tmp_path / "f").write_bytes(frame(made.SerializeToString()) * 3)
+    assert run(["init", "--features", str(tmp_path / "f"), "--output", str(tmp_path / "c.yaml")]) == 0
+    source = load_config([tmp_path / "c.yaml"])[0].data.source
+    assert (source.label, source.features, source.context) == ("utility", ("a",), ())
+    assert not load_config([tmp_path / "c.yaml"])[0].extractor.log1p

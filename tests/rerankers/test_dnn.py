@@ -11,6 +11,8 @@ import tiny_models as tiny
 
 from rankcli.config.load import load_config
 from rankcli.data.trec import read_run
+from rankcli.datasets.builtin import Builtin
+from rankcli.datasets.elwc import ELWC
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import ExtractorContext
@@ -18,6 +20,7 @@ from rankcli.extractors.features import Features
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.dnn import DNN
 from rankcli.shapes import Example
+from rankcli.verbs.evaluate import evaluate
 from rankcli.verbs.rerank import rerank
 from rankcli.verbs.train import train
 
@@ -81,7 +84,7 @@ def write_features(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_features_train_test_rerank_and_are_measured(tmp_path, monkeypatch):
+def test_features_train_test_rerank_and_are_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
     write_features(tmp_path / "f.txt")
     (tmp_path / "c.yaml").write_text(CONFIG.format(path=tmp_path / "f.txt"))
@@ -92,7 +95,32 @@ def test_features_train_test_rerank_and_are_measured(tmp_path, monkeypatch):
     about = json.loads((tmp_path / "run/best/ndcg_exp_cut_10/features.json").read_text())
     assert about["width"] == 3 and 104 < about["mean"][0] < 106 and 0.0008 < about["deviation"][2] < 0.0012
     rerank(model=str(tmp_path / "run"), output=tmp_path / "again.run", depth=20)
-    assert read_run(tmp_path / "again.run") == read_run(tmp_path / "run/test.run")
+    own = read_run(tmp_path / "run/test.run")
+    assert read_run(tmp_path / "again.run") == own
+    assert "tokens" not in capsys.readouterr().err
+    lines = [line for line in (tmp_path / "f.txt").read_text().splitlines() if line.split()[1][4:] in own]
+    (tmp_path / "new.txt").write_text("\n".join(line for line in lines if "3:" in line))
+    rerank(model=str(tmp_path / "run"), output=tmp_path / "new.run", features=str(tmp_path / "new.txt"))
+    assert read_run(tmp_path / "new.run") == own
+    found = evaluate(features=str(tmp_path / "new.txt"), run=tmp_path / "new.run", metrics=["ndcg_exp_cut_10"])
+    assert found.to_json()["metrics"]["ndcg_exp_cut_10"]["mean"] == pytest.approx(result["reranked"]["ndcg_exp_cut_10"])
+    same = evaluate(features=str(tmp_path / "new.txt"), run=tmp_path / "new.run", model=str(tmp_path / "run"))
+    assert same.to_json()["queries"] == 4
+
+
+def test_files_of_features_go_with_what_reads_them(tmp_path):
+    write_features(tmp_path / "f.txt")
+    path = str(tmp_path / "f.txt")
+    with pytest.raises(ConfigError, match="leave the other options out"):
+        rerank(model="m", output="o", features=path, docs="d", queries="q", run="r")
+    for given in ({"qrels": "q", "run": "r"}, {}):
+        with pytest.raises(ConfigError, match="give that, and no --qrels"):
+            evaluate(features=path, **given)
+    with pytest.raises(ConfigError, match="are no file of features"):
+        Builtin(collection="stdlib-docs").at(path, 3)
+    with pytest.raises(ConfigError, match="this file may have others"):
+        ELWC(path=path, features=("a",)).at("new", 3)
+    assert ELWC(path=path, features=("a",), context=()).at("new", 3).path == "new"
 
 
 def test_an_extractor_of_tokens_is_refused():
