@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
 SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
+UNSEEN = 3  # a part whose tokens attend to the others, but no token attends to them
 FIRST_STAGE = "first_stage"  # the column of the first stage's scores
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -71,8 +72,8 @@ class Example:
 class TokenSequence:
     """One sequence as an encoder reads it: token ids, segment ids and parts, all [T], special tokens included.
 
-    `parts` gives each token's part: `SPECIAL`, `QUERY` or `DOC`. `doc` is the document of the group (0..K-1) that the
-    sequence belongs to; 0 in fields at query level.
+    `parts` gives each token's part: `SPECIAL`, `QUERY`, `DOC` or `UNSEEN`. `doc` is the document of the group (0..K-1)
+    that the sequence belongs to; 0 in fields at query level.
     """
 
     ids: Ints

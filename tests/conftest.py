@@ -25,6 +25,7 @@ RERANKERS = {
     "crossencoder": "{name: crossencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFBERTMaxP": "{name: TFBERTMaxP, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "biencoder": "{name: biencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
+    "colbert": "{name: colbert, dim: 8, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFKNRM": "{name: TFKNRM}",
     **{name: f"{{name: {name}, dim: 8}}" for name in ("ConvKNRM", "DRMM", "DRMMTKS", "PACRR")},
     "TK": "{name: TK, dim: 8, numattheads: 2, ffdim: 8}",
@@ -35,6 +36,7 @@ EXTRACTORS = {
         "{name: pooledpassage, maxseqlen: 16, maxqlen: 6, passagelen: 6, stride: 4, numpassages: 3, vocab_size: 60}"
     ),
     "biencoder": "{name: apart, maxdoclen: 16, maxqlen: 6, vocab_size: 60}",
+    "colbert": "{name: colbert, maxdoclen: 16, maxqlen: 8, vocab_size: 60}",
     **dict.fromkeys(
         ("TFKNRM", "ConvKNRM", "DRMM", "DRMMTKS", "PACRR", "TK"), "{name: embedtext, maxqlen: 4, maxdoclen: 16}"
     ),

@@ -71,34 +71,37 @@ class Attention:
         known = tf.get_static_value(length)
         if self._longest <= WHOLE or (known is not None and known <= WHOLE):
             if chunk not in self._masks:
-                self._masks[chunk] = self._mask(self._pieces.owners[chunk])
+                self._masks[chunk] = self._whole_mask(chunk)
             return rules.attend(heads, self._masks[chunk])
         if known is not None:
             return self._in_blocks(chunk, heads, rules)
         return tf.cond(
             length <= WHOLE,
-            lambda: rules.attend(heads, self._mask(self._pieces.owners[chunk])),
+            lambda: rules.attend(heads, self._whole_mask(chunk)),
             lambda: self._in_blocks(chunk, heads, rules),
         )
 
     def _in_blocks(self, chunk: int, heads: list[Tensor], rules: _Rules) -> Tensor:
-        owner = self._pieces.owners[chunk]
+        owner, keys = self._pieces.owners[chunk], self._pieces.asked[chunk]
         askers = tf.pad(owner, [[0, 0], [0, BLOCK]], constant_values=-1)
 
         def attend(block: QueryBlock) -> Tensor:
             asking = tf.slice(askers, [0, block.query_start], [layouts.size(owner, 0), BLOCK])
-            asked = tf.slice(owner, [0, block.key_start], [layouts.size(owner, 0), layouts.size(block.keys, 2)])
+            asked = tf.slice(keys, [0, block.key_start], [layouts.size(owner, 0), layouts.size(block.keys, 2)])
             own = rules.in_block(block)
             heads = [block.query, block.keys, block.values]
             return own.attend(heads, self._mask(asked, asking), block.query_start, block.key_start)
 
         return by_blocks(attend, heads, rules.bias.tables if rules.bias else (), rules.window)
 
-    def _mask(self, asked: Tensor, asking: Tensor | None = None) -> Tensor:
+    def _whole_mask(self, chunk: int) -> Tensor:
+        return self._mask(self._pieces.asked[chunk], self._pieces.owners[chunk])
+
+    def _mask(self, asked: Tensor, asking: Tensor) -> Tensor:
         """Return the mask of keys [n, K] for queries [n, Q]: [n, 1, Q, K]; in chunks, Q is 1."""
         if self.layout.chunks:
             return layouts.bias_of((asked >= 0)[:, None, :])
-        return layouts.bias_of((asked if asking is None else asking)[:, :, None] == asked[:, None, :])
+        return layouts.bias_of(asking[:, :, None] == asked[:, None, :])
 
 
 class _Rules(NamedTuple):

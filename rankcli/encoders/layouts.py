@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from rankcli.backend import tf
-from rankcli.shapes import Layout
+from rankcli.shapes import UNSEEN, Layout
 
 # added to attention logits of other sequences and of padding; finite, so that softmax works in rows that see nothing
 BLOCKED = -1e9
 
 
 class Pieces:
-    """The tokens in rows [n, L]: `owners` has the sequence of each place, -1 for padding, in one tensor per chunk.
+    """The tokens in rows [n, L]: `owners` has the sequence of each place, -1 for padding, in one tensor per chunk, and
+    `asked` the same, but a negative number at places that no token attends to.
 
     A row of a chunk has one sequence. A token's queries, keys and values are one vector, which is cut into pieces of
     one head each. All pieces are looked up in one step, directly in their final order: to gather tokens and then to
@@ -28,14 +29,16 @@ class Pieces:
         if not self._chunks:
             owner = layout.sequence
             self._shape = [-1 if owner.shape[0] is None else owner.shape[0], size(owner, 1)]
-            self.owners = [owner]
+            self.owners, self.asked = [owner], [_asked(layout)]
             return
         there, self._back, shapes = self._chunks
         self._shapes = [(shape[0], shape[1]) for shape in shapes]
         sizes = tf.stack([*(rows * length for rows, length in self._shapes), 1])
         *places, self._nowhere = tf.split(there, sizes, num=len(self._shapes) + 1)
         self._places = [tf.reshape(place, shape) for place, shape in zip(places, self._shapes, strict=True)]
-        self.owners = [tf.gather(layout.sequence, tokens) for tokens in self._places]
+        self.owners, self.asked = (
+            [tf.gather(owner, tokens) for tokens in self._places] for owner in (layout.sequence, _asked(layout))
+        )
         self._moves = {parts: self._move(parts) for parts in (1, 3)}
 
     def apart(self, x: Any) -> list[list[Any]]:
@@ -115,7 +118,13 @@ def by_sequence(x: Any, layout: Layout) -> Any:
 
 def attention_bias(layout: Layout) -> Any:
     """Return the bias for queries outside of rows: float32 [N, 1, M], added to the logits of a sequence's places."""
-    return bias_of(token_mask(layout))
+    asked = tf.gather(tf.reshape(_asked(layout), [-1]), tf.maximum(layout.places, 0))
+    return bias_of(tf.logical_and(token_mask(layout), asked >= 0))
+
+
+def _asked(layout: Layout) -> Any:
+    """Return the sequence of each token, a negative number for padding and for tokens that no token attends to."""
+    return tf.where(layout.parts == UNSEEN, -2, layout.sequence)
 
 
 def first_tokens(states: Any, layout: Layout) -> Any:

@@ -31,8 +31,10 @@ class SubwordOptions(ExtractorOptions):
     vocab_size: PositiveInt = option(8000, "size of a trained WordPiece vocabulary")
     lowercase: bool = option(True, "whether a trained vocabulary ignores case")
 
-    def open_tokenizer(self, ctx: ExtractorContext) -> Tokenizer:
-        """The saved tokenizer, else the pretrained one, else one trained on the collection's texts."""
+    def open_tokenizer(self, ctx: ExtractorContext, more: tuple[str, ...] = ()) -> Tokenizer:
+        """The saved tokenizer, else the pretrained one, else one trained on the collection's texts, which has the
+        tokens `more` besides.
+        """
         directory = ctx.saved or ctx.pretrained
         if directory is not None:
             return ctx.once(directory, lambda: Tokenizer.open(directory))
@@ -42,9 +44,9 @@ class SubwordOptions(ExtractorOptions):
 
         def train() -> Tokenizer:
             say(f"training a WordPiece vocabulary of {self.vocab_size} pieces on the collection")
-            return train_wordpiece(texts, self.vocab_size, self.lowercase)
+            return train_wordpiece(texts, self.vocab_size, self.lowercase, more)
 
-        return ctx.once(("wordpiece", self.vocab_size, self.lowercase), train)
+        return ctx.once(("wordpiece", self.vocab_size, self.lowercase, *more), train)
 
 
 class SubwordExtractor:

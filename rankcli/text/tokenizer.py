@@ -96,6 +96,11 @@ class Tokenizer:
             tokens += [np.asarray(encoding.ids, np.int32) for encoding in encodings]
         return tokens
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token of the vocabulary; None for one that it does not have."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
     def save(self, directory: Path) -> None:
         """Write the tokenizer's files unchanged; `AutoTokenizer` of transformers opens the folder."""
         for name, content in self._files.items():

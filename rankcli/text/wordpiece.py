@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rankcli.text.tokenizer import Tokenizer, well_formed
@@ -20,20 +20,22 @@ MAX_ALPHABET = 1000  # characters of a trained vocabulary; rarer ones become [UN
 MIN_FREQUENCY = 2  # a word piece seen once gets no place in a trained vocabulary
 
 
-def train_wordpiece(texts: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool) -> Tokenizer:
+def train_wordpiece(
+    texts: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool, more: Sequence[str] = ()
+) -> Tokenizer:
     """Train the vocabulary of a BERT tokenizer (normalisation, splitting, `[CLS] a [SEP] b [SEP]`) on `texts`.
 
     `texts` is called twice. The result is deterministic: the trainer of `tokenizers` would number the continuation
     pieces (`##x`) of single characters in the order of a randomly seeded hash map, and break ties between merges by
     these numbers. So it is given these pieces already numbered. All characters but the rarest are in the vocabulary,
-    which may make it larger than `vocab_size`.
+    which may make it larger than `vocab_size`. Tokens in `more` are in it, but never found in a text.
     """
     from tokenizers.models import WordPiece
     from tokenizers.trainers import WordPieceTrainer
 
     learner = _bert_backend({}, lowercase)
     alphabet = _alphabet(learner.normalizer.normalize_str, texts(), limit=max(1, min(MAX_ALPHABET, vocab_size // 4)))
-    numbered = [*SPECIAL_TOKENS.values(), *(f"##{char}" for char in alphabet)]
+    numbered = [*SPECIAL_TOKENS.values(), *more, *(f"##{char}" for char in alphabet)]
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=MIN_FREQUENCY,

@@ -22,6 +22,7 @@ TINY = {
     "pooledpassage": {"maxseqlen": 12, "maxqlen": 4, "passagelen": 5, "stride": 3, "numpassages": 3, "vocab_size": 50},
     "sentences": {"maxqlen": 4, "sentencelen": 5, "numsentences": 3, "vocab_size": 50},
     "apart": {"maxqlen": 5, "maxdoclen": 7, "vocab_size": 50},
+    "colbert": {"maxqlen": 6, "maxdoclen": 8, "vocab_size": 50},
     "embedtext": {"maxqlen": 4, "maxdoclen": 6, "min_df": 1},
 }
 letters = st.lists(st.sampled_from("abcdefgz"), max_size=25).map(" ".join)

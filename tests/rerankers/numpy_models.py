@@ -12,8 +12,17 @@ Tensors = Mapping[str, np.ndarray]
 _erf = np.vectorize(math.erf)
 
 
-def bert_states(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int) -> np.ndarray:
-    """The last layer's states [T, D]; names without model prefix."""
+def bert_states(
+    tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int, seen: np.ndarray | bool = True
+) -> np.ndarray:
+    """The last layer's states [T, D]; names without model prefix. `seen` is False at tokens that none attends to."""
+    return bert_layers(tensors, ids, segments, heads, seen)[-1]
+
+
+def bert_layers(
+    tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int, seen: np.ndarray | bool = True
+) -> list[np.ndarray]:
+    """The states after the embeddings and after each layer."""
 
     def dense(x, name):
         return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
@@ -27,17 +36,19 @@ def bert_states(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: 
         return tensors[f"embeddings.{name}_embeddings.weight"]
 
     x = norm(table("word")[ids] + table("position")[: len(ids)] + table("token_type")[segments], "embeddings.LayerNorm")
+    found, blocked = [x], np.where(seen, 0.0, -np.inf)
     layers = sum(name.endswith("attention.self.query.weight") for name in tensors)
     for n in range(layers):
         layer = f"encoder.layer.{n}"
         parts = [dense(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value")]
         query, key, value = (part.reshape(len(ids), heads, -1).transpose(1, 0, 2) for part in parts)
-        context = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])) @ value
+        context = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]) + blocked) @ value
         context = context.transpose(1, 0, 2).reshape(x.shape)
         x = norm(x + dense(context, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
         inner = gelu(dense(x, f"{layer}.intermediate.dense"))
         x = norm(x + dense(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
-    return x
+        found.append(x)
+    return found
 
 
 def bert_logit(tensors: Tensors, ids: np.ndarray, segments: np.ndarray, heads: int) -> float:

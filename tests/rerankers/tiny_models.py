@@ -25,11 +25,13 @@ TEXTS = (
 )
 QUERIES = ("cat mat", "dogs run far")
 DEEPER = dataclasses.replace(TINY, layers=2)
+WIDER = dataclasses.replace(TINY, hidden=16, heads=2, intermediate=32, dropout=0.0)
 EXTRACTORS_OF: dict[str, dict[str, Any]] = {
     "passage": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60},
     "pooledpassage": {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60},
     "embedtext": {"maxqlen": 4, "maxdoclen": 20, "min_df": 1},
     "apart": {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60},
+    "colbert": {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60},
     "features": {"log1p": True, "standardize": True},
 }
 NAMES = sorted(RERANKERS.builtins())
