@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from rankcli.config.columns import PREDICTION
-from rankcli.data.dataset import load_dataset
-from rankcli.data.documents import open_store
 from rankcli.data.files import check_apart, is_stdout, replacing
-from rankcli.data.source import NoDocuments
 from rankcli.data.topics import read_topics
-from rankcli.data.trec import CompactRun, write_query
+from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores, interpolate
 from rankcli.evaluation.runs import rerank as merge
-from rankcli.extractors.base import Extractor
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import FEATURES, InMemory
-from rankcli.runs.candidates import first_stage, searched, warn_unanswered
 from rankcli.runs.directory import result_versions
 from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
+from rankcli.runs.given import given_inputs, listed_inputs, own_inputs
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
-from rankcli.runs.listed import features_in
 from rankcli.runs.mixed import Features, Mixture, candidates_of, features_of
 from rankcli.runs.mixture import mixing_of
-from rankcli.runs.model import Model, find_model, searcher_of, trained_queries, warn_unfinished, weights_identity
+from rankcli.runs.model import find_model, warn_unfinished, weights_identity
 from rankcli.runs.opened import open_model
-from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, run_in, survey, texts_of
-from rankcli.runs.tuned import tuned_stage
+from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, survey, texts_of
 from rankcli.runs.vectors import Caches
 from rankcli.shapes import Example
 from rankcli.signals.base import Candidates
 from rankcli.storage.base import is_remote
-from rankcli.storage.places import local_root, work_root
+from rankcli.storage.places import work_root
 from rankcli.training.encode import NOTHING_KEPT, VectorScorer, scorer
 from rankcli.training.hosts import Hosts
 from rankcli.training.predict import Predictor
@@ -151,11 +145,11 @@ class Reranking:
         own = self._own_files() if not docs and not features else ()
         check_apart(output, docs, queries, run, features, self.model.path, *own)
         if docs and queries:
-            inputs = _given_inputs(self.model, docs, read_topics(queries, None, topics), run)
+            inputs = given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         elif features:
-            inputs = _listed_inputs(self.model, features, self.extractor)
+            inputs = listed_inputs(self.model, features, self.extractor)
         else:
-            inputs = _own_inputs(self.model, split)
+            inputs = own_inputs(self.model, split)
         counts = self.score(inputs, output, depth, lambda made: _copied(made, output))
         return _outcome(counts, self.mix, output)
 
@@ -288,37 +282,3 @@ def _outcome(counts: Counts, mix: Mixture | float | None, output: str | Path) ->
     elif mix is not None:
         text += f", mixed with the first stage: alpha (weight of the reranker) {mix:g}"
     return {"result": done, "text": text}
-
-
-def _own_inputs(model: Model, split: str) -> Inputs:
-    """Return the data of a run directory, and the candidates of one part of its split."""
-    config = model.config
-    root = local_root(config.trainer.storage)
-    dataset = load_dataset(config.data, root)
-    found = first_stage(dataset, tuned_stage(config, dataset, root).option, root)
-    run = found.part(sorted(dataset.split[split]))
-    trained = dataset.topics("train")
-    return Inputs(
-        dataset.docs, dataset.queries, run.items(), f"{model.said}, {split}", trained, dataset.features, dataset.content
-    )
-
-
-def _listed_inputs(model: Model, path: str, extractor: Extractor) -> Inputs:
-    """Return the lists of a file of features."""
-    if model.home is None:
-        raise ConfigError("--features needs a run directory, which says how the file is read", where=model.said)
-    source = features_in(path, model.home.config, getattr(extractor, "width", None))
-    lists = source.qrels[""].items()
-    run = CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in lists)
-    docs = source.docs or NoDocuments(path)
-    return Inputs(docs, source.queries, run.items(), path, {}, source.features, source.fingerprint)
-
-
-def _given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str | None) -> Inputs:
-    store = open_store(docs, None, local_root())
-    if run is None:
-        searcher = searcher_of(model)
-        found = searched(store, queries, searcher)
-        warn_unanswered(found, queries)
-        return Inputs(store, queries, found.items(), str(searcher), trained_queries(model))
-    return Inputs(store, queries, run_in(run), run, trained_queries(model))
