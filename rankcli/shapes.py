@@ -212,8 +212,9 @@ class StreamSpec(NamedTuple):
 class SequenceSpec(NamedTuple):
     """A field of token sequences of one stream's vocabulary, padded with `pad_id`, none longer than `max_length`.
 
-    At document level a document has at least one sequence and at most `most`. Its ids are below `vocab_size`, by
-    default that of the stream. The last `unknown` of them number words that the vocabulary does not have: of a query
+    At document level a document has at least one sequence and at most `most`. The tokens of the query in it, if it has
+    any, are among its first `leading`. Its ids are below `vocab_size`, by default that of the stream. The last
+    `unknown` of them number words that the vocabulary does not have: of a query
     and its documents, equal ids are equal words, except that the very last is any word that the query does not have.
     """
 
@@ -224,6 +225,7 @@ class SequenceSpec(NamedTuple):
     most: int = 1
     vocab_size: int | None = None
     unknown: int = 0
+    leading: int = 0
 
 
 class DenseSpec(NamedTuple):

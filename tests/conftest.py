@@ -25,6 +25,9 @@ RERANKERS = {
     "crossencoder": "{name: crossencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFBERTMaxP": "{name: TFBERTMaxP, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "biencoder": "{name: biencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
+    "TFCEDRKNRM": (
+        "{name: TFCEDRKNRM, simmat_layers: [1], encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32}}"
+    ),
     "colbert": "{name: colbert, dim: 8, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFKNRM": "{name: TFKNRM}",
     **{name: f"{{name: {name}, dim: 8}}" for name in ("ConvKNRM", "DRMM", "DRMMTKS", "PACRR")},
@@ -32,8 +35,9 @@ RERANKERS = {
 }
 EXTRACTORS = {
     "crossencoder": "{name: passage, maxseqlen: 24, maxqlen: 6, vocab_size: 60}",
-    "TFBERTMaxP": (
-        "{name: pooledpassage, maxseqlen: 16, maxqlen: 6, passagelen: 6, stride: 4, numpassages: 3, vocab_size: 60}"
+    **dict.fromkeys(
+        ("TFBERTMaxP", "TFCEDRKNRM"),
+        "{name: pooledpassage, maxseqlen: 16, maxqlen: 6, passagelen: 6, stride: 4, numpassages: 3, vocab_size: 60}",
     ),
     "biencoder": "{name: apart, maxdoclen: 16, maxqlen: 6, vocab_size: 60}",
     "colbert": "{name: colbert, maxdoclen: 16, maxqlen: 8, vocab_size: 60}",

@@ -108,7 +108,8 @@ class PairExtractor(SubwordExtractor):
         most: int = 1,
         scores: WrittenScores | None = None,
     ) -> None:
-        super().__init__(tokenizer, lengths, keep, most)
+        leading = tokenizer.pair_template.leading + keep["query"]
+        super().__init__(tokenizer, lengths, keep, most, leading)
         self.template, self.scores = tokenizer.pair_template, scores
         self.columns = (FIRST_STAGE,) if scores else ()
 

@@ -53,18 +53,23 @@ class SubwordExtractor:
     """The common part of the built extractors: a stream `query` and a stream `doc` over one vocabulary.
 
     `lengths` gives the level and the longest sequence of each field, `keep` the most tokens of a text that each stream
-    ever uses.
+    ever uses, `most` and `leading` those of fields at document level (`SequenceSpec`).
     """
 
     columns: tuple[str, ...] = ()
 
     def __init__(
-        self, tokenizer: Tokenizer, lengths: Mapping[str, tuple[Level, int]], keep: Mapping[str, int], most: int = 1
+        self,
+        tokenizer: Tokenizer,
+        lengths: Mapping[str, tuple[Level, int]],
+        keep: Mapping[str, int],
+        most: int = 1,
+        leading: int = 0,
     ) -> None:
         self.tokenizer, self._keep, self.fingerprint = tokenizer, keep, tokenizer.fingerprint
         self.streams: Mapping[str, StreamSpec] = {name: StreamSpec(name, tokenizer.vocab_size) for name in LEVELS}
         self.fields: Mapping[str, FieldSpec] = {
-            name: SequenceSpec(level, level, longest, tokenizer.pad_id, most if level == "doc" else 1)
+            name: SequenceSpec(level, level, longest, tokenizer.pad_id, most if level == "doc" else 1, leading=leading)
             for name, (level, longest) in lengths.items()
         }
         self.tables: Mapping[str, Floats] = {}

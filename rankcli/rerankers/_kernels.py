@@ -15,11 +15,12 @@ FLOOR = 1e-10  # least soft count
 SCALE = 0.01  # of logarithms: -23 for each missing word would drown everything else
 
 
-def kernel_weights(trained: bool) -> list[Weight]:
-    """Return the means and widths of the kernels."""
+def kernel_weights(trained: bool, exact: float = 0.001) -> list[Weight]:
+    """Return the means and widths of the kernels; `exact` is the width of the last one."""
+    sigmas = (*SIGMAS[:-1].tolist(), exact)
     return [
         Weight("kernels/mu", MUS.shape, ("kernels.mu",), tuple(MUS.tolist()), trainable=trained),
-        Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), tuple(SIGMAS.tolist()), trainable=trained),
+        Weight("kernels/sigma", SIGMAS.shape, ("kernels.sigma",), sigmas, trainable=trained),
     ]
 
 

@@ -13,7 +13,8 @@ LOWEST = -1e9  # of what is taken already
 
 
 def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: Aggregation = "sum") -> Tensor:
-    """Return one value per document, [B, K], from the values of its sequences, `values` [N].
+    """Return one value per document, [B, K], from the values of its sequences, `values` [N]; or [B, K, ...] from
+    [N, ...].
 
     `owner` [N] is the slot of each sequence. The values of a document's own sequences are aggregated: their `max`, the
     `first`, their `sum`, or their mean (`avg`). Sequences without an owner are ignored; a place without sequences gets
@@ -21,16 +22,21 @@ def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: A
     """
     places = places_of(doc_mask)
     counts = tf.math.unsorted_segment_sum(tf.where(owner >= 0, 1.0, 0.0), owner, places)
+    counts = tf.reshape(counts, [-1] + [1] * (values.shape.rank - 1))
     if aggregation == "max":
         joined = tf.math.unsorted_segment_max(values, owner, places)
     elif aggregation == "first":
-        firsts = tf.math.unsorted_segment_min(tf.range(tf.size(owner)), owner, places)
-        joined = tf.gather(values, tf.minimum(firsts, tf.size(owner) - 1))
+        joined = tf.gather(values, tf.minimum(_firsts(owner, places), tf.size(owner) - 1))
     else:
         joined = tf.math.unsorted_segment_sum(values, owner, places)
         if aggregation == "avg":
             joined /= tf.maximum(counts, 1.0)
-    return tf.reshape(tf.where(counts > 0, joined, 0.0), tf.shape(doc_mask))
+    joined = tf.where(counts > 0, joined, 0.0)
+    return tf.reshape(joined, tf.concat([tf.shape(doc_mask), tf.shape(values)[1:]], 0))
+
+
+def _firsts(owner: Tensor, places: Any) -> Tensor:
+    return tf.math.unsorted_segment_min(tf.range(tf.size(owner)), owner, places)
 
 
 def top_per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, weights: Sequence[float]) -> Tensor:

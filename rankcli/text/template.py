@@ -28,6 +28,11 @@ class Template(NamedTuple):
         """The number of special tokens that it adds."""
         return sum(len(ids) for ids, _ in self.pieces)
 
+    @property
+    def leading(self) -> int:
+        """The number of special tokens before the first text."""
+        return len(self.pieces[0][0])
+
     def fill(self, *texts: Ints, kinds: Sequence[int] = (QUERY, DOC)) -> tuple[Ints, Ints, Ints]:
         """Token ids, segment ids and parts, int32 [T] each, of texts with the special tokens around them.
 

@@ -24,29 +24,39 @@ def bert_layers(
 ) -> list[np.ndarray]:
     """The states after the embeddings and after each layer."""
 
-    def dense(x, name):
-        return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
-
-    def norm(x, name):
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
-
     def table(name):
         return tensors[f"embeddings.{name}_embeddings.weight"]
 
-    x = norm(table("word")[ids] + table("position")[: len(ids)] + table("token_type")[segments], "embeddings.LayerNorm")
+    summed = table("word")[ids] + table("position")[: len(ids)] + table("token_type")[segments]
+    return stacked(tensors, normed(tensors, summed, "embeddings.LayerNorm"), heads, seen)
+
+
+def normed(tensors: Tensors, x: np.ndarray, name: str) -> np.ndarray:
+    """A normalisation of the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+    return scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+
+def stacked(tensors: Tensors, x: np.ndarray, heads: int, seen: np.ndarray | bool = True) -> list[np.ndarray]:
+    """The vectors of a sequence, and those after each layer."""
+
+    def dense(x, name):
+        return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
+
     found, blocked = [x], np.where(seen, 0.0, -np.inf)
     layers = sum(name.endswith("attention.self.query.weight") for name in tensors)
     for n in range(layers):
         layer = f"encoder.layer.{n}"
         parts = [dense(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value")]
-        query, key, value = (part.reshape(len(ids), heads, -1).transpose(1, 0, 2) for part in parts)
+        query, key, value = (part.reshape(len(x), heads, -1).transpose(1, 0, 2) for part in parts)
         context = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]) + blocked) @ value
         context = context.transpose(1, 0, 2).reshape(x.shape)
-        x = norm(x + dense(context, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
+        x = normed(
+            tensors, x + dense(context, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm"
+        )
         inner = gelu(dense(x, f"{layer}.intermediate.dense"))
-        x = norm(x + dense(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+        x = normed(tensors, x + dense(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
         found.append(x)
     return found
 

@@ -27,6 +27,7 @@ FILES = {
     "dnn": {"features.json"},
     "crossencoder": {"config.json", *TOKENIZER},
     "TFBERTMaxP": {"config.json", *TOKENIZER},
+    "TFCEDRKNRM": {"config.json", *TOKENIZER},
     "colbert": {"config.json", "artifact.metadata", *TOKENIZER},
     "biencoder": {
         "config.json",

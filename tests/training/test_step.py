@@ -120,7 +120,7 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str
     size = "reranker.encoder={layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
     rates = {"crossencoder": ["reranker.dropout=0.0", size], "TFBERTMaxP": ["reranker.dropout=0.0", size]}
     rates["PACRR"] = ["reranker.shuffle=false"]  # at random, as dropout is
-    prepared = prepare(tiny(name, *rates.get(name, [size] if name in ("biencoder", "colbert") else [])))
+    prepared = prepare(tiny(name, *rates.get(name, [size] if name in ("biencoder", "colbert", "TFCEDRKNRM") else [])))
     records, strategy = prepared.sets.records("train"), make_strategy("cpu")
     found = []
     for count in (1, 2):
