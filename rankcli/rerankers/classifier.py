@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rankcli.encoders.build import Pretrained, encoder_config
-from rankcli.encoders.config import EncoderSize
+from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.encoders.heads import Head
@@ -37,11 +37,9 @@ class SequenceClassifier(Reranker):
         size: EncoderSize = options.encoder
         given = ctx.models.get("pretrained")
         config = encoder_config(given, size, vocab_size(ctx.extractor, "pair"))
-        family = family_of(config.kind)
-        chained = chained_head(given.directory, family.architecture) if given else None
-        self._rate, self._head = options.dropout, chained or family.head(config)
+        self._rate, self._head = options.dropout, self.head_of(options, config, given)
         self._longest = sequence_spec(ctx.extractor, "pair").max_length
-        prefix = "" if self._head.chained else family.prefix
+        prefix = "" if self._head.chained else family_of(config.kind).prefix
         self.adapter, pooler = ctx.adapter(options.adapter, options.pretrained), self._head.pooling == "pooler"
         self._encoder = ctx.encoder(size, "pair", adapter=self.adapter, pooler=pooler, prefix=prefix)
         head = ctx.parameters(self._head.weights(config.hidden_size), config.initializer_range)
@@ -49,6 +47,12 @@ class SequenceClassifier(Reranker):
         self.encoders = {"encoder": self._encoder}
         if given:
             self._take_head(given, ctx.complete)
+
+    def head_of(self, options: Any, config: EncoderConfig, given: Pretrained | None) -> Head:
+        """Return the classifier of a directory that has modules, else that of the encoder's family."""
+        family = family_of(config.kind)
+        chained = chained_head(given.directory, family.architecture) if given else None
+        return chained or family.head(config)
 
     def logits(self, layout: Layout, dropout: Dropout | None) -> Tensor:
         """Return the logits, float32 [N]."""

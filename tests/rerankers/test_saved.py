@@ -29,6 +29,7 @@ FILES = {
     "TFBERTMaxP": {"config.json", *TOKENIZER},
     "TFCEDRKNRM": {"config.json", *TOKENIZER},
     "colbert": {"config.json", "artifact.metadata", *TOKENIZER},
+    "rankt5": {"config.json", *TOKENIZER},
     "biencoder": {
         "config.json",
         "modules.json",
