@@ -15,11 +15,12 @@ from rankcli.config.registry import SIGNALS
 from rankcli.config.schema import MixtureOptions
 from rankcli.config.validate import component_from
 from rankcli.data.scales import standard
+from rankcli.data.source import NoDocuments
 from rankcli.data.trec import ranking, read_run
 from rankcli.errors import ConfigError, DamageError, DataError
 from rankcli.evaluation import listwise
 from rankcli.runs import single
-from rankcli.runs.mixed import Lesson, features_of, learnt, read_mixture, top_candidates, write_mixture
+from rankcli.runs.mixed import Lesson, check_signals, features_of, learnt, read_mixture, top_candidates, write_mixture
 from rankcli.runs.prepare import checked, prepare
 from tests.checked import forge
 from tests.verbs.test_encode import made
@@ -133,6 +134,16 @@ def test_result_report_and_evaluate_have_the_mixed_run(
 def test_wrong_signals_are_one_error_before_anything_is_read(tiny: Any, option: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tiny("TFKNRM", option)
+
+
+def test_where_signals_cannot_be_computed_they_are_refused(tiny: Any) -> None:
+    with pytest.raises(ConfigError, match="not on several hosts"):
+        tiny("TFKNRM", "mixture.signals=[length]", "trainer.strategy=multiworker")
+    given = lesson(tiny("TFKNRM"), "first_stage", "length")
+    without = dataclasses.replace(given.dataset, docs=NoDocuments("features"))
+    with pytest.raises(ConfigError, match="length reads texts, and this source has none") as caught:
+        check_signals(given.options, without)
+    assert caught.value.where == "mixture.signals.1"
 
 
 def test_models_without_vectors_are_refused_before_training(tiny: Any, made: Path) -> None:
