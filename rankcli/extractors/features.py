@@ -12,7 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from rankcli.config.registry import EXTRACTORS, option
+from rankcli.config.types import NonNegativeInt
 from rankcli.errors import DataError, MissingError
+from rankcli.extractors._pieces import Pieces, edges_of
 from rankcli.extractors.base import ExtractorContext, ExtractorOptions
 from rankcli.shapes import DenseSpec, Encoded, Example, FieldSpec, Floats, Record, StreamSpec, TokenSequence
 from rankcli.storage.json_files import read_object
@@ -27,7 +29,9 @@ class Features(ExtractorOptions):
 
     With `log1p`, x becomes sign(x) log(1 + |x|), for counts and other numbers of any size. With `standardize`, mean and
     standard deviation of each feature are taken from the judged documents of the training queries, after `log1p`; a
-    feature that is constant there becomes 0. Both are kept with the model.
+    feature that is constant there becomes 0. With `pieces`, each feature becomes several numbers from 0 to 1, one per
+    piece of its range in the training data (piecewise linear encoding; Gorishniy et al., NeurIPS 2022): a net then
+    learns from few queries what trees do. What was measured is kept with the model.
     """
 
     version: ClassVar[int] = 1
@@ -35,6 +39,13 @@ class Features(ExtractorOptions):
     columns: ClassVar[tuple[str, ...]] = ("features",)
     log1p: bool = option(False, "replace x by sign(x) log(1 + |x|)")
     standardize: bool = option(False, "subtract the mean of the training data, divide by their standard deviation")
+    pieces: NonNegativeInt = option(
+        0, "pieces of each feature's range, with equally many of the values that are not 0; 0: the number itself"
+    )
+
+    def __post_init__(self) -> None:
+        if self.pieces and self.standardize:
+            raise ValueError("`pieces` are from 0 to 1 already: leave `standardize` out")
 
     def build(self, ctx: ExtractorContext) -> FeatureExtractor:
         """Open what was saved, else measure the training data."""
@@ -44,26 +55,30 @@ class Features(ExtractorOptions):
             raise MissingError("no features to read", fix="use a data source that has them, such as `libsvm` or `elwc`")
         blocks = (transformed(block, self.log1p) for block in ctx.features())
         mean, deviation = moments(blocks) if self.standardize else unchanged(next(ctx.features()).shape[1])
-        return FeatureExtractor(self, mean, deviation)
+        pieces = Pieces(edges_of(blocks, self.pieces)) if self.pieces else None
+        if pieces is not None and not len(pieces):
+            raise DataError("all features of the training queries are 0")
+        return FeatureExtractor(self, mean, deviation, pieces)
 
 
 class FeatureExtractor:
-    """The field `features`, float32 [K, width]."""
+    """The field `features`, float32 [K, width or number of pieces]."""
 
     columns: tuple[str, ...] = ("features",)
     tables: Mapping[str, Floats] = {}
     streams: Mapping[str, StreamSpec] = {}
 
-    def __init__(self, options: Features, mean: Floats, deviation: Floats) -> None:
-        self._log1p, self._mean, self._deviation = options.log1p, mean, deviation
-        self.fields: Mapping[str, FieldSpec] = {"features": DenseSpec(len(mean))}
+    def __init__(self, options: Features, mean: Floats, deviation: Floats, pieces: Pieces | None = None) -> None:
+        self._log1p, self._mean, self._deviation, self._pieces = options.log1p, mean, deviation, pieces
+        self.fields: Mapping[str, FieldSpec] = {"features": DenseSpec(len(mean) if pieces is None else len(pieces))}
         self.fingerprint = hashlib.sha256(json.dumps([options.log1p, self._about]).encode()).hexdigest()
 
     @classmethod
     def open(cls, options: Features, directory: Path) -> FeatureExtractor:
         """Read what `save` wrote."""
         about = read_object(directory / FILE)
-        return cls(options, np.array(about["mean"], np.float32), np.array(about["deviation"], np.float32))
+        pieces = Pieces(about["edges"]) if "edges" in about else None
+        return cls(options, np.array(about["mean"], np.float32), np.array(about["deviation"], np.float32), pieces)
 
     @property
     def width(self) -> int:
@@ -84,15 +99,17 @@ class FeatureExtractor:
         if given.shape[1] != len(self._mean):
             what = f"documents have {given.shape[1]} features, but the model was made for {len(self._mean)}"
             raise DataError(what, where=f"query {example.qid!r}", fix="set `width` of the data source")
-        return {"features": (transformed(given, self._log1p) - self._mean) / self._deviation}
+        found = (transformed(given, self._log1p) - self._mean) / self._deviation
+        return {"features": found if self._pieces is None else self._pieces(found)}
 
     def save(self, directory: Path) -> None:
-        """Write number, means and standard deviations of the features."""
+        """Write number, means, standard deviations and edges of the features."""
         (directory / FILE).write_text(json.dumps(self._about) + "\n", encoding="utf-8")
 
     @property
     def _about(self) -> dict[str, object]:
-        return {"width": len(self._mean), "mean": self._mean.tolist(), "deviation": self._deviation.tolist()}
+        about = {"width": len(self._mean), "mean": self._mean.tolist(), "deviation": self._deviation.tolist()}
+        return about if self._pieces is None else {**about, "edges": self._pieces.edges}
 
 
 def transformed(values: Floats, log1p: bool) -> Floats:

@@ -13,10 +13,10 @@ from rankcli.config.types import PositiveInt, Rate
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.heads import ACTIVATIONS_OF_HEADS
 from rankcli.encoders.weights import Weight
-from rankcli.errors import ConfigError
+from rankcli.rerankers._features import features_width
 from rankcli.rerankers._words import layer_weights
 from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
-from rankcli.shapes import Batch, DenseSpec, Outputs
+from rankcli.shapes import Batch, Outputs
 
 
 @RERANKERS.register("dnn")
@@ -39,7 +39,7 @@ class DNN(RerankerOptions):
 
     def check(self, ctx: RerankerContext) -> None:
         """Raise ConfigError where the extractor makes no numbers."""
-        _width(ctx)
+        features_width(ctx)
 
     def build(self, ctx: RerankerContext) -> DNNModel:
         """Make the layers."""
@@ -53,7 +53,7 @@ class DNNModel(Reranker):
         self._activation = ACTIVATIONS_OF_HEADS[options.activation]
         self._rate, self._hidden = options.dropout, [f"hidden_{n}" for n in range(len(options.layers))]
         weights: list[Weight] = []
-        width = _width(ctx)
+        width = features_width(ctx)
         for path, size in zip([*self._hidden, "output"], [*options.layers, 1], strict=True):
             weights += layer_weights(path, width, size)
             width = size
@@ -73,10 +73,3 @@ class DNNModel(Reranker):
     def _layer(self, path: str, x: Any) -> Any:
         net = self.parameters["net"]
         return tf.tensordot(x, net.exact(f"{path}/kernel"), 1) + net.exact(f"{path}/bias")
-
-
-def _width(ctx: RerankerContext) -> int:
-    spec = ctx.extractor.fields["features"]
-    if not isinstance(spec, DenseSpec):
-        raise ConfigError("the field `features` holds tokens, not numbers", where="extractor", fix="extractor=features")
-    return spec.width

@@ -15,7 +15,6 @@ from rankcli.data.source import Source
 from rankcli.datasets.elwc import ELWC
 from rankcli.runs.listed import features_in, source_of
 
-LARGE = 10.0  # features that go beyond this are taken for counts, whose logarithm is read
 FIVE_FOLDS_FROM = 75  # judged queries; with fewer, a fifth is too few to choose weights on
 
 
@@ -84,18 +83,15 @@ def configuration_of(path: str, written: str, found: Lists) -> tuple[dict[str, A
         source |= {"width": found.features}
     data = {"source": source, "folds": {"k": found.folds, "fold": 0, "seed": 7}}
     notes = "".join(f"# {line}\n" for line in found.text.split("\n"))
-    log = found.value[1] > LARGE or found.value[0] < -LARGE
-    extractor = (
-        "{name: features, log1p: true}  # sign(x) log(1 + |x|), as there are large values" if log else "features"
-    )
     return data, (
         f"{notes}\n{to_yaml({'data': data})}"
         "# `fold: all` trains every fold in turn. With files of their own for the parts, leave folds out:\n"
         "#   path: {train: FILE, dev: FILE, test: FILE}\n\n"
-        "reranker: dnn\n"
-        f"extractor: {extractor}\n"
+        "reranker: {name: dnn, dropout: 0.5}\n"
+        "extractor: {name: features, pieces: 4}  # each feature as pieces of its range, as trees see it\n"
+        "# extractor: {name: features, log1p: true, standardize: true}  # the numbers; log1p is for counts\n"
         f"sampler: {{name: judged, size: {max(found.longest, 2)}}}  # the longest list\n"
-        f"trainer: {{batch: 16, niters: 10, loss: ranknet, threshold: {found.longest}, "
+        f"trainer: {{batch: 8, niters: 15, loss: ranknet, threshold: {found.longest}, "
         f"testthreshold: {found.longest}}}\n"
         "metrics: {optimize: ndcg_exp_cut_10}\n"
     )

@@ -119,7 +119,7 @@ def test_a_file_of_features_makes_a_configuration(tmp_path: Path, capsys: pytest
     assert "6 queries with 12 documents (median 2, at most 2)\n4 features, from 0 to 11\ngrades: 0: 4, 1: 4" in said
     config, _ = load_config([output])
     assert config.data.source.width == 4 and config.data.folds is not None and config.data.folds.k == 3
-    assert config.extractor.log1p and config.sampler.size == 2 and "path: f.txt" in output.read_text()
+    assert config.extractor.pieces == 4 and config.sampler.size == 2 and "path: f.txt" in output.read_text()
     assert run(["init", "--features", str(tmp_path / "f.txt"), "--docs", str(output), "--dry-run"]) == 2
     assert "--features goes without a folder and other files" in capsys.readouterr().err
 
@@ -134,4 +134,3 @@ def test_a_file_of_example_lists_has_its_label_and_features_named(tmp_path: Path
     assert run(["init", "--features", str(tmp_path / "f"), "--output", str(tmp_path / "c.yaml")]) == 0
     source = load_config([tmp_path / "c.yaml"])[0].data.source
     assert (source.label, source.features, source.context) == ("utility", ("a",), ())
-    assert not load_config([tmp_path / "c.yaml"])[0].extractor.log1p

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rankcli.errors import DataError, MissingError
+from rankcli.extractors import _pieces
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.features import FeatureExtractor, Features
 from rankcli.shapes import DenseSpec, Example
@@ -63,8 +64,17 @@ def test_what_is_saved_opens_to_the_bit_and_the_fingerprint_knows_the_numbers(tm
     for copy in (again, pickle.loads(pickle.dumps(extractor))):
         assert made(copy, rows).tobytes() == made(extractor, rows).tobytes()
         assert copy.fingerprint == extractor.fingerprint and copy.fields == extractor.fields
-    others = [built(), built(log1p=True), built(BLOCKS[:1], standardize=True), extractor]
-    assert len({other.fingerprint for other in others}) == 4
+    others = [built(), built(log1p=True), built(BLOCKS[:1], standardize=True), built(pieces=2), extractor]
+    assert len({other.fingerprint for other in others}) == 5
+
+
+def test_saved_pieces_open_to_the_bit(tmp_path):
+    draw = np.random.default_rng(1).normal(size=(3, 4, 5)).astype(np.float32)
+    extractor = built(draw, pieces=3, log1p=True)
+    extractor.save(tmp_path)
+    again = Features(pieces=3, log1p=True).build(ExtractorContext(saved=tmp_path))
+    assert made(again, draw[0, :2]).tobytes() == made(extractor, draw[0, :2]).tobytes()
+    assert again.fingerprint == extractor.fingerprint and again.fields == extractor.fields
 
 
 def test_what_does_not_fit_is_refused():
@@ -72,3 +82,26 @@ def test_what_does_not_fit_is_refused():
         Features().build(ExtractorContext())
     with pytest.raises(DataError, match="documents have 2 features, but the model was made for 3"):
         made(built(), [[1, 2]])
+
+
+def test_pieces_are_a_broken_line_over_each_feature():
+    rows = [[[1.0, 0.0, -4.0], [2.0, 0.0, -2.0]], [[3.0, 0.0, 4.0], [4.0, 0.0, 0.0], [5.0, 0.0, 8.0]]]
+    extractor = built(rows, pieces=2)
+    edges = [[0, 1, 3, 5], [0], [-4, 0, 1, 8]]  # 0, least, median, greatest of what is not 0
+    assert extractor._pieces.edges == edges and extractor.fields == {"features": DenseSpec(6)} and extractor.width == 3
+    found = made(extractor, [[2.0, 7.0, -1.0], [9.0, 0.0, 4.5]])
+    assert found.tolist() == [[1, 0.5, 0, 0.75, 0, 0], [1, 1, 1, 1, 1, 0.5]]
+    with pytest.raises(DataError, match="all features of the training queries are 0"):
+        built([[[0.0, 0.0]]], pieces=2)
+    with pytest.raises(ValueError, match="leave `standardize` out"):
+        Features(pieces=2, standardize=True)
+
+
+def test_of_many_rows_a_part_gives_the_edges(monkeypatch):
+    monkeypatch.setattr(_pieces, "MOST", 50)
+    values = np.arange(1, 1001, dtype=np.float32).reshape(-1, 1)
+    blocks = np.split(values, [7, 20, 333, 334, 700])
+    rows = _pieces._thinned(iter(blocks))
+    assert 50 <= len(rows) <= 100 and len(set(np.diff(rows[:, 0]))) == 1  # evenly spread
+    assert np.allclose(_pieces.edges_of(iter(blocks), 2)[0], [0, 1, 500, 1000], atol=20)
+    assert _pieces._thinned(iter(blocks[:2])).tolist() == values[:20].tolist()

@@ -27,7 +27,7 @@ def scores_of(model, groups=None, **layout):
 def test_options_declare_what_a_reranker_reads_and_a_tiny_model(name):
     options = RERANKERS.get(name)
     assert issubclass(options, RerankerOptions) and options.tiny
-    assert options.columns == () and options.listwise is False
+    assert options.columns == () and options.listwise is (name == "listattention")
 
 
 @every

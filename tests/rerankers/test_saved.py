@@ -24,7 +24,7 @@ every = pytest.mark.parametrize("name", tiny.NAMES)
 GOLDEN = Path(__file__).parents[1] / "golden" / "encoders"
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"}
 FILES = {
-    "dnn": {"features.json"},
+    **dict.fromkeys(("dnn", "gam", "listattention"), {"features.json"}),
     "crossencoder": {"config.json", *TOKENIZER},
     "TFBERTMaxP": {"config.json", *TOKENIZER},
     "TFCEDRKNRM": {"config.json", *TOKENIZER},
