@@ -35,6 +35,7 @@ SIZES = {
     },
     "t5": {"d_model": 16, "d_kv": 6, "d_ff": 32, "num_layers": 2, "num_heads": 2, "feed_forward_proj": "gated-gelu"},
 }
+STD = {"xlm-roberta": 0.4}  # with more, rounding grows to 1e-4 of a score
 CLASSIFIER = transformers.AutoModelForSequenceClassification.from_config
 
 
@@ -54,7 +55,7 @@ def make(kind: str, source: str, target: str) -> None:
     model = kind_of_model(config)
     for name, weight in model.named_parameters():
         if "norm" not in name.lower():
-            torch.nn.init.normal_(weight, std=0.4)  # scores differ clearly, and rounding is not multiplied
+            torch.nn.init.normal_(weight, std=STD.get(kind, 0.6))  # far from zero, so that scores differ clearly
     model.save_pretrained(f"{target}/plain")
     tokenizer.save_pretrained(f"{target}/plain")
     if kind != "t5":
