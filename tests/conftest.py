@@ -28,6 +28,7 @@ RERANKERS = {
     "TFCEDRKNRM": (
         "{name: TFCEDRKNRM, simmat_layers: [1], encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32}}"
     ),
+    "parade": "{name: parade, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "colbert": "{name: colbert, dim: 8, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "rankt5": "{name: rankt5, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFKNRM": "{name: TFKNRM}",
@@ -37,7 +38,7 @@ RERANKERS = {
 EXTRACTORS = {
     "crossencoder": "{name: passage, maxseqlen: 24, maxqlen: 6, vocab_size: 60}",
     **dict.fromkeys(
-        ("TFBERTMaxP", "TFCEDRKNRM"),
+        ("TFBERTMaxP", "TFCEDRKNRM", "parade"),
         "{name: pooledpassage, maxseqlen: 16, maxqlen: 6, passagelen: 6, stride: 4, numpassages: 3, vocab_size: 60}",
     ),
     "rankt5": "{name: prompted, maxseqlen: 32, maxqlen: 6, query_prompt: 'ant:', doc_prompt: 'bee:', vocab_size: 60}",

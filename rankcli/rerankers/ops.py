@@ -35,6 +35,20 @@ def per_document(values: Tensor, owner: Tensor, doc_mask: Tensor, aggregation: A
     return tf.reshape(joined, tf.concat([tf.shape(doc_mask), tf.shape(values)[1:]], 0))
 
 
+def by_document(values: Tensor, owner: Tensor, doc_mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the values [N, D] of each document's sequences in their order, [B * K, most, D], zeros where there is
+    none, and a mask of those that are there, bool [B * K, most].
+
+    The sequences of a document follow each other; it has at most `most`.
+    """
+    places = places_of(doc_mask)
+    number = tf.range(tf.size(owner)) - tf.gather(_firsts(owner, places), tf.maximum(owner, 0))
+    at = tf.where(owner >= 0, owner * most + number, -1)
+    rows = tf.math.unsorted_segment_sum(values, at, places * most)
+    there = tf.math.unsorted_segment_sum(tf.ones_like(at), at, places * most)
+    return tf.reshape(rows, [-1, most, values.shape[-1]]), tf.reshape(there > 0, [-1, most])
+
+
 def _firsts(owner: Tensor, places: Any) -> Tensor:
     return tf.math.unsorted_segment_min(tf.range(tf.size(owner)), owner, places)
 

@@ -12,7 +12,7 @@ from rankcli.backend import tf
 from rankcli.records.reader import Shape, collate
 
 WORDS = sorted({word for text in tiny.TEXTS for word in text.split()})
-MODELS: dict[str, dict[str, object]] = {"colbert": {"dim": 16}, "TFCEDRKNRM": {}}
+MODELS: dict[str, dict[str, object]] = {"colbert": {"dim": 16}, "TFCEDRKNRM": {}, "parade": {}}
 
 
 def queries_of(extractor):

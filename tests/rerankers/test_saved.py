@@ -28,6 +28,7 @@ FILES = {
     "crossencoder": {"config.json", *TOKENIZER},
     "TFBERTMaxP": {"config.json", *TOKENIZER},
     "TFCEDRKNRM": {"config.json", *TOKENIZER},
+    "parade": {"config.json", *TOKENIZER},
     "colbert": {"config.json", "artifact.metadata", *TOKENIZER},
     "rankt5": {"config.json", *TOKENIZER},
     "biencoder": {
