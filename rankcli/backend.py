@@ -17,6 +17,7 @@ import tempfile
 import types
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from rankcli.errors import MissingError
@@ -129,6 +130,29 @@ def compiled_in_silence() -> None:
                 if not any(said in line for said in _SAID_BY_XLA):
                     with contextlib.suppress(OSError):  # nobody reads stderr, or its disk is full
                         os.write(2, line)
+
+
+_AS_ON_TPU: ContextVar[bool] = ContextVar("as_on_tpu", default=False)
+
+
+@contextlib.contextmanager
+def as_on_tpu() -> Iterator[None]:
+    """Trace functions in the block as on a TPU, on a machine without one."""
+    token = _AS_ON_TPU.set(True)
+    try:
+        yield
+    finally:
+        _AS_ON_TPU.reset(token)
+
+
+def on_tpu() -> bool:
+    """True if functions are traced for a TPU, whose compiler fuses operations itself."""
+    return _AS_ON_TPU.get() or bool(tf.config.list_logical_devices("TPU"))
+
+
+def on_cpu() -> bool:
+    """True if functions are traced for CPUs, and no other device is there."""
+    return not on_tpu() and {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 
 tf: Any = _Lazy(_load_tensorflow)

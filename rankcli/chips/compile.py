@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from rankcli.chips.figures import GIB, Chip
 from rankcli.chips.lowering import Program
+from rankcli.chips.traffic import moved
 from rankcli.errors import MissingError
 from rankcli.storage.places import work_root
 from rankcli.storage.scratch import scratch
@@ -35,8 +36,8 @@ class Compiled(NamedTuple):
     """The figures of a program on one device of a chip, from its compiler.
 
     A call handles `handled` steps, pairs or texts. `memory` are the bytes of HBM that it needs, its arguments and
-    results among them, and `moved` those that it reads and writes. A program that is too large has only `memory`, that
-    of its temporaries. `error` is the compiler's message for a program that it cannot compile.
+    results among them, and `moved` those that it reads from HBM and writes to it. A program that is too large has only
+    `memory`, that of its temporaries. `error` is the compiler's message for a program that it cannot compile.
     """
 
     name: str
@@ -130,7 +131,8 @@ def _figures(program: Program, chip: Chip, found: Any) -> Compiled:
     if "error" not in found:
         sizes = found["bytes"]
         memory = sum(sizes.values()) - 2 * sizes["alias"]
-        return about._replace(memory=memory, flops=found["flops"], moved=found["moved"])
+        text = Path(found["text"]).read_text(encoding="utf-8")
+        return about._replace(memory=memory, flops=found["flops"], moved=moved(text))
     if too_large := _TOO_LARGE.search(found["error"]):
         return about._replace(memory=int(float(too_large[1]) * _UNITS[too_large[2]]))
     return about._replace(error=found["error"].splitlines()[0])

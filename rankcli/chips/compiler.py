@@ -1,8 +1,9 @@
 """Compile StableHLO with a TPU's own compiler, on a machine without a TPU: `compiler.py TOPOLOGY... < PATHS`.
 
 A program of its own: it needs jax and libtpu alone, which may be in an environment of their own, and imports nothing
-of rankcli. For each path of stdin and each topology it prints one line of JSON: `bytes` by kind and `flops` and `moved`
-bytes as the compiler counts them, or `error`. What it uses of jax is not public: setup.cfg has the exact versions.
+of rankcli. For each path of stdin and each topology it prints one line of JSON: `bytes` by kind and `flops` as the
+compiler counts them, and the path of the compiled program's `text`, beside the given one; or `error`. What it uses of
+jax is not public: setup.cfg has the exact versions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ import sys
 import time
 from typing import Any
 
-os.environ.update(TPU_SKIP_MDS_QUERY="1", JAX_PLATFORMS="cpu", TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0")
+# No device is opened, so several processes may use the library at once.
+os.environ.update(
+    ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+    TPU_SKIP_MDS_QUERY="1",
+    JAX_PLATFORMS="cpu",
+    TPU_WORKER_HOSTNAMES="localhost",
+    TPU_WORKER_ID="0",
+)
 
 from jax._src import compiler
 from jax._src.interpreters import mlir
@@ -32,21 +40,29 @@ def compiled(path: str, topology: str) -> Any:
 
 
 def figures(executable: Any) -> dict[str, Any]:
-    """Return what the compiler tells about a program, in bytes and floating-point operations."""
+    """Return the memory of a program in bytes, and its floating-point operations."""
     memory, cost = executable.get_compiled_memory_stats(), executable.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost
     kinds = ("argument", "temp", "output", "alias", "generated_code")
     sizes = {kind: getattr(memory, f"{kind}_size_in_bytes") for kind in kinds}
-    return {"bytes": sizes, "flops": cost.get("flops", 0.0), "moved": cost.get("bytes accessed", 0.0)}
+    return {"bytes": sizes, "flops": cost.get("flops", 0.0)}
+
+
+def written(executable: Any, path: str) -> str:
+    """Write the text of a compiled program; return its path."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(executable.hlo_modules()[0].to_string())
+    return path
 
 
 def main() -> None:
     """Compile every path of stdin for every topology of the arguments."""
     for line in sys.stdin:
-        for topology in sys.argv[1:]:
+        for number, topology in enumerate(sys.argv[1:]):
             start = time.perf_counter()
             try:
-                found = figures(compiled(line.strip(), topology))
+                executable = compiled(line.strip(), topology)
+                found = figures(executable) | {"text": written(executable, f"{line.strip()}.{number}")}
             except Exception as error:  # the compiler's message is the result
                 found = {"error": str(error)}
             found["seconds"] = round(time.perf_counter() - start, 1)

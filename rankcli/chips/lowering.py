@@ -1,7 +1,8 @@
 """The programs of one replica as StableHLO, the text that a TPU's compiler takes.
 
-The functions are those that a training and a prediction call on their devices (`Traced.function`), unchanged. None of
-them asks for the kind of device: only batches differ, which are laid out for fixed shapes.
+The functions are those that a training and a prediction call on their devices (`Traced.function`), unchanged, and they
+are traced as on a TPU: batches are laid out for fixed shapes, and a few operations have a form of their own there
+(`on_tpu`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rankcli.backend import tf
+from rankcli.backend import as_on_tpu, tf
 from rankcli.extractors.base import Extractor, sequence_spec
 from rankcli.records.largest import largest_layout
 from rankcli.rerankers.base import Reranker
@@ -66,7 +67,8 @@ def stablehlo(function: Callable[..., Any], *args: Any) -> str:
         return function(*tf.nest.pack_sequence_as(args, given))
 
     compiled = tf.function(of_leaves, jit_compile=True, autograph=False)
-    return without_copies(compiled.experimental_get_compiler_ir(*leaves)(stage="stablehlo"))
+    with as_on_tpu():
+        return without_copies(compiled.experimental_get_compiler_ir(*leaves)(stage="stablehlo"))
 
 
 def without_copies(text: str) -> str:

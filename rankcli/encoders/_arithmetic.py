@@ -10,7 +10,7 @@ import functools
 import math
 from typing import Any
 
-from rankcli.backend import compiled_in_silence, tf
+from rankcli.backend import compiled_in_silence, on_cpu, on_tpu, tf
 
 COMPILED_FROM = 512  # values per token
 
@@ -84,7 +84,7 @@ def _normal_share(x: Any) -> Any:
 
 def softmax(x: Any, bias: Any, training: bool) -> Any:
     """Return the softmax of `x` + `bias` (float32) over the last axis, in the dtype of `x`."""
-    if not training and _has_exact_softmax(x.dtype):
+    if not training and not on_tpu() and _has_exact_softmax(x.dtype):
         return tf.nn.softmax(x + tf.cast(bias, x.dtype))
     return tf.cast(tf.nn.softmax(tf.cast(x, tf.float32) + bias), x.dtype)
 
@@ -117,11 +117,6 @@ def rms_norm(x: Any, gamma: Any, epsilon: float) -> Any:
     exact = tf.cast(x, tf.float32)
     scale = tf.math.rsqrt(tf.reduce_mean(tf.square(exact), axis=-1, keepdims=True) + epsilon)
     return tf.cast(exact * scale * gamma, x.dtype)
-
-
-def on_cpu() -> bool:
-    """True if all devices are CPUs."""
-    return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 
 def _fused_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:

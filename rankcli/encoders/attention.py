@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from rankcli.backend import tf
+from rankcli.backend import on_tpu, tf
 from rankcli.encoders import _arithmetic, layouts
 from rankcli.encoders.blocks import BLOCK, QueryBlock, by_blocks
 from rankcli.encoders.dropout import Dropout
+from rankcli.encoders.fused import attended
 from rankcli.shapes import Layout
 
 Tensor: TypeAlias = Any
@@ -115,13 +116,18 @@ class _Rules(NamedTuple):
         """Compute attention of queries [n, H, Q, D/H] to keys and values [n, H, K, D/H]."""
         query, keys, values = heads
         scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
-        logits = tf.matmul(query * scale, keys, transpose_b=True)
         if self.window is not None or self.bias is not None:
             places = [
                 start + tf.range(layouts.size(part, 2)) for start, part in ((query_start, query), (key_start, keys))
             ]
             mask = self._by_place(mask, query, keys, places)
+        if on_tpu():
+            return attended(query * scale, keys, values, mask, self._drop)
+        logits = tf.matmul(query * scale, keys, transpose_b=True)
         return tf.matmul(shares(logits, mask, self.dropout, self.rate), values)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return x if self.dropout is None else self.dropout.apply(x, self.rate)
 
     def _by_place(self, mask: Tensor, query: Tensor, keys: Tensor, places: list[Tensor]) -> Tensor:
         if self.window is not None:

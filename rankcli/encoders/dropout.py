@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rankcli.backend import tf
+from rankcli.backend import on_tpu, tf
 
 
 class Dropout(NamedTuple):
@@ -41,8 +41,26 @@ class Dropout(NamedTuple):
         threshold = round(rate * steps)
         if threshold == 0:
             return x
-        size, served = tf.size(x, tf.int64), 4 // draw.size  # 2^31 attention weights are within reach
-        bits = tf.random.stateless_uniform([-(-size // served)], self.seed, None, None, tf.uint32, alg="philox")
-        draws = tf.reshape(tf.reshape(tf.bitcast(bits, draw), [-1])[:size], tf.shape(x))
-        kept = tf.cast(draws >= tf.constant(threshold, draw), x.dtype)
-        return x * (kept * tf.cast(steps / (steps - threshold), x.dtype))
+        kept, scale = self._kept(x, draw, threshold), tf.cast(steps / (steps - threshold), x.dtype)
+        if on_tpu():  # a product with `kept` would be computed, and written, where draws are not in their places yet
+            return tf.where(kept, x * scale, tf.zeros([], x.dtype))
+        return x * (tf.cast(kept, x.dtype) * scale)
+
+    def _kept(self, x: Any, draw: Any, threshold: int) -> Any:
+        """Return true for each value of `x` that is kept: those whose integer of type `draw` is not below `threshold`.
+        A word has several, the lowest bits first.
+        """
+        served, width = 4 // draw.size, 8 * draw.size
+        if not on_tpu() or not x.shape.is_fully_defined() or x.shape[-1] % served:
+            size = tf.size(x, tf.int64)  # 2^31 attention weights are within reach
+            bits = self._words([-(-size // served)])
+            draws = tf.reshape(tf.reshape(tf.bitcast(bits, draw), [-1])[:size], tf.shape(x))
+            return draws >= tf.constant(threshold, draw)
+        # A TPU would write a word of four bytes for each value of such a cast; the results of comparisons are bytes.
+        words, lowest = self._words([*x.shape[:-1], x.shape[-1] // served]), tf.constant(draw.max, tf.uint32)
+        draws = [tf.bitwise.right_shift(words, tf.constant(n * width, tf.uint32)) & lowest for n in range(served)]
+        found = [tf.cast(tf.cast(each, tf.int32) >= threshold, tf.int8) for each in draws]
+        return tf.reshape(tf.stack(found, axis=-1), x.shape) > 0
+
+    def _words(self, shape: Any) -> Any:
+        return tf.random.stateless_uniform(shape, self.seed, None, None, tf.uint32, alg="philox")

@@ -11,6 +11,7 @@ from rankcli.encoders import _arithmetic, layouts
 from rankcli.encoders.attention import Attention, Bias, shares
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.parameters import Parameters
+from rankcli.encoders.recompute import recomputed
 from rankcli.encoders.weights import Weight, dense, norm
 
 Tensor: TypeAlias = Any
@@ -141,7 +142,7 @@ class Stack:
         """
         if dropout is None or not self._parameters.recompute:
             return self._layer(n, states, attention, dropout)
-        computed = tf.recompute_grad(lambda x: self._layer(n, x, attention, dropout))(states)
+        computed = recomputed(lambda x: self._layer(n, x, attention, dropout), states)
         # its gradient must be dense, as that of a reshaping is, also where some rows are looked up
         return tf.reshape(computed, [-1, states.shape[-1]])
 

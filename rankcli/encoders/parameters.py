@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from rankcli.backend import tf
+from rankcli.backend import on_cpu, tf
 from rankcli.encoders import _arithmetic
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.initial import variable
@@ -77,7 +77,7 @@ class Parameters:
         """
         used = [weight for weight in self.weights if weight.path.endswith(("/kernel", "/bias"))]
         size = sum(int(np.prod(weight.shape)) for weight in used) * self.dtype.size
-        if _arithmetic.on_cpu() and size <= CONSTANT_BYTES:
+        if on_cpu() and size <= CONSTANT_BYTES:
             self._constants = {w.path: tf.cast(self._exact_of(w), self.dtype).numpy() for w in used}
 
     def tensors(self) -> Arrays:

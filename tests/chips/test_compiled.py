@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from rankcli.backend import tf
 from rankcli.chips.compile import check_compiler, compiled
 from rankcli.chips.figures import CHIPS
-from rankcli.chips.lowering import Program
+from rankcli.chips.lowering import Program, stablehlo
 from rankcli.config.registry import LOSSES, OPTIMIZERS, RERANKERS
+from rankcli.encoders.fused import attended
 from rankcli.errors import MissingError
 from tests.chips.tiny_steps import ENCODING, FAMILIES, ON_VECTORS, predictions, step_program
 
@@ -74,3 +78,29 @@ def test_every_optimizer(name: str) -> None:
 )
 def test_every_form_of_a_step(options: dict[str, object]) -> None:
     check([step_program("step", "crossencoder", **options)])
+
+
+def test_what_is_recomputed_is_computed_again() -> None:
+    """XLA takes what it computed before, wherever it finds that it is the same."""
+    programs = [step_program("step", "crossencoder", "mpnet", recompute=again) for again in (False, True)]
+    kept, again = compiled(programs, [CHIPS["v5e"]])
+    assert again.flops > 1.05 * kept.flops
+
+
+def test_attention_keeps_nothing_of_the_size_of_its_weights() -> None:
+    """Only the greatest logit and the sum of each query."""
+    length, heads, texts = 512, 12, 24
+
+    def step(query: Any, keys: Any, values: Any, bias: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(query)
+            found = query
+            for n in range(4):
+                found = attended(found, keys, values, bias + float(n), lambda x: x)
+        return tape.gradient(found, query)
+
+    heads_of = [tf.zeros([texts, heads, length, 32], tf.bfloat16)] * 3
+    program = Program("attention", stablehlo(step, *heads_of, tf.zeros([texts, 1, 1, length])), 1)
+    (found,) = compiled([program], [CHIPS["v5e"]])
+    weights = 2 * texts * heads * length * length
+    assert found.memory < 2.5 * weights  # four layers would keep four times as much

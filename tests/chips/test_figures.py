@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rankcli.chips.compile import Compiled, _figures
@@ -27,8 +29,10 @@ def test_another_name_is_refused_with_one_that_is_known(name: str) -> None:
         Slice.of(name)
 
 
-def test_memory_counts_what_is_written_in_place_once() -> None:
-    found = _figures(Program("step", "", 4), V5E, {"bytes": SIZES, "flops": 197e12, "moved": 2 * 819e9, "seconds": 1.0})
+def test_memory_counts_what_is_written_in_place_once(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("ENTRY %main () -> f32[409500000000] {\n  ROOT %x = f32[409500000000]{0} iota()\n}\n")
+    found = _figures(Program("step", "", 4), V5E, {"bytes": SIZES, "flops": 197e12, "text": str(text), "seconds": 1.0})
     assert found.memory == 5 + 7 + 3 - 2 + 1
     assert (found.computing, found.moving, found.least, found.handled, found.fits) == (1.0, 2.0, 2.0, 4, True)
 
