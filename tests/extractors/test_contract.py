@@ -21,6 +21,7 @@ TINY = {
     "passage": {"maxseqlen": 12, "maxqlen": 4, "vocab_size": 50},
     "pooledpassage": {"maxseqlen": 12, "maxqlen": 4, "passagelen": 5, "stride": 3, "numpassages": 3, "vocab_size": 50},
     "sentences": {"maxqlen": 4, "sentencelen": 5, "numsentences": 3, "vocab_size": 50},
+    "duo": {"maxseqlen": 18, "maxqlen": 4, "numdocs": 5, "vocab_size": 50},
     "prompted": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 50},
     "apart": {"maxqlen": 5, "maxdoclen": 7, "vocab_size": 50},
     "colbert": {"maxqlen": 6, "maxdoclen": 8, "vocab_size": 50},

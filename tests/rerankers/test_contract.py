@@ -12,6 +12,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
 from rankcli.rerankers.base import RerankerOptions
 
+LISTWISE = {"duobert", "listattention"}
 every = pytest.mark.parametrize("name", tiny.NAMES)
 on_words = [name for name in tiny.NAMES if RERANKERS.get(name).default_extractor == "embedtext"]
 encoding = pytest.mark.parametrize("name", sorted({*tiny.ON_TEXTS} - {*on_words}))
@@ -27,7 +28,7 @@ def scores_of(model, groups=None, **layout):
 def test_options_declare_what_a_reranker_reads_and_a_tiny_model(name):
     options = RERANKERS.get(name)
     assert issubclass(options, RerankerOptions) and options.tiny
-    assert options.columns == () and options.listwise is (name == "listattention")
+    assert options.columns == () and options.listwise is (name in LISTWISE)
 
 
 @every

@@ -30,6 +30,7 @@ FILES = {
     "TFCEDRKNRM": {"config.json", *TOKENIZER},
     "parade": {"config.json", *TOKENIZER},
     "colbert": {"config.json", "artifact.metadata", *TOKENIZER},
+    "duobert": {"config.json", *TOKENIZER},
     "rankt5": {"config.json", *TOKENIZER},
     "biencoder": {
         "config.json",
