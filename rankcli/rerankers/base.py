@@ -162,7 +162,7 @@ class Reranker(ABC):
 
     A score that is computed from one vector of the query and one of the document (`compare`) is predicted without
     encoding a text twice: `towers` has, for a field of queries and one of documents, the function from a layout to the
-    vectors of its sequences, float32 [N, D], with the same D for both. A sequence must depend on its own text alone.
+    vectors of its sequences, float32 [N, D], with one D for each field. A sequence must depend on its own text alone.
     Towers whose encoders may be frozen are each a `Base`, by field, in `bases` too; then `from_bases` computes outputs
     from base vectors that were made before.
 
@@ -187,7 +187,7 @@ class Reranker(ABC):
         """
 
     def compare(self, queries: Any, docs: Any) -> Any:
-        """Return the scores of vectors of queries and of documents, [P, D] each, as float32 [P]."""
+        """Return the scores of vectors of queries and of documents, one of each per pair, as float32 [P]."""
         raise NotImplementedError(f"{type(self).__name__} has no towers")
 
     def from_bases(self, batch: Batch, made: Mapping[str, Any], dropout: Dropout | None = None) -> Outputs:

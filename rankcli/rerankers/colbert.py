@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from rankcli.backend import tf
 from rankcli.config.registry import ADAPTERS, EXTRACTORS, RERANKERS, component, option
 from rankcli.config.types import PositiveInt
+from rankcli.encoders import layouts
 from rankcli.encoders.build import Pretrained, encoder_config
 from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
@@ -97,6 +98,13 @@ def max_sim(queries: Tensor, docs: Tensor, asks: Tensor, matches: Tensor, simila
     return tf.reduce_sum(tf.where(asks, nearest, 0.0), axis=-1)
 
 
+def together(vectors: Tensor, mask: Tensor, longest: int) -> Tensor:
+    """Return one vector per text, [N, longest (D + 1)]: each token's [N, M, D], and then 1 if it is in the mask."""
+    tokens = tf.concat([vectors, tf.cast(mask, tf.float32)[..., None]], axis=-1)
+    count, length, width = layouts.size(tokens, 0), layouts.size(tokens, 1), tokens.shape[-1]
+    return tf.reshape(tf.pad(tokens, [[0, 0], [0, longest - length], [0, 0]]), [count, longest * width])
+
+
 def texts_of(ctx: RerankerContext) -> ColBERTExtractor:
     """Return the extractor; ConfigError for one that makes no texts with markers."""
     if not isinstance(ctx.extractor, ColBERTExtractor):
@@ -119,6 +127,7 @@ class ColBERTModel(Reranker):
         self.parameters = {"encoder": self._encoder.parameters, "linear": self._linear}
         self.encoders = {"encoder": self._encoder}
         self._matches = tf.constant(self._texts.tables["matches"])
+        self.towers = {"query": self._query_tower, "doc": self._doc_tower}
         if given:
             self._take_linear(given, ctx.complete)
 
@@ -132,11 +141,28 @@ class ColBERTModel(Reranker):
         values = max_sim(queries, docs, asks, matches, self._options.similarity)
         return Outputs(per_document(values, doc.owner, batch.doc_mask))
 
+    def compare(self, queries: Tensor, docs: Tensor) -> Tensor:
+        """Return the scores of texts whose tokens the towers put into one vector each."""
+        own, asks = self._apart(queries)
+        others, matches = self._apart(docs)
+        return max_sim(own, others, asks, matches, self._options.similarity)
+
     def vectors(self, layout: Layout, dropout: Dropout | None = None) -> Tensor:
         """Return the vectors of the tokens of each sequence, of length 1, float32 [N, M, dim]."""
         (states,) = self._encoder.states(layout, dropout)
         projected = tf.matmul(tf.cast(states, tf.float32), self._linear.exact("linear/kernel"))
         return by_sequence(tf.math.l2_normalize(projected, axis=-1, epsilon=1e-24), layout)
+
+    def _query_tower(self, layout: Layout) -> Tensor:
+        return together(self.vectors(layout), token_mask(layout), self._texts.options.maxqlen)
+
+    def _doc_tower(self, layout: Layout) -> Tensor:
+        return together(self.vectors(layout), self._can_match(layout), self._texts.options.maxdoclen)
+
+    def _apart(self, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors of the tokens of texts [P, L, dim], and the mask of those that count, [P, L]."""
+        tokens = tf.reshape(texts, [texts.shape[0], -1, self._options.dim + 1])
+        return tokens[..., :-1], tokens[..., -1] > 0
 
     def save_config(self, directory: Path) -> None:
         """Write `config.json` and the settings, as the authors' code does."""

@@ -22,7 +22,8 @@ from rankcli.training.predict import Predictor, Scorer
 from rankcli.training.strategy import Traced, is_static, per_replica
 
 WINDOW = 1024  # groups whose sequences are looked up together
-COMPARED = 4096  # pairs at once: their vectors are in memory
+COMPARED = 4096  # pairs at once: their vectors are in memory,
+COMPARED_BYTES = 1 << 26  # as far as they fit: a text of late interaction has a vector per token
 
 
 class Encoded(NamedTuple):
@@ -125,8 +126,10 @@ class VectorScorer(Scorer):
     def compare(self, queries: Ints, docs: Ints, vectors: Mapping[str, Vectors]) -> list[float]:
         """Return the score of each pair of a query and a document, given by their numbers."""
         scores: list[float] = []
-        for start in range(0, len(queries), COMPARED):
-            here = slice(start, start + COMPARED)
+        widest = 4 * max(vectors[self.query].width, vectors[self.doc].width, 1)
+        at_once = max(1, min(COMPARED, COMPARED_BYTES // widest))
+        for start in range(0, len(queries), at_once):
+            here = slice(start, start + at_once)
             with tf.device("/cpu:0"):
                 own, others = (
                     tf.constant(vectors[field].get(numbers[here]))

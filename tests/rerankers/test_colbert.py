@@ -13,13 +13,15 @@ import tiny_models as tiny
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError, MissingError
-from rankcli.extractors.base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext, sequence_spec
 from rankcli.extractors.colbert import ColBERTTexts
+from rankcli.records.reader import lay_out
 from rankcli.rerankers.base import RerankerContext
 from rankcli.rerankers.colbert import ColBERT, max_sim
 from rankcli.rerankers.saved import load_reranker, save_reranker, sections_of
 from rankcli.shapes import UNSEEN, Record
 from rankcli.text.weights import read_tensors, write_tensors
+from rankcli.training.encode import VectorScorer, scorer
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "rerankers.json").read_text())
 SIGNED = ("the cat, the mat!", "a cat")
@@ -75,6 +77,33 @@ def test_scores_are_the_formula_token_by_token(attend, similarity, static):
     scores = model.reranker(tiny.batch(model.extractor, groups, static=static)).scores.numpy()
     for row, group in zip(scores, groups, strict=True):
         np.testing.assert_allclose(row, restated(model, group, attend, similarity), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "l2"])
+def test_texts_that_are_encoded_once_have_the_same_scores(similarity):
+    """Each text alone, in a layout of its own length, and compared as vectors that were kept."""
+    model = with_signs() if similarity == "cosine" else with_l2(with_signs())
+    group = tiny.example(model.extractor, tiny.QUERIES[0], (*SIGNED, "!"))
+    batch = tiny.batch(model.extractor, [group])
+    scores = model.reranker(batch).scores.numpy()[0]
+    towers = model.reranker.towers
+    made = model.extractor.extract(group)
+    alone = {field: [towers[field](one_text(model, field, each)) for each in made[field]] for field in towers}
+    docs = tf.concat(alone["doc"], 0)
+    queries = tf.repeat(alone["query"][0], len(made["doc"]), axis=0)
+    assert docs.shape == (3, 16 * 7) and queries.shape == (3, 8 * 7)
+    np.testing.assert_allclose(model.reranker.compare(queries, docs), scores, rtol=1e-5, atol=1e-5)
+
+
+def test_scoring_encodes_each_text_once():
+    model = with_signs()
+    assert isinstance(scorer(tf.distribute.OneDeviceStrategy("/cpu:0"), model.reranker, model.extractor), VectorScorer)
+
+
+def one_text(model, field, sequence):
+    """The layout of one text."""
+    (layout,) = lay_out([[sequence]], 1, sequence_spec(model.extractor, field), static=False)
+    return layout
 
 
 def with_l2(model):
