@@ -99,8 +99,11 @@ def max_sim(queries: Tensor, docs: Tensor, asks: Tensor, matches: Tensor, simila
 
 
 def together(vectors: Tensor, mask: Tensor, longest: int) -> Tensor:
-    """Return one vector per text, [N, longest (D + 1)]: each token's [N, M, D], and then 1 if it is in the mask."""
-    tokens = tf.concat([vectors, tf.cast(mask, tf.float32)[..., None]], axis=-1)
+    """Return one vector per text, [N, longest (D + 1)]: each token's [N, M, D], and then 1 if it is in the mask.
+
+    No text has more than `longest` tokens, but M may be rounded up.
+    """
+    tokens = tf.concat([vectors, tf.cast(mask, tf.float32)[..., None]], axis=-1)[:, :longest]
     count, length, width = layouts.size(tokens, 0), layouts.size(tokens, 1), tokens.shape[-1]
     return tf.reshape(tf.pad(tokens, [[0, 0], [0, longest - length], [0, 0]]), [count, longest * width])
 

@@ -79,16 +79,17 @@ def test_scores_are_the_formula_token_by_token(attend, similarity, static):
         np.testing.assert_allclose(row, restated(model, group, attend, similarity), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 24])
 @pytest.mark.parametrize("similarity", ["cosine", "l2"])
-def test_texts_that_are_encoded_once_have_the_same_scores(similarity):
-    """Each text alone, in a layout of its own length, and compared as vectors that were kept."""
+def test_texts_that_are_encoded_once_have_the_same_scores(similarity, rows):
+    """Each text alone, in a layout that may be wider than any text, and compared as vectors that were kept."""
     model = with_signs() if similarity == "cosine" else with_l2(with_signs())
     group = tiny.example(model.extractor, tiny.QUERIES[0], (*SIGNED, "!"))
     batch = tiny.batch(model.extractor, [group])
     scores = model.reranker(batch).scores.numpy()[0]
     towers = model.reranker.towers
     made = model.extractor.extract(group)
-    alone = {field: [towers[field](one_text(model, field, each)) for each in made[field]] for field in towers}
+    alone = {field: [towers[field](one_text(model, field, each, rows)) for each in made[field]] for field in towers}
     docs = tf.concat(alone["doc"], 0)
     queries = tf.repeat(alone["query"][0], len(made["doc"]), axis=0)
     assert docs.shape == (3, 16 * 7) and queries.shape == (3, 8 * 7)
@@ -100,10 +101,11 @@ def test_scoring_encodes_each_text_once():
     assert isinstance(scorer(tf.distribute.OneDeviceStrategy("/cpu:0"), model.reranker, model.extractor), VectorScorer)
 
 
-def one_text(model, field, sequence):
-    """The layout of one text."""
+def one_text(model, field, sequence, least):
+    """The layout of one text, with at least so many places."""
     (layout,) = lay_out([[sequence]], 1, sequence_spec(model.extractor, field), static=False)
-    return layout
+    wider = max(0, least - layout.places.shape[1])
+    return layout._replace(places=np.pad(layout.places, [(0, 0), (0, wider)], constant_values=-1))
 
 
 def with_l2(model):
