@@ -126,7 +126,12 @@ def _devices() -> list[Finding]:
     if not any(installed(package) for package in TENSORFLOW):
         return []
     from rankcli.backend import tf
+    from rankcli.training.strategy import lacks_bfloat16
 
+    without = [gpu.name for gpu in tf.config.list_physical_devices("GPU") if lacks_bfloat16(gpu)]
     return [
-        Finding("ok", "device", f"{found.name} ({found.device_type})") for found in tf.config.list_physical_devices()
+        Finding(
+            "ok", "device", f"{found.name} ({found.device_type})" + ("; no hardware for bf16" * (found.name in without))
+        )
+        for found in tf.config.list_physical_devices()
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.errors import ConfigError
+from rankcli.log import warn
 from rankcli.training.cluster import cluster_strategy
 from rankcli.training.settings import Settings
 
@@ -15,8 +16,23 @@ def open_devices(options: Settings) -> Any:
     """Return the strategy of a training and set its seed; ConfigError where its devices cannot share a batch evenly."""
     make_runtime_deterministic(options.seed)
     strategy = make_strategy(options.strategy, options.tpuname, options.tpuzone)
+    if options.dtype == "bfloat16":
+        warn_of_bfloat16()
     check_batches(options, strategy.num_replicas_in_sync)
     return strategy
+
+
+def warn_of_bfloat16() -> None:
+    """Warn of GPUs that compute bfloat16 without hardware for it."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if lacks_bfloat16(gpu):
+            warn(f"{gpu.name} has no hardware for bf16, which makes it slow there -> use trainer.amp=fp16")
+
+
+def lacks_bfloat16(gpu: Any) -> bool:
+    """True for an NVIDIA GPU of a compute capability below 8.0."""
+    capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+    return capability is not None and capability < (8, 0)
 
 
 def check_batches(options: Settings, replicas: int) -> None:
@@ -39,7 +55,10 @@ def make_runtime_deterministic(seed: int) -> None:
 
 
 def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = None) -> Any:
-    """Return the strategy called `name`. `auto`: the named TPU, else all GPUs, else the CPU."""
+    """Return the strategy called `name`. `auto`: the named TPU, else all GPUs, else the CPU.
+
+    One GPU alone needs no copies of variables, and no sums over devices.
+    """
     if name == "tpu" or (name == "auto" and tpuname):
         from rankcli.training.tpu import tpu_strategy
 
@@ -52,6 +71,8 @@ def make_strategy(name: str, tpuname: str | None = None, tpuzone: str | None = N
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "cpu" or not gpus:
         return tf.distribute.OneDeviceStrategy("/cpu:0")
+    if len(gpus) == 1:
+        return tf.distribute.OneDeviceStrategy(gpus[0].name)
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
 
 

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rankcli.backend import tf
+from rankcli.cli import doctor
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import MissingError
 from rankcli.records.interleave import read_examples
@@ -21,13 +23,15 @@ from rankcli.runs.prepare import prepare
 from rankcli.shapes import StepContext
 from rankcli.training.base import TRAIN, StepInputs
 from rankcli.training.gradients import Objective, gradients_of
-from rankcli.training.strategy import make_strategy, per_replica
+from rankcli.training.strategy import make_strategy, per_replica, warn_of_bfloat16
 from tests.rerankers.tiny_models import ON_TEXTS
 
 TRAINING = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from rankcli.backend import tf
+from rankcli.cli import doctor
 cpus = int(sys.argv[3])
 device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * cpus)
@@ -125,3 +129,31 @@ def test_a_tpu_that_is_not_there_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingError, match="'local' cannot be reached: no such TPU") as missing:
         make_strategy("tpu", "local")
     assert missing.value.exit_code == 4
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]) -> None:
+    """Let TensorFlow list GPUs that are not there."""
+    found = [SimpleNamespace(name=f"/device:GPU:{n}", device_type="GPU") for n in range(len(capabilities))]
+    of = dict(zip((gpu.name for gpu in found), capabilities, strict=True))
+    for listing in ("list_logical_devices", "list_physical_devices"):
+        monkeypatch.setattr(tf.config, listing, lambda kind=None: found)
+    details = lambda gpu: {"compute_capability": of[gpu.name]}  # noqa: E731
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details)
+
+
+def test_one_gpu_alone_has_no_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, (9, 0))
+    strategy = make_strategy("auto")
+    assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    assert strategy.extended.worker_devices == ("/job:localhost/replica:0/task:0/device:GPU:0",)
+
+
+def test_gpus_without_hardware_for_bf16_are_named(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    gpus(monkeypatch, (8, 0), (7, 5), (9, 0))
+    warn_of_bfloat16()
+    assert capsys.readouterr().err.count("no hardware for bf16") == 1
+    assert [each.detail for each in doctor._devices()] == [
+        "/device:GPU:0 (GPU)",
+        "/device:GPU:1 (GPU); no hardware for bf16",
+        "/device:GPU:2 (GPU)",
+    ]
