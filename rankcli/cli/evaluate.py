@@ -47,7 +47,7 @@ def command(metrics: tuple[str, ...], as_json: bool, **options: Any) -> None:
       rankcli evaluate --model runs/config
       rankcli evaluate --model runs/config --run other.run --baseline runs/config/test.run
       rankcli evaluate --qrels qrels.txt --run reranked.run --baseline bm25.run --metric ndcg_cut_10 --metric RR@10
-      rankcli evaluate --features rank.test --run out.run --metric ndcg_exp_cut_10
+      rankcli evaluate --features rank.test --run ltr.run --metric ndcg_exp_cut_10
     """
     from rankcli.verbs.evaluate import evaluate
 

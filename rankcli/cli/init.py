@@ -53,7 +53,7 @@ def command(
     Example:
       rankcli init scifact
       rankcli init --docs corpus.jsonl --queries queries.jsonl --qrels qrels.txt --output config.yaml
-      rankcli init --features rank.train
+      rankcli init --features rank.train --output ltr.yaml
     """
     from rankcli.verbs.init import init
 

@@ -83,7 +83,7 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
       rankcli rerank --model runs/config --mix auto --output interpolated.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --mix auto --output mixed.run
       rankcli rerank --model runs/config --docs corpus.jsonl --queries queries.jsonl --run bm25.run --output out.run
-      rankcli rerank --model runs/ltr --features new.txt --output out.run
+      rankcli rerank --model runs/ltr --features new.txt --output ltr.run
     """
     from rankcli.verbs.rerank import rerank
 

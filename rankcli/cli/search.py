@@ -69,7 +69,7 @@ def command(
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output bm25.run --k 1000
       rankcli search --docs corpus.jsonl --queries dev.jsonl --output dev.run --tune dev.txt
       rankcli search --docs corpus.jsonl --queries queries.jsonl --output rm3.run --feedback rm3
-      rankcli search --docs corpus.jsonl --queries queries.jsonl --output dense.run --dense org/model
+      rankcli search --docs corpus.jsonl --queries queries.jsonl --output dense.run --dense runs/config
     """
     said = {name: value for name, value in options.items() if value is not None}
     if dense and (tune or said.keys() - {"k"}):

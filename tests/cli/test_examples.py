@@ -91,7 +91,19 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"reranker: {{name: biencoder, pretrained: {MODEL}}}\n"
     )
     write_model(tmp_path / MODEL)
+    shutil.copy("queries.jsonl", "new.jsonl")
+    write_features()
     return tmp_path
+
+
+def write_features() -> None:
+    """Files of features, a model of them in `runs/ltr`, and what it makes of another file."""
+    lines = [f"{n % 3} qid:{n // 4} 1:{n % 3} 2:{n * 7 % 5}\n" for n in range(48)]
+    for name in ("rank.train", "rank.test", "new.txt"):
+        Path(name).write_text("".join(lines))
+    assert run(["init", "--features", "rank.train", "--output", "ltr.yaml"]) == 0
+    assert run(["train", "--config", "ltr.yaml", "--out", "runs/ltr", "trainer.niters=1", "trainer.itersize=8"]) == 0
+    assert run(["rerank", "--model", "runs/ltr", "--features", "rank.test", "--output", "ltr.run"]) == 0
 
 
 def write_model(directory: Path) -> None:
@@ -141,7 +153,7 @@ def figures_are_right(example: str, out: str) -> bool:
     if words[:2] == ["rankcli", "train"] and "--dry-run" not in words:
         directory = Path(options.get("--out") or f"runs/{Path(options['--config']).stem}")
         return table_is_right(out[out.index("test\n") :], directory / "test.qrels", stages(directory))
-    if words[:2] == ["rankcli", "evaluate"]:
+    if words[:2] == ["rankcli", "evaluate"] and "--features" not in words:
         model = Path(options.get("--model", "."))
         runs = [Path(options[name]) for name in ("--baseline", "--run") if name in words]
         return table_is_right(out, Path(options.get("--qrels") or model / "test.qrels"), runs or stages(model))

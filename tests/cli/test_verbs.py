@@ -143,6 +143,7 @@ def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> 
         "output": Path("out.run"),
         "depth": 5,
         "split": "test",
+        "features": None,
         "topics": (),
         "mix": "none",
         "evalbatch": 0,

@@ -34,7 +34,7 @@ def passages(extractor, n):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "windows"),
+    ("count", "windows"),
     [
         (0, [""]),
         (1, ["a"]),
@@ -46,9 +46,9 @@ def passages(extractor, n):
         (11, ["abcd", "defg", "ghij"]),  # a fourth is beyond numpassages
     ],
 )
-def test_windows_start_every_stride_until_one_reaches_the_end(tmp_path, tokens, windows):
+def test_windows_start_every_stride_until_one_reaches_the_end(tmp_path, count, windows):
     extractor = built(tokens.bert(tmp_path), maxseqlen=12, maxqlen=4, passagelen=4, stride=3, numpassages=3)
-    assert passages(extractor, tokens) == windows
+    assert passages(extractor, count) == windows
 
 
 def test_every_passage_carries_the_query_and_its_document(tmp_path):
