@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from rankcli.verbs.train import train
 FRUIT = {"relevance": 2, "f10": 0.5, "f2": [1.0, -3.0], "title": "an apple", "body": ["red", "round"]}
 STONE = {"relevance": 0.0, "f2": [4, 5], "title": "a stone"}
 LISTS = [({"x": 7, "text": "fruit"}, [FRUIT, STONE]), ({"text": "nothing"}, [{"relevance": 1}])]
-TFR = Path("/work/shared/data/ltr/tfranking")
+TFR = Path(os.environ.get("RANKCLI_DATA", Path(__file__).parents[2] / "data")) / "ltr/tfranking"
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +203,7 @@ def test_lists_and_lines_of_the_same_data_give_the_same_bits(tmp_path: Path) -> 
     assert runs[0] == runs[1] and len(runs[0].splitlines()) == 8
 
 
-@pytest.mark.skipif(not TFR.exists(), reason="TF-Ranking's sample files are not here")
+@pytest.mark.skipif(not TFR.exists(), reason="ltr/tfranking is not in $RANKCLI_DATA or data/")
 def test_samples_of_tf_ranking_are_read(tmp_path: Path) -> None:
     numbers = built(tmp_path, path=str(TFR / "train_numerical_elwc.tfrecord"), label="utility")
     assert numbers.features is not None and numbers.features.width == 136 and len(numbers.queries) == 27
