@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 
 import google_crc32c
 
@@ -32,8 +34,11 @@ def source_of(path: str) -> ELWC | LibSVM:
 
 
 def _is_tfrecord(path: str) -> bool:
-    with open_bytes(path) as stream:
-        start = stream.read(_HEADER.size)
+    try:
+        with open_bytes(path) as stream:
+            start = stream.read(_HEADER.size)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return False  # damaged: reading its lines says where
     if len(start) < _HEADER.size:
         return False
     crc = google_crc32c.value(start[:8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -122,6 +123,15 @@ def test_a_file_of_features_makes_a_configuration(tmp_path: Path, capsys: pytest
     assert config.extractor.pieces == 4 and config.sampler.size == 2 and "path: f.txt" in output.read_text()
     assert run(["init", "--features", str(tmp_path / "f.txt"), "--docs", str(output), "--dry-run"]) == 2
     assert "--features goes without a folder and other files" in capsys.readouterr().err
+
+
+def test_a_file_of_features_that_is_cut_off_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = gzip.compress(b"0 qid:1 1:2\n")
+    for size in (12, len(whole) - 3):
+        (tmp_path / "f.gz").write_bytes(whole[:size])
+        assert run(["init", "--features", str(tmp_path / "f.gz"), "--output", str(tmp_path / "c.yaml")]) == 3
+        assert "the gzip data is damaged or cut off" in capsys.readouterr().err
+        assert not (tmp_path / "c.yaml").exists()
 
 
 def test_a_file_of_example_lists_has_its_label_and_features_named(tmp_path: Path) -> None:
