@@ -71,13 +71,13 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def started_from(shape: str, folder: Path, data: Path) -> Path:
+def started_from(shape: str, folder: Path, data: Path, maxseqlen: int = MAXSEQLEN) -> Path:
     """Return the directory of a cross-encoder in `folder`: MiniLM, or one of random weights."""
     if shape == MINILM:
         return cross_encoder(folder)
     source, target = folder / "shape", folder / "model"
     source.mkdir()
-    _write_tokenizer(source, data)
+    _write_tokenizer(source, data, maxseqlen)
     content: dict[str, Any] = {
         "pad_token_id": 1,
         "bos_token_id": 0,
@@ -91,7 +91,7 @@ def started_from(shape: str, folder: Path, data: Path) -> Path:
         return target
 
 
-def _write_tokenizer(folder: Path, data: Path) -> None:
+def _write_tokenizer(folder: Path, data: Path, maxseqlen: int) -> None:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -106,7 +106,7 @@ def _write_tokenizer(folder: Path, data: Path) -> None:
         "<s> $A </s>", "<s> $A </s> $B </s>", [("<s>", 0), ("</s>", 2)]
     )
     backend.save(str(folder / "tokenizer.json"))
-    names = {**TOKENS, "cls_token": "<s>", "sep_token": "</s>", "model_max_length": MAXSEQLEN}
+    names = {**TOKENS, "cls_token": "<s>", "sep_token": "</s>", "model_max_length": maxseqlen}
     names |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
 

@@ -59,7 +59,8 @@ def cross_encoder(folder: Path, dropout: float = 0.1) -> Path:
 class Collection:
     """One collection (`docs`, `queries`, `qrels` in `source`) in a folder of the benchmark's, with its configuration.
 
-    `trainer` holds options of the trainer, others come from the command line as `overrides`.
+    `trainer` holds options of the trainer, others come from the command line as `overrides`. Sequences longer than
+    `maxseqlen` are cut off.
     """
 
     source: Path
@@ -68,6 +69,7 @@ class Collection:
     trainer: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
     dropout: float = 0.1
+    maxseqlen: int = MAXSEQLEN
 
     @cached_property
     def config(self) -> Path:
@@ -82,7 +84,7 @@ class Collection:
                 "folds": {"k": 3, "fold": 0, "seed": 7},
             },
             "reranker": {"name": "crossencoder", "pretrained": str(self.model), "dropout": self.dropout},
-            "extractor": {"name": "passage", "maxseqlen": MAXSEQLEN, "maxqlen": MAXQLEN},
+            "extractor": {"name": "passage", "maxseqlen": self.maxseqlen, "maxqlen": MAXQLEN},
             "sampler": {"name": "LCE", "nneg": NEGATIVES},
             "trainer": {
                 "optimizer": "adamw",
@@ -150,7 +152,7 @@ class Collection:
             "config": str(self.config),
             "docs": str(self.source / "corpus.jsonl"),
             "queries": str(self.source / "queries.jsonl"),
-            "maxseqlen": MAXSEQLEN,
+            "maxseqlen": self.maxseqlen,
             "evalbatch": EVALBATCH,
             "threads": available_cpus(),
             **more,

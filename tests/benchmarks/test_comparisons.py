@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import _flops, _matmul, _our_side, _shapes, _startup_side, cached, lean, quality, scale
+from benchmarks import _flops, _matmul, _our_side, _shapes, _startup_side, cached, lean, quality, rerank, scale
 from benchmarks import all as all_benchmarks
 from benchmarks._alternate import alternate, ratio_of, speeds
 from benchmarks._turns import Contender
@@ -66,7 +66,7 @@ def test_published_shapes_are_read_and_the_tokenizer_has_their_special_tokens(tm
     for name in ("vaswani", "cranfield"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "corpus.jsonl").write_text(json.dumps({"_id": "1", "text": "fish swim"}) + "\n")
-    _shapes._write_tokenizer(tmp_path, tmp_path)
+    _shapes._write_tokenizer(tmp_path, tmp_path, 256)
     assert Tokenizer.open(tmp_path).pair_template.special == 3
     for shape in _shapes.SHAPES.values():
         family_in(shape).read({**shape, "pad_token_id": 1}, "")
@@ -183,3 +183,16 @@ def test_a_check_holds_or_not(value: float, wanted: str, held: bool) -> None:
 def test_all_benchmarks_are_files() -> None:
     folder = Path(all_benchmarks.__file__).parent
     assert all((folder / f"{name}.py").is_file() for name in all_benchmarks.BENCHMARKS)
+
+
+def test_documents_are_joined_with_the_next_ones_until_they_are_long_enough(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = [{"_id": "a", "text": "one two"}, {"_id": "b", "text": "three"}, {"_id": "c", "text": "four five six"}]
+    (source / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (source / "queries.jsonl").write_text("kept\n")
+    made = rerank._lengthened(source, tmp_path / "long", 4)
+    found = [json.loads(line) for line in (made / "corpus.jsonl").read_text().splitlines()]
+    texts = ["one two three four five six", "three four five six", "four five six one two"]
+    assert [row["text"] for row in found] == texts and [row["_id"] for row in found] == ["a", "b", "c"]
+    assert (made / "queries.jsonl").read_text() == "kept\n"
