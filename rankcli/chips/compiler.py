@@ -2,8 +2,9 @@
 
 A program of its own: it needs jax and libtpu alone, which may be in an environment of their own, and imports nothing
 of rankcli. For each path of stdin and each topology it prints one line of JSON: `bytes` by kind and `flops` as the
-compiler counts them, and the path of the compiled program's `text`, beside the given one; or `error`. What it uses of
-jax is not public: setup.cfg has the exact versions.
+compiler counts them, and the path of the compiled program's `text`, beside the given one; or `error`. The compiler
+writes the text itself: that of programs with parts for a v5p's or v6e's SparseCore cannot be had from the executable.
+What it uses of jax is not public: setup.cfg has the exact versions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 # No device is opened, so several processes may use the library at once.
@@ -30,12 +33,13 @@ from jax.experimental import topologies
 from jaxlib.mlir import ir
 
 
-def compiled(path: str, topology: str) -> Any:
-    """Return the executable of a file for one device of a topology."""
+def compiled(path: str, topology: str, folder: str) -> Any:
+    """Return the executable of a file for one device of a topology; the compiler's texts go to `folder`."""
     first = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[0]
     with mlir.make_ir_context(), open(path, encoding="utf-8") as file:
         module = ir.Module.parse(file.read())
-        options = compiler.get_compile_options(num_replicas=1, num_partitions=1)
+        dump: Any = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+        options = compiler.get_compile_options(num_replicas=1, num_partitions=1, env_options_overrides=dump)
         return first.client.compile(module, xla_client.DeviceList((first,)), options)
 
 
@@ -48,11 +52,13 @@ def figures(executable: Any) -> dict[str, Any]:
     return {"bytes": sizes, "flops": cost.get("flops", 0.0)}
 
 
-def written(executable: Any, path: str) -> str:
-    """Write the text of a compiled program; return its path."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(executable.hlo_modules()[0].to_string())
-    return path
+def figures_and_text(path: str, topology: str, text: Path) -> dict[str, Any]:
+    """Compile a file and move the text of its program to `text`; return its figures."""
+    with tempfile.TemporaryDirectory(dir=text.parent) as folder:
+        found = figures(compiled(path, topology, folder))
+        (written,) = Path(folder).glob("*.after_optimizations.txt")
+        written.rename(text)
+    return {**found, "text": str(text)}
 
 
 def main() -> None:
@@ -61,8 +67,7 @@ def main() -> None:
         for number, topology in enumerate(sys.argv[1:]):
             start = time.perf_counter()
             try:
-                executable = compiled(line.strip(), topology)
-                found = figures(executable) | {"text": written(executable, f"{line.strip()}.{number}")}
+                found = figures_and_text(line.strip(), topology, Path(f"{line.strip()}.{number}"))
             except Exception as error:  # the compiler's message is the result
                 found = {"error": str(error)}
             found["seconds"] = round(time.perf_counter() - start, 1)

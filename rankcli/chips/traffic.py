@@ -62,7 +62,7 @@ def _all_of(program: _Program, name: str) -> float:
 
 
 def _of(program: _Program, around: Mapping[str, _Instruction], each: _Instruction) -> float:
-    if each.opcode in _FREE or each.opcode.endswith("-done") or "ConcatBitcast" in each.line:
+    if each.opcode in _FREE or each.opcode.endswith(("-update", "-done")) or "ConcatBitcast" in each.line:
         return 0.0
     if each.opcode in ("while", "call", "async-start"):
         trips = _TRIPS.search(each.line)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from rankcli.backend import tf
 from rankcli.chips.compile import check_compiler, compiled
 from rankcli.chips.figures import CHIPS
-from rankcli.chips.lowering import Program
+from rankcli.chips.lowering import Program, stablehlo
 from rankcli.chips.traffic import moved
 from rankcli.errors import MissingError
 
@@ -57,6 +60,10 @@ def main(*lines: str) -> str:
         (main("%s = (f32[100]{0}, f32[100]{0}, u32[]{:S(2)}) copy-start(%v)"), 800),
         (ROWS + main("ROOT %r = f32[5,8]{1,0:S(1)} fusion(%w, %i), kind=kCustom, calls=%fused"), 160 + 20),
         (main("ROOT %r = f32[5,8]{1,0} gather(%w, %i), offset_dims={1}"), 160 + 20 + 160),
+        (
+            main("ROOT %u = ((f32[1000,8]{1,0}), f32[1000,8]{1,0}) async-update(%s, %w, %w)"),
+            0,
+        ),  # counted where it starts
         (UPDATE + main("ROOT %r = f32[1000,8]{1,0} fusion(%w, %b, %n), kind=kLoop, calls=%put"), 160 + 4 + 160),
         (main("ROOT %r = f32[1000,8]{1,0} dynamic-update-slice(%w, %b, %n)"), 160 + 4 + 160),
     ],
@@ -76,12 +83,17 @@ def test_the_dearest_branch_counts() -> None:
     assert moved(text) == 800
 
 
-@pytest.mark.tpu_compiler
-def test_a_sum_of_more_than_the_chip_holds_moves_three_arrays() -> None:
+@pytest.fixture(scope="module")
+def compiler() -> None:
     try:
         check_compiler()
     except MissingError as error:
         pytest.skip(error.what)
+
+
+@pytest.mark.tpu_compiler
+@pytest.mark.usefixtures("compiler")
+def test_a_sum_of_more_than_the_chip_holds_moves_three_arrays() -> None:
     kind = "tensor<16384x8192xf32>"
     text = (
         f"module @sum {{\n  func.func @main(%a: {kind}, %b: {kind}) -> {kind} {{\n"
@@ -89,3 +101,17 @@ def test_a_sum_of_more_than_the_chip_holds_moves_three_arrays() -> None:
     )
     (found,) = compiled([Program("sum", text, 1)], [CHIPS["v5e"]])
     assert found.moved == 3 * 16384 * 8192 * 4 and found.fits
+
+
+@pytest.mark.tpu_compiler
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("chip", ["v5p", "v6e"])
+def test_the_text_of_a_program_for_the_sparse_core_is_read(chip: str) -> None:
+    """The library cannot make it of the executable; the compiler writes it."""
+
+    def step(values: Any, owners: Any) -> Any:
+        return 2 * tf.math.unsorted_segment_sum(values, owners, 8)
+
+    text = stablehlo(step, tf.zeros([8]), tf.zeros([8], tf.int32))
+    (found,) = compiled([Program("sum", text, 1)], [CHIPS[chip]])
+    assert found.error == "" and 3 * 32 <= found.moved < 10_000
