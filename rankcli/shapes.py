@@ -95,13 +95,24 @@ class Chunks(NamedTuple):
     shapes: Any
 
 
+class Shared(NamedTuple):
+    """Tokens that sequences of a group share: each attends to those of the other sequences, too, in every layer.
+
+    `tokens` [B, K] are the shared tokens of the slots of each group, as indices among all tokens; -1 for none. `slot`
+    [N] is the slot (b * K + k) of each sequence, -1 for padding.
+    """
+
+    tokens: Any
+    slot: Any
+
+
 class Layout(NamedTuple):
     """N sequences laid out in memory, int32; only the reader and the encoder know how.
 
     `ids`, `positions`, `segments`, `parts` and `sequence` (the number of a token's sequence; -1 on padding) have an
     entry per token: *flat* [T], for devices that take any shape, with `chunks` for attention; or *packed* [R, L], for
     those that compile for fixed shapes, each row with one sequence or several. `places` [N, M] are the tokens of each
-    sequence, counted through all rows; -1 after its end.
+    sequence, counted through all rows; -1 after its end. A reranker may add `shared`, a `Shared`.
     """
 
     ids: Any
@@ -111,6 +122,7 @@ class Layout(NamedTuple):
     places: Any
     parts: Any
     chunks: Any = ()
+    shared: Any = ()
 
 
 class Field(NamedTuple):

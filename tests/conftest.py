@@ -32,6 +32,7 @@ RERANKERS = {
     "colbert": "{name: colbert, dim: 8, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "rankt5": "{name: rankt5, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "duobert": "{name: duobert, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
+    "setencoder": "{name: setencoder, encoder: {layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}}",
     "TFKNRM": "{name: TFKNRM}",
     **{name: f"{{name: {name}, dim: 8}}" for name in ("ConvKNRM", "DRMM", "DRMMTKS", "PACRR")},
     "TK": "{name: TK, dim: 8, numattheads: 2, ffdim: 8}",
@@ -44,6 +45,7 @@ EXTRACTORS = {
     ),
     "rankt5": "{name: prompted, maxseqlen: 32, maxqlen: 6, query_prompt: 'ant:', doc_prompt: 'bee:', vocab_size: 60}",
     "duobert": "{name: duo, maxseqlen: 32, maxqlen: 6, numdocs: 20, vocab_size: 60}",
+    "setencoder": "{name: setpassage, maxseqlen: 24, maxqlen: 6, vocab_size: 60}",
     "biencoder": "{name: apart, maxdoclen: 16, maxqlen: 6, vocab_size: 60}",
     "colbert": "{name: colbert, maxdoclen: 16, maxqlen: 8, vocab_size: 60}",
     **dict.fromkeys(

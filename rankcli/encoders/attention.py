@@ -10,6 +10,7 @@ from rankcli.encoders import _arithmetic, layouts
 from rankcli.encoders.blocks import BLOCK, QueryBlock, by_blocks
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.fused import attended
+from rankcli.encoders.sharing import Sharing
 from rankcli.shapes import Layout
 
 Tensor: TypeAlias = Any
@@ -33,13 +34,16 @@ class Bias(NamedTuple):
 class Attention:
     """Attention of each token to its sequence, for vectors laid out as in `layout`.
 
-    `longest` is the maximal length of a sequence. Up to `WHOLE` tokens, no length is checked at run time.
+    `longest` is the maximal length of a sequence. Up to `WHOLE` tokens, no length is checked at run time. With
+    `layout.shared`, tokens attend to those that other sequences share as well; then there are no blocks, and neither
+    windows nor biases.
     """
 
     def __init__(self, layout: Layout, heads: int, longest: int = WHOLE) -> None:
         self.layout, self.heads, self._longest = layout, heads, longest
         self._pieces = layouts.Pieces(layout, heads)
         self._masks: dict[int, Tensor] = {}
+        self._sharing = Sharing(layout, self._pieces.owners) if layout.shared else None
 
     def turned(self, parts: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Apply `turn(parts [T, 3, H, D/H], positions [T])` to queries, keys and values [T, 3 D]."""
@@ -63,14 +67,25 @@ class Attention:
         """
         contexts = [
             self._attend(c, heads, _Rules(None if dropout is None else dropout.fold(c), rate, window, bias, scale))
-            for c, heads in enumerate(self._pieces.apart(parts))
+            for c, heads in enumerate(self._heads(parts))
         ]
         return self._pieces.together(contexts)
+
+    def _heads(self, parts: Tensor) -> list[list[Tensor]]:
+        """Return queries, keys and values of each chunk; keys and values of shared tokens come after the rows' own."""
+        apart = self._pieces.apart(parts)
+        if self._sharing is None:
+            return apart
+        more = self._sharing.heads(parts, self.heads)
+        return [
+            [query, *(tf.concat(pair, axis=2) for pair in zip(own, others, strict=True))]
+            for (query, *own), others in zip(apart, more, strict=True)
+        ]
 
     def _attend(self, chunk: int, heads: list[Tensor], rules: _Rules) -> Tensor:
         length = layouts.size(self._pieces.owners[chunk], 1)
         known = tf.get_static_value(length)
-        if self._longest <= WHOLE or (known is not None and known <= WHOLE):
+        if self._longest <= WHOLE or self._sharing or (known is not None and known <= WHOLE):
             if chunk not in self._masks:
                 self._masks[chunk] = self._whole_mask(chunk)
             return rules.attend(heads, self._masks[chunk])
@@ -96,7 +111,8 @@ class Attention:
         return by_blocks(attend, heads, rules.bias.tables if rules.bias else (), rules.window)
 
     def _whole_mask(self, chunk: int) -> Tensor:
-        return self._mask(self._pieces.asked[chunk], self._pieces.owners[chunk])
+        mask = self._mask(self._pieces.asked[chunk], self._pieces.owners[chunk])
+        return mask if self._sharing is None else tf.concat([mask, self._sharing.masks[chunk]], axis=3)
 
     def _mask(self, asked: Tensor, asking: Tensor) -> Tensor:
         """Return the mask of keys [n, K] for queries [n, Q]: [n, 1, Q, K]; in chunks, Q is 1."""

@@ -24,7 +24,8 @@ class Family(ABC):
     `prefix` comes before the encoder's stored names in a model with a head. `parts` are the beginnings of these names
     without it. `architecture` is the name in config.json of the model without a head. Two encoders that differ in one
     of the fields `alike` compute different results with equal weights, or have weights of other shapes. `inputs` are
-    the model's inputs where the tokenizers of transformers do not give all of them unless told to.
+    the model's inputs where the tokenizers of transformers do not give all of them unless told to. `shares` says if
+    tokens can attend to those of other sequences (`Layout.shared`): not where attention goes by distance.
     """
 
     prefix: ClassVar[str]
@@ -32,6 +33,7 @@ class Family(ABC):
     architecture: ClassVar[str]
     alike: ClassVar[tuple[str, ...]]
     inputs: ClassVar[tuple[str, ...]] = ()
+    shares: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, content: Mapping[str, Any], where: str) -> EncoderConfig:

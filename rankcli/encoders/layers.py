@@ -126,7 +126,7 @@ class Stack:
         """
         last = len(self._layers) - 1
         drops = dropout is not None and self._parameters.drops
-        if last < 0 or drops or not self._is_plain(last):
+        if last < 0 or drops or attention.layout.shared or not self._is_plain(last):
             return layouts.first_tokens(self(states, attention, dropout)[0], attention.layout)
         (states,) = self(states, attention, dropout, [last])
         return self._first(last, states, attention, dropout)

@@ -16,6 +16,7 @@ from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions
 from rankcli.shapes import FIRST_STAGE, SPECIAL, Example, Ints, Level, TokenSequence
 from rankcli.storage.json_files import read_object
+from rankcli.text.template import Template
 from rankcli.text.tokenizer import Tokenizer
 
 FILE = "run_scores.json"
@@ -97,7 +98,7 @@ class WrittenScores:
 
 class PairExtractor(SubwordExtractor):
     """A field `pair`: `[CLS] query [SEP] document [SEP]`, with a score `[CLS] query [SEP] score [SEP] document [SEP]`.
-    The score's tokens have the query's segment, and are special.
+    The score's tokens have the query's segment, and are special. `template` is by default the tokenizer's own.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class PairExtractor(SubwordExtractor):
         keep: Mapping[str, int],
         most: int = 1,
         scores: WrittenScores | None = None,
+        template: Template | None = None,
     ) -> None:
-        leading = tokenizer.pair_template.leading + keep["query"]
-        super().__init__(tokenizer, lengths, keep, most, leading)
-        self.template, self.scores = tokenizer.pair_template, scores
+        self.template, self.scores = template or tokenizer.pair_template, scores
+        super().__init__(tokenizer, lengths, keep, most, self.template.leading + keep["query"])
         self.columns = (FIRST_STAGE,) if scores else ()
 
     def written(self, example: Example) -> list[Ints]:

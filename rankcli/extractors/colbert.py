@@ -11,11 +11,9 @@ import numpy as np
 
 from rankcli.config.registry import EXTRACTORS, option
 from rankcli.config.types import PositiveInt
-from rankcli.errors import ConfigError
 from rankcli.extractors.base import ExtractorContext
-from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, room
+from rankcli.extractors.subwords import SubwordExtractor, SubwordOptions, known_id, room
 from rankcli.shapes import DOC, QUERY, SPECIAL, UNSEEN, Example, Floats, Ints, TokenSequence
-from rankcli.text.template import Template
 from rankcli.text.tokenizer import Tokenizer
 
 _LEAST = 4  # [CLS], the marker, [SEP] and one token of the text
@@ -57,10 +55,10 @@ class ColBERTExtractor(SubwordExtractor):
 
     def __init__(self, options: ColBERTTexts, tokenizer: Tokenizer) -> None:
         self.options = options
-        self._mask = _id(tokenizer, "[MASK]", "<mask>", where="extractor.tokenizer")
+        self._mask = known_id(tokenizer, "[MASK]", "<mask>", where="extractor.tokenizer")
         single = tokenizer.single_template
-        self._query = _marked(single, _id(tokenizer, options.querymarker, where="extractor.querymarker"))
-        self._doc = _marked(single, _id(tokenizer, options.docmarker, where="extractor.docmarker"))
+        self._query = single.marked(known_id(tokenizer, options.querymarker, where="extractor.querymarker"))
+        self._doc = single.marked(known_id(tokenizer, options.docmarker, where="extractor.docmarker"))
         self._query_room = room(self._query, options.maxqlen, 0, "the query")
         self._doc_room = room(self._doc, options.maxdoclen, 0, "the document")
         keep = {"query": self._query_room, "doc": self._doc_room}
@@ -86,20 +84,6 @@ class ColBERTExtractor(SubwordExtractor):
             np.pad(segments, filled),
             np.pad(parts, filled, constant_values=kind),
         )
-
-
-def _id(tokenizer: Tokenizer, *names: str, where: str) -> int:
-    found = next((known for name in names if (known := tokenizer.id_of(name)) is not None), None)
-    if found is None:
-        fix = "name a token of its vocabulary that no text has, or use a tokenizer with unused tokens, such as BERT's"
-        raise ConfigError(f"the tokenizer has no token {' or '.join(names)}", where=where, fix=fix)
-    return found
-
-
-def _marked(template: Template, marker: int) -> Template:
-    """Return a template with a marker before the text, as the last special token there."""
-    (ids, segments), *rest = template.pieces
-    return Template((((*ids, marker), (*segments, template.segments[0])), *rest), template.segments)
 
 
 def _matches(tokenizer: Tokenizer, punctuation: bool) -> Floats:

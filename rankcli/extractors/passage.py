@@ -12,6 +12,7 @@ from rankcli.extractors._pairs import PairExtractor, PairOptions, WrittenScores,
 from rankcli.extractors.base import ExtractorContext
 from rankcli.extractors.subwords import room
 from rankcli.shapes import Example, Floats, Ints, TokenSequence
+from rankcli.text.template import Template
 from rankcli.text.tokenizer import Tokenizer
 
 
@@ -47,12 +48,18 @@ class Passage(PairOptions):
 class PassageExtractor(PairExtractor):
     """The field `pair`, one sequence per document."""
 
-    def __init__(self, options: Passage, tokenizer: Tokenizer, scores: WrittenScores | None = None) -> None:
-        self.maxqlen, taken = options.maxqlen, room_of(scores)
-        self.room = options.maxseqlen - tokenizer.pair_template.special - taken
-        room(tokenizer.pair_template, options.maxseqlen, (options.maxqlen or 1) + taken, "the document")
+    def __init__(
+        self,
+        options: Passage,
+        tokenizer: Tokenizer,
+        scores: WrittenScores | None = None,
+        template: Template | None = None,
+    ) -> None:
+        self.maxqlen, taken, own = options.maxqlen, room_of(scores), template or tokenizer.pair_template
+        self.room = options.maxseqlen - own.special - taken
+        room(own, options.maxseqlen, (options.maxqlen or 1) + taken, "the document")
         keep = {"query": options.maxqlen or self.room, "doc": self.room}
-        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, keep, scores=scores)
+        super().__init__(tokenizer, {"pair": ("doc", options.maxseqlen)}, keep, scores=scores, template=own)
 
     def budget(self, stream: str, query_tokens: Mapping[str, int]) -> int:
         """`maxseqlen` without the query and the special tokens; for a long query without `maxqlen`, as many as it has,

@@ -99,3 +99,12 @@ def room(template: Template, most: int, taken: int, what: str) -> int:
             fix=f"the sequence length must be at least {template.special + taken + 1}",
         )
     return left
+
+
+def known_id(tokenizer: Tokenizer, *names: str, where: str) -> int:
+    """The id of the first of these special tokens that the tokenizer has; ConfigError at `where` if it has none."""
+    found = next((known for name in names if (known := tokenizer.id_of(name)) is not None), None)
+    if found is None:
+        fix = "name a token of its vocabulary that no text has, or use a tokenizer with unused tokens, such as BERT's"
+        raise ConfigError(f"the tokenizer has no token {' or '.join(names)}", where=where, fix=fix)
+    return found

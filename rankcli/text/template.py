@@ -33,6 +33,11 @@ class Template(NamedTuple):
         """The number of special tokens before the first text."""
         return len(self.pieces[0][0])
 
+    def marked(self, marker: int) -> Template:
+        """Return a template with a marker before the first text, as the last special token there."""
+        (ids, segments), *rest = self.pieces
+        return Template((((*ids, marker), (*segments, self.segments[0])), *rest), self.segments)
+
     def fill(self, *texts: Ints, kinds: Sequence[int] = (QUERY, DOC)) -> tuple[Ints, Ints, Ints]:
         """Token ids, segment ids and parts, int32 [T] each, of texts with the special tokens around them.
 

@@ -20,6 +20,7 @@ TEXTS = ("a b c d", "b c d e f", "g h i j k l m n o", "a a a")
 TINY = {
     "passage": {"maxseqlen": 12, "maxqlen": 4, "vocab_size": 50},
     "pooledpassage": {"maxseqlen": 12, "maxqlen": 4, "passagelen": 5, "stride": 3, "numpassages": 3, "vocab_size": 50},
+    "setpassage": {"maxseqlen": 12, "maxqlen": 4, "vocab_size": 50},
     "sentences": {"maxqlen": 4, "sentencelen": 5, "numsentences": 3, "vocab_size": 50},
     "duo": {"maxseqlen": 18, "maxqlen": 4, "numdocs": 5, "vocab_size": 50},
     "prompted": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 50},

@@ -12,7 +12,7 @@ from rankcli.encoders.dropout import Dropout
 from rankcli.errors import StorageError
 from rankcli.rerankers.base import RerankerOptions
 
-LISTWISE = {"duobert", "listattention"}
+LISTWISE = {"duobert", "listattention", "setencoder"}
 every = pytest.mark.parametrize("name", tiny.NAMES)
 on_words = [name for name in tiny.NAMES if RERANKERS.get(name).default_extractor == "embedtext"]
 encoding = pytest.mark.parametrize("name", sorted({*tiny.ON_TEXTS} - {*on_words}))

@@ -12,7 +12,7 @@ from rankcli.encoders.dropout import Dropout
 WORDS = "cat mat dogs run far away hills sat day".split()  # noqa: SIM905
 
 
-@pytest.mark.parametrize("name", ["duobert", "rankt5"])
+@pytest.mark.parametrize("name", ["duobert", "rankt5", "setencoder"])
 def test_twenty_queries_are_learnt_to_an_accuracy_of_one(name):
     """A word as query, a document with it and one without; Adam on all queries at once."""
     apart = name == "duobert"  # its scores in training are logits, in prediction probabilities

@@ -32,6 +32,7 @@ FILES = {
     "colbert": {"config.json", "artifact.metadata", *TOKENIZER},
     "duobert": {"config.json", *TOKENIZER},
     "rankt5": {"config.json", *TOKENIZER},
+    "setencoder": {"config.json", *TOKENIZER},
     "biencoder": {
         "config.json",
         "modules.json",

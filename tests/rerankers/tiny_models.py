@@ -30,6 +30,7 @@ EXTRACTORS_OF: dict[str, dict[str, Any]] = {
     "passage": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60},
     "pooledpassage": {"maxseqlen": 16, "maxqlen": 4, "passagelen": 6, "stride": 4, "numpassages": 3, "vocab_size": 60},
     "embedtext": {"maxqlen": 4, "maxdoclen": 20, "min_df": 1},
+    "setpassage": {"maxseqlen": 24, "maxqlen": 4, "vocab_size": 60},
     "duo": {"maxseqlen": 32, "maxqlen": 4, "numdocs": 5, "vocab_size": 60},
     "prompted": {"maxseqlen": 32, "maxqlen": 4, "vocab_size": 60},
     "apart": {"maxqlen": 8, "maxdoclen": 24, "vocab_size": 60},

@@ -118,7 +118,8 @@ def test_dropout_goes_by_seed_step_and_micro_batch() -> None:
 def test_gradients_of_micro_batches_are_those_of_the_whole_batch(tiny, name: str) -> None:
     """Without dropout, for every reranker; plain descent at rate 1 shows the gradient itself."""
     size = "reranker.encoder={layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.0}"
-    rates = dict.fromkeys(("crossencoder", "TFBERTMaxP", "rankt5", "parade", "duobert"), ["reranker.dropout=0.0", size])
+    classifiers = ("crossencoder", "TFBERTMaxP", "rankt5", "parade", "duobert", "setencoder")
+    rates = dict.fromkeys(classifiers, ["reranker.dropout=0.0", size])
     rates["PACRR"] = ["reranker.shuffle=false"]  # at random, as dropout is
     prepared = prepare(tiny(name, *rates.get(name, [size] if name in ("biencoder", "colbert", "TFCEDRKNRM") else [])))
     records, strategy = prepared.sets.records("train"), make_strategy("cpu")

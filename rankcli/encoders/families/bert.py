@@ -48,6 +48,7 @@ class Bert(Family):
     prefix: ClassVar[str] = "bert"
     parts: ClassVar[tuple[str, ...]] = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
     architecture: ClassVar[str] = "BertModel"
+    shares: ClassVar[bool] = True
     alike: ClassVar[tuple[str, ...]] = (
         *("kind", "hidden_size", "embedding_size", "intermediate_size", "heads", "max_positions"),
         *("hidden_act", "layer_norm_eps"),

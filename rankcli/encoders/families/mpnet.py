@@ -23,6 +23,7 @@ class MPNet(Roberta):
 
     prefix: ClassVar[str] = "mpnet"
     architecture: ClassVar[str] = "MPNetModel"
+    shares: ClassVar[bool] = False
     alike: ClassVar[tuple[str, ...]] = Bert.alike
     keys: ClassVar[tuple[Key, ...]] = tuple(key for key in Roberta.keys if key[0] != "type_vocab_size")
     stored: ClassVar[Mapping[str, tuple[str, ...]]] = {
