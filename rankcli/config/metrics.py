@@ -33,6 +33,12 @@ FIX = (
 )
 
 
+def depth_of(metric: str) -> int | None:
+    """Return the number of first documents that a metric reads; None if it reads all."""
+    found = re.fullmatch(rf"(?:{'|'.join(_WITH_CUTOFF)})({_CUTOFF})", metric)
+    return int(found[1]) if found else None
+
+
 def examples() -> list[str]:
     """Return the name of every measure, with the cutoff 10 where it has one."""
     return [*_PLAIN, *(f"{stem}10" for stem in _WITH_CUTOFF), "iprec_at_recall_0.10"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.config.identity import component_identity
+from rankcli.config.metrics import depth_of
 from rankcli.config.paths import shortened
 from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import RunConfig
@@ -101,7 +102,7 @@ class _Tuning:
         def value(run: Run) -> float:
             return means(evaluate(judged, run, [self.metric], self.dataset.relevance_level))[self.metric]
 
-        tuned: Tuned = option.tuned(self.dataset.docs, texts, value)
+        tuned: Tuned = option.tuned(self.dataset.docs, texts, value, depth_of(self.metric))
         return {**asdict(tuned), "value": tuned.value, "edges": tuned.edges}
 
     def _kept(self, option: Any) -> Kept:

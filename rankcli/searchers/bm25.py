@@ -69,20 +69,22 @@ class BM25:
         fed = f", RM3 of {self.fb_docs} documents, {self.fb_terms} words, original weight {self.fb_original:g}"
         return f"BM25, k1 {self.k1:g}, b {self.b:g}{'' if self.feedback == 'none' else fed}"
 
-    def tuned(self, docs: Documents, queries: Mapping[str, str], value: Callable[[Run], float]) -> Tuned:
+    def tuned(
+        self, docs: Documents, queries: Mapping[str, str], value: Callable[[Run], float], depth: int | None = None
+    ) -> Tuned:
         """Choose k1 and b, then the settings of the feedback, of which `value(run)` of these queries is highest.
 
-        The collection is read once.
+        `value` reads the first `depth` documents of a query; None: all. The collection is read once.
         """
-        words = Words(docs, self.stemmer, self.stopwords)
+        words, k = Words(docs, self.stemmer, self.stopwords), min(self.k, depth or self.k)
 
         def plain(setting: Setting) -> float:
-            return value(CompactRun.of(Index(words, setting["k1"], setting["b"], self.k).each(queries)))
+            return value(CompactRun.of(Index(words, setting["k1"], setting["b"], k).each(queries)))
 
         found = tune(AXES, plain, {name: getattr(self, name) for name in AXES})
         if self.feedback == "none":
             return found
-        index = Index(words, found.chosen["k1"], found.chosen["b"], self.k)
+        index = Index(words, found.chosen["k1"], found.chosen["b"], k)
 
         def fed(setting: Setting) -> float:
             feedback = Feedback(int(setting["fb_docs"]), int(setting["fb_terms"]), setting["fb_original"])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rankcli.config.metrics import canonical
+from rankcli.config.metrics import canonical, depth_of
 from rankcli.data import formats
 from rankcli.data.documents import open_store
 from rankcli.data.files import check_apart
@@ -77,4 +77,4 @@ def _tuned(
     def value(run: Run) -> float:
         return trec.means(trec.evaluate(judged, run, [metric], relevance_level))[metric]
 
-    return options.tuned(store, {qid: topics[qid] for qid in sorted(judged)}, value)
+    return options.tuned(store, {qid: topics[qid] for qid in sorted(judged)}, value, depth_of(metric))

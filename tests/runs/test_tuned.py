@@ -28,9 +28,10 @@ def test_only_training_queries_choose(tiny: Any, tmp_path: Path, monkeypatch: py
     dataset = prepare(config).dataset
     seen: list[Any] = []
 
-    def tuned(self: BM25, docs: Any, queries: Any, value: Any) -> Any:
+    def tuned(self: BM25, docs: Any, queries: Any, value: Any, depth: int) -> Any:
         seen.append((dict(queries), value({qid: {"d2": 1.0} for qid in queries})))
-        return found(self, docs, queries, value)
+        assert depth == 10, "nDCG@10 reads no more"
+        return found(self, docs, queries, value, depth)
 
     found = BM25.tuned
     monkeypatch.setattr(BM25, "tuned", tuned)

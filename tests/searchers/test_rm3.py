@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rankcli.config.metrics import depth_of
 from rankcli.config.registry import SEARCHERS
 from rankcli.config.validate import component_from
 from rankcli.data.store import store_of
@@ -73,6 +75,26 @@ def test_tuning_chooses_k1_and_b_first_and_then_the_feedback(tmp_path: Path) -> 
     assert (tuned.chosen["k1"], tuned.chosen["b"]) == (0.9, 0.4), "the number of documents does not depend on them"
     plain = [value for setting, value in tuned.table if "fb_docs" not in setting]
     assert len(plain) == 25 and tuned.value == max(value for _, value in tuned.table) > max(plain)
+
+
+def test_a_metric_of_the_first_documents_tunes_alike_on_these_alone(tmp_path: Path) -> None:
+    docs = store_of(collection(), "made", tmp_path)
+    options = BM25(stemmer="none", stopwords="none", feedback="rm3", tune=True)
+    queries, lengths = {"q": "w11 w9", "p": "w5 w3"}, set[int]()
+
+    def value(run: Run) -> float:
+        lengths.update(map(len, run.values()))
+        return sum(hash_of(docid) / rank for found in run.values() for rank, docid in enumerate(list(found)[:2], 1))
+
+    whole = options.tuned(docs, queries, value)
+    assert max(lengths) > 2
+    lengths.clear()
+    assert options.tuned(docs, queries, value, 2) == whole and lengths == {2}
+    assert [depth_of(each) for each in ("ndcg_cut_10", "RR@5", "map", "iprec_at_recall_0.10")] == [10, 5, None, None]
+
+
+def hash_of(docid: str) -> int:
+    return zlib.crc32(docid.encode())
 
 
 @pytest.mark.parametrize(
