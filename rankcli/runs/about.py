@@ -63,12 +63,19 @@ def _summary(config: RunConfig) -> dict[str, str]:
         **{f"Sampler {name}".strip(): _drawn(task.sampler) for name, task in tasks(config).items()},
         "Collection": _collection(config),
         "Depth on test": f"{trainer.test_depth} candidates a query",
-        "Training": f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}",
+        "Training": _training(config),
     }
 
 
 def _drawn(sampler: Any) -> str:
     return f"{SAMPLERS.name_of(sampler)}, {sampler.group_size} documents a group"
+
+
+def _training(config: RunConfig) -> str:
+    trainer = config.trainer
+    if not trainer.steps:
+        return "none: the model is tested as it is"
+    return f"{trainer.niters} × {trainer.steps_per_iter} steps of {_groups(config)}"
 
 
 def _groups(config: RunConfig) -> str:

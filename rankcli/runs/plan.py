@@ -86,8 +86,7 @@ def _text(options: Sequence[str], trainer: Any, drawn: Iterable[RecordSet], foun
     lines += textwrap.wrap(counts, WIDTH, initial_indent="  ", subsequent_indent="  ")
     lines += ["", f"training{_each(found)}"]
     lines += [
-        f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {found['steps']} steps",
-        *(_trained(each, found["steps"]) for each in drawn),
+        *_steps(trainer, drawn),
         *(f"  {name}: {_reranked(count)} to rerank" for name, count in found["reranked"].items()),
     ]
     lines += [f"  {found['initial']}"] if found["initial"] else []
@@ -113,6 +112,13 @@ def _time(found: float) -> str:
     if found < 1:
         return "a minute"
     return f"{found:.0f} minutes" if found < 120 else f"{found / 60:.0f} hours"
+
+
+def _steps(trainer: Any, drawn: Iterable[RecordSet]) -> list[str]:
+    if not trainer.steps:
+        return ["  no iteration: the model is tested as it is"]
+    head = f"  {trainer.niters} iterations of {trainer.steps_per_iter} steps: {trainer.steps} steps"
+    return [head, *(_trained(each, trainer.steps) for each in drawn)]
 
 
 def _trained(each: RecordSet, steps: int) -> str:

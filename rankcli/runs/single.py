@@ -164,7 +164,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
         **({"mixture": mixture.told} if mixture else {}),
         **loop.outcome(state),
         "train_seconds": state.seconds,
-        "pairs_per_second": run.sets.pairs * state.step / run.trainer.steps / max(state.seconds, 1e-9),
+        "pairs_per_second": run.sets.pairs * state.step / max(run.trainer.steps, 1) / max(state.seconds, 1e-9),
     }
     return result, runs[TEST]
 

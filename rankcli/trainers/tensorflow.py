@@ -34,7 +34,7 @@ class TensorflowTrainer(TrainerOptions):
     """
 
     batch: PositiveInt = option(4, "groups per optimizer step, over all replicas")
-    niters: PositiveInt = option(2, "iterations")
+    niters: NonNegativeInt = option(2, "iterations; 0: the model is tested as it is")
     itersize: PositiveInt = option(160, "samples (groups) per iteration")
     steps_per_execution: PositiveInt = option(
         1, "steps that the devices make before the host looks at them: more save time on a TPU"
@@ -110,7 +110,7 @@ class TensorflowTrainer(TrainerOptions):
         return self.testthreshold or self.threshold
 
     def __post_init__(self) -> None:
-        if self.niters < self.validatefreq:
+        if 0 < self.niters < self.validatefreq:
             raise ValueError(
                 f"validatefreq = {self.validatefreq} is above niters = {self.niters}: nothing would be kept"
             )
@@ -118,7 +118,7 @@ class TensorflowTrainer(TrainerOptions):
             raise ValueError(
                 f"batch = {self.batch} is above itersize = {self.itersize}: an iteration would have no step"
             )
-        if self.warmup_iterations >= self.niters:
+        if self.warmup_iterations >= self.niters > 0:
             raise ValueError(f"warmupiters = {self.warmup_iterations:g} leaves nothing of niters = {self.niters}")
         if self.decaytype == "linear" and self.decay is not None:
             raise ValueError("decaytype `linear` falls to 0 and takes no decay; Capreolus' linear is `inverse_time`")

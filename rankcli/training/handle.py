@@ -68,11 +68,13 @@ class TrainingHandle:
 def equal_losses(losses: Mapping[str, Any], train: Mapping[str, TrainingSet]) -> dict[str, float]:
     """Return the loss of an untrained model (equal scores in a group) by logged name, for the losses where it is known.
 
-    It is ln K for a softmax over K documents, and ln 2 for a sigmoid on one.
+    It is ln K for a softmax over K documents, and ln 2 for a sigmoid on one. Without any sample there is no loss.
     """
     found = {}
     for task, options in losses.items():
         kind, manifest = LOSSES.name_of(options), train[task].records.manifest
+        if not manifest.samples:
+            continue
         softmax, sigmoid = math.log(manifest.documents / manifest.samples), math.log(2)
         known = {"lce": softmax, "crossentropy": sigmoid, "bce": sigmoid}
         if kind in known:

@@ -70,7 +70,12 @@ def _text(result: Mapping[str, Any], out: str) -> str:
     mixtures = result.get("mixture") or []
     parts += [f"mixture: {each['said']}" for each in (mixtures if isinstance(mixtures, list) else [mixtures])]
     parts.append(
-        f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n"
-        f"trained {result['train_seconds']:.0f} s at {result['pairs_per_second']:.1f} pairs/s; run directory: {out}"
+        f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n{_trained(result)}; run directory: {out}"
     )
     return "\n\n".join(parts)
+
+
+def _trained(result: Mapping[str, Any]) -> str:
+    if not result["train_seconds"]:
+        return "nothing was trained"
+    return f"trained {result['train_seconds']:.0f} s at {result['pairs_per_second']:.1f} pairs/s"
