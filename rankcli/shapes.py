@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Level = Literal["query", "doc"]
 SPECIAL, QUERY, DOC = 0, 1, 2  # the parts of a sequence
 UNSEEN = 3  # a part whose tokens attend to the others, but no token attends to them
+TITLE = 4  # the title of a document, where it is told apart from the text after it
 FIRST_STAGE = "first_stage"  # the column of the first stage's scores
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -34,10 +35,11 @@ class Sample:
 
 
 class Record(NamedTuple):
-    """A query or a document: its id and its text."""
+    """A query or a document: its id and its text, of which the first `title` characters are the title."""
 
     id: str
     text: str
+    title: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Example:
 class TokenSequence:
     """One sequence as an encoder reads it: token ids, segment ids and parts, all [T], special tokens included.
 
-    `parts` gives each token's part: `SPECIAL`, `QUERY`, `DOC` or `UNSEEN`. `doc` is the document of the group (0..K-1)
-    that the sequence belongs to; 0 in fields at query level.
+    `parts` gives each token's part: `SPECIAL`, `QUERY`, `DOC`, `UNSEEN` or `TITLE`. `doc` is the document of the group
+    (0..K-1) that the sequence belongs to; 0 in fields at query level.
     """
 
     ids: Ints
@@ -215,10 +217,13 @@ class Encoded:
 
 
 class StreamSpec(NamedTuple):
-    """One tokenisation of all texts of a level, over `vocab_size` token ids."""
+    """One tokenisation of all texts of a level, over `vocab_size` token ids. With `titles`, tokens depend on which part
+    of a text is its title.
+    """
 
     level: Level
     vocab_size: int
+    titles: bool = False
 
 
 class SequenceSpec(NamedTuple):

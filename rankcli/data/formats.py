@@ -46,7 +46,7 @@ def read_queries(path: str | Path, format: Format | None = None, fields: Sequenc
     """
     queries: dict[str, str] = {}
     notes = Notes(path)
-    for line, qid, text in _query_rows(path, format or detect(path), fields):
+    for line, qid, text, _ in _query_rows(path, format or detect(path), fields):
         if qid not in queries:
             queries[qid] = text
             if not text:

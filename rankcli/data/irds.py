@@ -29,7 +29,8 @@ def named(source: str) -> bool:
 def read_docs(name: str) -> Iterator[Row]:
     """The documents: ir_datasets' default text of each, else its text fields joined by spaces."""
     for n, doc in enumerate(_load(name, "docs").docs_iter(), 1):
-        yield Row(n, checked_id(doc.doc_id, name, n), checked_text(_text(doc), name, n))
+        text, title = checked_text(_text(doc), name, n), str(getattr(doc, "title", "")).strip()
+        yield Row(n, checked_id(doc.doc_id, name, n), text, len(title) if text.startswith(title) else 0)
 
 
 def read_queries(name: str, fields: Sequence[str] = ()) -> dict[str, str]:

@@ -44,11 +44,20 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
-    """A document or query of a file: the line where it starts, its id, its text."""
+    """A document or query of a file: the line where it starts, its id, its text.
+
+    The first `title` characters of a document's text are its title.
+    """
 
     line: int
     id: str
     text: str
+    title: int = 0
+
+
+def titled(line: int, docid: str, title: str, text: str) -> Row:
+    """Return the row of a document whose title, perhaps empty, goes before its text with a space."""
+    return Row(line, docid, f"{title} {text}".strip(), len(title.strip()))
 
 
 def fail(path: str | Path, line: int, what: str, fix: str = "") -> NoReturn:

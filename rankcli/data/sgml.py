@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rankcli.data.lines import MAX_TEXT_LINE, Notes, Row, checked_id, fail, read_lines
+from rankcli.data.lines import MAX_TEXT_LINE, Notes, Row, checked_id, fail, read_lines, titled
 from rankcli.log import say
 
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>")  # before anything else a `<` is text
@@ -69,7 +69,7 @@ def read_trec_docs(path: str | Path) -> Iterator[Row]:
         if docno is None:
             fail(path, line, "the document has no <DOCNO>")
         docid = checked_id(docno.group(1).strip(), path, line, "document id")
-        yield Row(line, docid, _document_text(block))
+        yield titled(line, docid, *_title_and_text(block))
 
 
 def _blocks(path: str | Path, pattern: str, tag: str) -> Iterator[tuple[int, str, str]]:
@@ -111,12 +111,12 @@ def _topic_fields(block: str) -> dict[str, str]:
     return found
 
 
-def _document_text(block: str) -> str:
+def _title_and_text(block: str) -> tuple[str, str]:
     bodies = _TEXT.findall(block)
     if not bodies:
-        return _plain(_HEADER.sub(" ", block))
+        return "", _plain(_HEADER.sub(" ", block))
     title = _TITLE.search(_TEXT.sub(" ", block))
-    return _plain(" ".join([title.group(2) if title else "", *bodies]))
+    return _plain(title.group(2)) if title else "", _plain(" ".join(bodies))
 
 
 def _plain(markup: str) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from rankcli.data.trec import Qrels
 from rankcli.errors import ConfigError, DataError
-from rankcli.shapes import Floats, Ints
+from rankcli.shapes import Floats, Ints, Record
 
 
 class DocIds(Protocol):
@@ -34,13 +34,17 @@ class Documents(DocIds, Protocol):
     source: str  # its name in messages
     fingerprint: str  # of ids and texts, in any order
     order: str  # of ids and texts, in the order of their ordinals
+    titles: str  # of what is title and what is text; empty without any title
     empty: int  # documents without text
 
     def texts(self, docids: Iterable[str]) -> list[str]:
         """The text of each id; an id that is not in the collection is a DataError."""
 
-    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The text of each ordinal."""
+    def records(self, docids: Iterable[str]) -> list[Record]:
+        """The document of each id; an id that is not in the collection is a DataError."""
+
+    def records_at(self, ordinals: Iterable[int]) -> list[Record]:
+        """The document of each ordinal."""
 
     def absent(self, docids: Iterable[str]) -> set[str]:
         """The ids among `docids` that are not in the collection."""
@@ -134,7 +138,7 @@ class DatasetOptions:
 class NoDocuments:
     """The documents of a source without texts: every id counts as known, and no document has a text."""
 
-    fingerprint, order, empty = "", "", 0
+    fingerprint, order, titles, empty = "", "", "", 0
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -160,9 +164,13 @@ class NoDocuments:
             raise self._missing()
         return []
 
-    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
+    def records(self, docids: Iterable[str]) -> list[Record]:
+        """Raise DataError for any id."""
+        return [Record(*each) for each in zip(docids, self.texts(docids), strict=True)]
+
+    def records_at(self, ordinals: Iterable[int]) -> list[Record]:
         """Raise IndexError for any ordinal."""
-        return self.ids_at(ordinals)
+        return [Record(docid, "") for docid in self.ids_at(ordinals)]
 
     def absent(self, docids: Iterable[str]) -> set[str]:
         """An empty set: every id counts as known."""

@@ -27,17 +27,18 @@ from rankcli.data.lines import Row, fail
 from rankcli.data.packing import packed, unpacked
 from rankcli.errors import DataError, StorageError
 from rankcli.log import say, warn
-from rankcli.shapes import Ints
+from rankcli.shapes import Ints, Record
 from rankcli.storage.atomic import publish
 from rankcli.storage.disk import free_bytes, guard
 from rankcli.storage.locks import reading
 from rankcli.storage.scratch import scratch as building
 
-VERSION = 3
+VERSION = 4
 KIND, SUFFIX = "docs", ".sqlite"
 IDS_KEPT = 1 << 15  # documents, of which all ids are kept in memory
 _CHUNK = 500  # ids per statement; older SQLite allows 999
-_DOCS = "CREATE TABLE docs (n INTEGER PRIMARY KEY, id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL)"
+_COLUMNS = "id TEXT NOT NULL, line INTEGER NOT NULL, text NOT NULL, title INTEGER NOT NULL"
+_DOCS = f"CREATE TABLE docs (n INTEGER PRIMARY KEY, {_COLUMNS})"
 _REPEATED = "id IN (SELECT id FROM docs GROUP BY id HAVING count(*) > 1)"
 _REPORT_EVERY = 1_000_000
 _MODULUS = 1 << 256
@@ -48,7 +49,8 @@ class DocStore:
     """Document texts by id. Can be pickled and used across threads and forks: each opens the file for itself.
 
     `source` is the collection's name in messages. `fingerprint` is a hash of ids and texts in any order, `order` one
-    that depends on their order, too. The *ordinal* of a document, 0..len-1, is its place in that order.
+    that depends on their order, too. `titles` is a hash of what is title and what is text, empty without any title.
+    The *ordinal* of a document, 0..len-1, is its place in that order.
     """
 
     def __init__(self, path: str | Path, source: str) -> None:
@@ -58,7 +60,7 @@ class DocStore:
         try:
             meta = dict(self._db().execute("SELECT key, value FROM meta"))
             self._size, self.empty, self.repeated = int(meta["documents"]), int(meta["empty"]), int(meta["repeated"])
-            self.fingerprint, self.order = meta["fingerprint"], meta["order"]
+            self.fingerprint, self.order, self.titles = meta["fingerprint"], meta["order"], meta["titles"]
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise self._damaged(error) from error
 
@@ -70,26 +72,24 @@ class DocStore:
 
     def texts(self, docids: Iterable[str]) -> list[str]:
         """The text of each id, title and text joined by a space; an id that is not in the collection is a DataError."""
+        return [record.text for record in self.records(docids)]
+
+    def records(self, docids: Iterable[str]) -> list[Record]:
+        """The document of each id; an id that is not in the collection is a DataError."""
         wanted = list(docids)
-        try:
-            found = {docid: unpacked(text) for docid, text in self._select("id, text", "id", wanted)}
-        except zlib.error as error:
-            raise self._damaged(error) from error
+        found = {record.id: record for record in self._records(self._select("id, text, title", "id", wanted))}
         missing = next((docid for docid in wanted if docid not in found), None)
         if missing is not None:
             raise DataError(f"document {missing!r} is not in the collection", where=self.source)
         return [found[docid] for docid in wanted]
 
-    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The text of each ordinal; IndexError where there is none."""
-        try:
-            return [unpacked(text) for text in self._at("text", ordinals)]
-        except zlib.error as error:
-            raise self._damaged(error) from error
+    def records_at(self, ordinals: Iterable[int]) -> list[Record]:
+        """The document of each ordinal; IndexError where there is none."""
+        return self._records(self._at("id, text, title", ordinals))
 
     def ids_at(self, ordinals: Iterable[int]) -> list[str]:
         """The id of each ordinal; IndexError where there is none."""
-        return self._at("id", ordinals)
+        return [docid for (docid,) in self._at("id", ordinals)]
 
     def id_at(self, ordinal: int) -> str:
         """The id of an ordinal; IndexError where there is none."""
@@ -133,9 +133,15 @@ class DocStore:
         except (sqlite3.Error, zlib.error) as error:
             raise self._damaged(error) from error
 
-    def _at(self, column: str, ordinals: Iterable[int]) -> list[Any]:
+    def _records(self, rows: Iterable[tuple[str, str, int]]) -> list[Record]:
+        try:
+            return [Record(docid, unpacked(text), title) for docid, text, title in rows]
+        except zlib.error as error:
+            raise self._damaged(error) from error
+
+    def _at(self, columns: str, ordinals: Iterable[int]) -> list[Any]:
         wanted = [int(n) for n in ordinals]
-        found = dict(self._select(f"n, {column}", "n", wanted))
+        found = {n: values for n, *values in self._select(f"n, {columns}", "n", wanted)}
         missing = next((n for n in wanted if n not in found), None)
         if missing is not None:
             raise IndexError(f"there is no document {missing} of {len(self)}")
@@ -227,8 +233,8 @@ def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
     order = hashlib.sha256()
     while batch := list(islice(rows, 10_000)):
         db.executemany(
-            "INSERT INTO docs VALUES (?, ?, ?, ?)",
-            ((n, row.id, row.line, packed(row.text)) for n, row in enumerate(batch, seen)),
+            "INSERT INTO docs VALUES (?, ?, ?, ?, ?)",
+            ((n, row.id, row.line, packed(row.text), row.title) for n, row in enumerate(batch, seen)),
         )
         digests = [_digest(row.id, row.text) for row in batch]
         total += sum(int.from_bytes(digest, "big") for digest in digests)
@@ -244,8 +250,16 @@ def _fill(db: sqlite3.Connection, rows: Iterator[Row], source: str) -> None:
         _remove_repeats(db)
     (empty,) = db.execute("SELECT count(*) FROM docs WHERE text = ''").fetchone()
     counts = {"documents": seen - repeated, "empty": empty, "repeated": repeated}
-    meta = {**counts, "fingerprint": f"{(total - of_repeated) % _MODULUS:064x}", "order": order.hexdigest()}
+    fingerprint = f"{(total - of_repeated) % _MODULUS:064x}"
+    meta = {**counts, "fingerprint": fingerprint, "order": order.hexdigest(), "titles": _titles(db)}
     db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
+
+
+def _titles(db: sqlite3.Connection) -> str:
+    """Hash the lengths of all titles, in any order; empty without any."""
+    titles = db.execute("SELECT id, title FROM docs WHERE title > 0")
+    total = sum(int.from_bytes(_digest(docid, str(length)), "big") for docid, length in titles)
+    return f"{total % _MODULUS:064x}" if total else ""
 
 
 def _repeats(db: sqlite3.Connection, source: str) -> tuple[int, int]:
@@ -267,7 +281,7 @@ def _remove_repeats(db: sqlite3.Connection) -> None:
     db.execute(f"DELETE FROM docs WHERE {_REPEATED} AND n > (SELECT min(n) FROM docs first WHERE first.id = docs.id)")
     db.execute("ALTER TABLE docs RENAME TO gaps")
     db.execute(_DOCS)
-    db.execute("INSERT INTO docs SELECT row_number() OVER (ORDER BY n) - 1, id, line, text FROM gaps ORDER BY n")
+    db.execute("INSERT INTO docs SELECT row_number() OVER (ORDER BY n) - 1, id, line, text, title FROM gaps ORDER BY n")
     db.execute("DROP TABLE gaps")
     db.execute("CREATE INDEX by_id ON docs (id)")
 

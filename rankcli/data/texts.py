@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, checked_text, fail, read_rows
+from rankcli.data.lines import MAX_TEXT_LINE, Row, checked_id, checked_text, fail, read_rows, titled
 from rankcli.data.tables import read_records
 from rankcli.log import say, warn
 
@@ -35,14 +35,17 @@ _NAMES = _ID_NAMES | _TITLE_NAMES | _TEXT_NAMES | _UNREAD_NAMES
 
 
 class Columns(NamedTuple):
-    """The columns of a table: how many there are, that of the id, and those of the text in the order of reading."""
+    """The columns of a table: how many there are, that of the id, and those of the text in the order of reading, the
+    first `titles` of them of its title.
+    """
 
     total: int
     id: int
     texts: tuple[int, ...]
+    titles: int = 0
 
 
-PLAIN, DOCUMENTS = Columns(2, 0, (1,)), Columns(4, 0, (2, 3))  # id and text; MS MARCO's id, url, title, text
+PLAIN, DOCUMENTS = Columns(2, 0, (1,)), Columns(4, 0, (2, 3), 1)  # id and text; MS MARCO's id, url, title, text
 
 
 def read_jsonl(path: str | Path) -> Iterator[Row]:
@@ -70,8 +73,9 @@ def json_records(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(record: dict[str, Any], path: str | Path, line: int) -> Row:
     docid = checked_id(_string(record, _named(record, ID_KEYS), path, line), path, line)
     title = _string(record, "title", path, line) if record.get("title") is not None else ""
-    text = f"{title} {_string(record, _named(record, TEXT_KEYS), path, line)}".strip()
-    return Row(line, docid, checked_text(text, path, line))
+    row = titled(line, docid, title, _string(record, _named(record, TEXT_KEYS), path, line))
+    checked_text(row.text, path, line)
+    return row
 
 
 def read_tsv(path: str | Path) -> Iterator[Row]:
@@ -91,8 +95,9 @@ def read_tsv(path: str | Path) -> Iterator[Row]:
         if len(fields) != found.total:
             what = f"{len(fields)} tab-separated columns, expected {found.total}"
             fail(path, line, what + (": id text" if found == PLAIN else ""), _remedy(len(fields)))
-        text = " ".join(fields[n] for n in found.texts).strip()
-        yield Row(line, checked_id(fields[found.id], path, line), text)
+        texts = [fields[n] for n in found.texts]
+        title, text = (" ".join(part) for part in (texts[: found.titles], texts[found.titles :]))
+        yield titled(line, checked_id(fields[found.id], path, line), title, text)
 
 
 def _header(fields: list[str]) -> Columns | None:
@@ -103,7 +108,7 @@ def _header(fields: list[str]) -> Columns | None:
     texts = [n for n, name in enumerate(names) if name in _TEXT_NAMES and n not in ids]
     if not ids or not (titles or texts) or not _NAMES.issuperset(names):
         return None
-    return Columns(len(fields), ids[0], (*titles, *texts))
+    return Columns(len(fields), ids[0], (*titles, *texts), len(titles))
 
 
 def _remedy(columns: int) -> str:

@@ -132,6 +132,17 @@ def first_tokens(states: Any, layout: Layout) -> Any:
     return tf.gather(states, tf.maximum(layout.places[:, 0], 0))
 
 
+def means_of(states: Any, layout: Layout, chosen: Any) -> Any:
+    """Return the mean state of the tokens of each sequence for which `chosen` is true, float32 [N, D]; zeros where
+    there is none. `chosen` has an entry per token, as `layout.parts` has.
+    """
+    sequence = tf.where(tf.reshape(chosen, [-1]), tf.reshape(layout.sequence, [-1]), -1)
+    count = size(layout.places, 0)
+    totals = tf.math.unsorted_segment_sum(tf.cast(states, tf.float32), sequence, count)
+    tokens = tf.math.unsorted_segment_sum(tf.ones_like(sequence, tf.float32), sequence, count)
+    return totals / tf.maximum(tokens, 1.0)[:, None]
+
+
 def token_means(states: Any, layout: Layout) -> Any:
     """Return the mean state of each sequence's tokens, float32 [N, D]; zeros for a sequence without tokens."""
     sequence, count = tf.reshape(layout.sequence, [-1]), size(layout.places, 0)

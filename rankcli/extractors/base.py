@@ -82,6 +82,11 @@ def of_training(extractor: Extractor) -> Extractor:
     return found
 
 
+def reads_titles(extractor: Extractor) -> bool:
+    """True if tokens depend on which part of a document is its title."""
+    return any(stream.titles for stream in extractor.streams.values())
+
+
 def sequence_spec(extractor: Extractor, field: str) -> SequenceSpec:
     """The spec of a field of token sequences; ValueError if the field is numbers."""
     spec = extractor.fields[field]

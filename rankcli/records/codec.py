@@ -58,7 +58,8 @@ class Codec:
     @classmethod
     def of(cls, streams: Mapping[str, StreamSpec], columns: Sequence[str] = ()) -> Codec:
         """The codec for an extractor's streams."""
-        return cls({name: Stream(level, token_dtype(size).name) for name, (level, size) in streams.items()}, columns)
+        kept = {name: Stream(spec.level, token_dtype(spec.vocab_size).name) for name, spec in streams.items()}
+        return cls(kept, columns)
 
     def of_level(self, level: Level) -> dict[str, Stream]:
         """The streams of a level, in the order of their names."""

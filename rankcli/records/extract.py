@@ -9,7 +9,7 @@ import numpy as np
 from rankcli.extractors.base import Extractor
 from rankcli.records.texts import FEATURES, LEVELS, Features, Texts
 from rankcli.records.tokens import encoded_texts
-from rankcli.shapes import Example, Floats, Ints, Level, Record, Sample
+from rankcli.shapes import Example, Floats, Ints, Level, Sample
 
 Tokens = dict[str, dict[str, Ints]]  # by stream and id
 
@@ -33,7 +33,7 @@ def examples_of(
 
 def _tokens(extractor: Extractor, level: Level, ids: list[str], texts: Texts) -> Tokens:
     streams = [name for name, spec in extractor.streams.items() if spec.level == level]
-    records = [Record(*pair) for pair in zip(ids, texts.texts(ids), strict=True)] if streams else []
+    records = texts.records(ids) if streams else []
     found: Tokens = {}
     for stream in streams:
         encoded = (tokens.astype(np.int32, copy=False) for tokens in encoded_texts(extractor, stream, records).tokens)

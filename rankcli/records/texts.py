@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from rankcli.errors import DataError
-from rankcli.shapes import Floats, Ints, Level
+from rankcli.shapes import Floats, Ints, Level, Record
 
 LEVELS: tuple[Level, ...] = ("query", "doc")
 FEATURES = "features"  # the column of a source's features
@@ -17,8 +17,8 @@ FEATURES = "features"  # the column of a source's features
 class Texts(Protocol):
     """A collection of queries or documents. Can be pickled: conversion processes read it themselves."""
 
-    def texts(self, ids: Iterable[str]) -> list[str]:
-        """The text of each id; DataError for an unknown id."""
+    def records(self, ids: Iterable[str]) -> list[Record]:
+        """The query or document of each id; DataError for an unknown id."""
 
     def ordinals(self, ids: Iterable[str]) -> Ints:
         """The ordinal of each id, int64, the same in every process; -1 for an unknown id."""
@@ -26,8 +26,8 @@ class Texts(Protocol):
     def ids_at(self, ordinals: Iterable[int]) -> list[str]:
         """The id of each ordinal."""
 
-    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
-        """The text of each ordinal."""
+    def records_at(self, ordinals: Iterable[int]) -> list[Record]:
+        """The query or document of each ordinal."""
 
 
 class Features(Protocol):
@@ -47,11 +47,11 @@ class InMemory:
         self._ids = list(texts)
         self._numbers = {name: n for n, name in enumerate(self._ids)}
 
-    def texts(self, ids: Iterable[str]) -> list[str]:
+    def records(self, ids: Iterable[str]) -> list[Record]:
         """The text of each id; DataError for an unknown id."""
         wanted = list(ids)
         known(self.ordinals(wanted), wanted, self._noun)
-        return [self._texts[name] for name in wanted]
+        return [Record(name, self._texts[name]) for name in wanted]
 
     def ordinals(self, ids: Iterable[str]) -> Ints:
         """The ordinal of each id; -1 for an unknown id."""
@@ -61,9 +61,9 @@ class InMemory:
         """The id of each ordinal."""
         return [self._ids[n] for n in ordinals]
 
-    def texts_at(self, ordinals: Iterable[int]) -> list[str]:
+    def records_at(self, ordinals: Iterable[int]) -> list[Record]:
         """The text of each ordinal."""
-        return [self._texts[name] for name in self.ids_at(ordinals)]
+        return self.records(self.ids_at(ordinals))
 
 
 def known(ordinals: Ints, ids: Sequence[str], noun: str) -> Ints:

@@ -199,7 +199,7 @@ def _ordinals(tools: Tools, task: TextPart) -> npt.NDArray[np.int64]:
 def write_tokens(tools: Tools, task: TextPart) -> int:
     """Tokenise the texts of one part and return their number; a task of a conversion process."""
     texts, ordinals = tools.of(task.level), _ordinals(tools, task).tolist()
-    records = list(map(Record, texts.ids_at(ordinals), texts.texts_at(ordinals)))
+    records = texts.records_at(ordinals)
     ids = [record.id.encode() for record in records]
     arrays = {"ids": Joined(np.frombuffer(b"".join(ids), np.uint8), list(map(len, ids)))}
     lengths = np.zeros(len(records), np.int64)

@@ -15,16 +15,19 @@ from rankcli.encoders.build import check_frozen, encoder_config
 from rankcli.encoders.config import EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
+from rankcli.encoders.layouts import first_tokens, means_of
 from rankcli.encoders.parameters import Adapter, Parameters
+from rankcli.encoders.weights import Weight
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import sequence_spec, vocab_size
+from rankcli.extractors.base import reads_titles, sequence_spec, vocab_size
 from rankcli.heads.base import Head
 from rankcli.rerankers.base import Base, RerankerContext
 from rankcli.rerankers.ops import Tensor
-from rankcli.shapes import Layout
+from rankcli.shapes import TITLE, Layout
 from rankcli.text.tokenizer import Tokenizer, has_tokenizer
 
 SIDES = ("query", "doc")
+START = 0.1  # weight of a title's vector beside that of the text
 _OTHERS = 1_000_000  # numbers of dropout keys that no layer of an encoder has
 
 
@@ -71,10 +74,11 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The encoders and the head of each side. Sides that share a head have the same one."""
+    """The encoders and the head of each side, and the head of titles. Sides that share a head have the same one."""
 
     parts: Mapping[str, list[Part]]
     heads: Mapping[str, Head | None]
+    titles: Head | None
 
     @property
     def distinct(self) -> list[Part]:
@@ -100,14 +104,26 @@ def plan_of(options: Any, ctx: RerankerContext) -> Plan:
         longest = dict.fromkeys(sections["doc"], fields[-1])
     made = {name: _part(name, one, longest[name], ctx) for side in SIDES for name, one in sections[side].items()}
     parts = {side: [made[name] for name in sections[side]] for side in SIDES}
-    plan = Plan(parts, _heads(options, parts))
+    titles = options.titlehead.build(width(parts["doc"])) if options.titlehead else None
+    plan = Plan(parts, _heads(options, parts), titles)
     if plan.outputs("query") != plan.outputs("doc"):
         raise ConfigError(
             f"the vectors of queries have {plan.outputs('query')} numbers, those of documents {plan.outputs('doc')}",
             where="reranker",
             fix="give one of them a head that makes them equal: {name: linear, size: N}",
         )
+    if titles:
+        _check_titles(titles, plan.outputs("doc"), ctx)
     return plan
+
+
+def _check_titles(titles: Head, numbers: int, ctx: RerankerContext) -> None:
+    where = "reranker.titlehead"
+    if not reads_titles(ctx.extractor):
+        raise ConfigError("the extractor tells no title from its text", where=where, fix="say `extractor.titles: true`")
+    if titles.outputs != numbers:
+        what = f"it makes {titles.outputs} numbers of a title, but the vector of a document's text has {numbers}"
+        raise ConfigError(what, where=where, fix="give it as many: {name: linear, size: N}")
 
 
 def width(parts: list[Part]) -> int:
@@ -146,29 +162,62 @@ class Pooled(NamedTuple):
         """Return the pooled states. A frozen encoder has no dropout."""
         return self.encoder.pooled(layout, self.pooling, None if self.frozen else dropout)
 
+    def apart(self, layout: Layout, dropout: Dropout | None) -> tuple[Tensor, Tensor]:
+        """Return the pooled states of texts without their titles, and the means of those of titles."""
+        states = self.encoder.states(layout, None if self.frozen else dropout)[0]
+        of_title = layout.parts == TITLE
+        first = self.pooling == "cls"
+        text = first_tokens(states, layout) if first else means_of(states, layout, tf.logical_not(of_title))
+        return tf.cast(text, tf.float32), means_of(states, layout, of_title)
+
+
+class Titles(NamedTuple):
+    """The head of titles, whose vectors are added to those of texts with a trained weight."""
+
+    head: Head
+    parameters: Parameters
+
+    def __call__(self, vectors: Tensor, dropout: Dropout | None) -> Tensor:
+        """Return what is added: zeros for a document without a title, whose vector is zeros."""
+        made = self.head(self.parameters, vectors, None if dropout is None else dropout.fold(_OTHERS))
+        there = tf.reduce_any(vectors != 0, axis=1, keepdims=True)
+        return tf.where(there, self.parameters.exact("weight") * made, 0.0)
+
+
+def titles_weights(head: Head) -> list[Weight]:
+    """Return the weights of `Titles`."""
+    return [*head.weights, Weight("weight", (1,), ("weight",), (START,))]
+
 
 @dataclass(frozen=True)
 class Tower:
-    """Encoders side by side, a head, and the length 1 for cosine."""
+    """Encoders side by side, a head, perhaps another one for titles, and the length 1 for cosine."""
 
     pooled: tuple[Pooled, ...]
     head: Head | None
     parameters: Parameters | None
     cosine: bool
+    titles: Titles | None = None
 
     def encode(self, layout: Layout, dropout: Dropout | None) -> Tensor:
-        """Return the pooled states of all encoders, one behind the other."""
-        first, *others = self.pooled
-        if not others:
-            return first(layout, dropout)
-        keys = [None if dropout is None else dropout.fold(_OTHERS + n) for n in range(len(others))]
-        further = [other(layout, key) for other, key in zip(others, keys, strict=True)]
-        return tf.concat([first(layout, dropout), *further], axis=1)
+        """Return the pooled states of all encoders, one behind the other; where titles have a head, those of texts
+        before those of titles.
+        """
+        keys = [dropout, *(None if dropout is None else dropout.fold(_OTHERS + n) for n in range(len(self.pooled) - 1))]
+        each = zip(self.pooled, keys, strict=True)
+        if self.titles:
+            texts, titles = zip(*(pooled.apart(layout, key) for pooled, key in each), strict=True)
+            return tf.concat([*texts, *titles], axis=1)
+        found = [pooled(layout, key) for pooled, key in each]
+        return tf.concat(found, axis=1) if len(found) > 1 else found[0]
 
     def finish(self, vectors: Tensor, dropout: Dropout | None) -> Tensor:
         """Return the vectors that are compared."""
+        vectors, *titles = tf.split(vectors, 2, axis=1) if self.titles else [vectors]
         if self.head and self.parameters:
             vectors = self.head(self.parameters, vectors, dropout)
+        if self.titles:
+            vectors += self.titles(titles[0], dropout)
         return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-24) if self.cosine else vectors
 
     @property
@@ -176,7 +225,8 @@ class Tower:
         """The tower as a reranker declares it."""
         parameters = tuple(each.encoder.parameters for each in self.pooled)
         words = [[config_json(each.encoder), each.pooling, each.encoder.parameters.dtype.name] for each in self.pooled]
-        width = sum(each.encoder.config.hidden_size for each in self.pooled)
+        words += [["titles apart"]] if self.titles else []
+        width = sum(each.encoder.config.hidden_size for each in self.pooled) * (2 if self.titles else 1)
         return Base(self.encode, self.finish, parameters, json.dumps(words, sort_keys=True), width)
 
 

@@ -14,15 +14,27 @@ from rankcli.encoders.config import TINY
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.parameters import Parameters
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import sequence_spec
+from rankcli.extractors.base import reads_titles, sequence_spec
 from rankcli.rerankers._sentence import Chain, dense_head, dense_tensors, save_modules
-from rankcli.rerankers._towers import SIDES, OneEncoder, Pooled, Tower, check_tokenizers, config_json, plan_of, width
+from rankcli.rerankers._towers import (
+    SIDES,
+    OneEncoder,
+    Pooled,
+    Titles,
+    Tower,
+    check_tokenizers,
+    config_json,
+    plan_of,
+    titles_weights,
+    width,
+)
 from rankcli.rerankers.base import Opened, Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.foreign import ForeignDirectory, write_json
 from rankcli.rerankers.ops import Tensor, per_document, query_of
 from rankcli.shapes import Batch, Outputs
 from rankcli.text.weights import write_tensors
 
+TITLES = "titlehead"
 _SUPPORTED = "supported: Transformer, Pooling, Dense layers, Normalize, in this order"
 
 
@@ -33,7 +45,7 @@ class BiEncoder(RerankerOptions, OneEncoder):
 
     A vector is the mean of an encoder's token states or the state of the first token, perhaps behind a head. One
     encoder is for queries and documents unless `query` has another. A saved model can be opened as a
-    `SentenceTransformer`, but not one with further encoders (`also`).
+    `SentenceTransformer`, but not one with further encoders (`also`) or titles (`extractor.titles`).
     """
 
     version: ClassVar[int] = 3
@@ -50,6 +62,9 @@ class BiEncoder(RerankerOptions, OneEncoder):
     )
     head: Any = component(HEADS, None, "what is computed from the vectors of the encoders: a head")
     queryhead: Any = component(HEADS, None, "another head for queries; default: `head`, with the same weights")
+    titlehead: Any = component(
+        HEADS, None, "a head for titles, whose vector is added to that of the text with a trained weight; default: none"
+    )
     similarity: Literal["cosine", "dot"] = option("cosine", "how two vectors are compared")
     scale: PositiveFloat | None = option(None, "factor of the similarity; default: 20 for cosine, 1 for dot")
     adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
@@ -95,7 +110,8 @@ class BiEncoder(RerankerOptions, OneEncoder):
         """Raise ConfigError where the parts do not fit together, or where nothing would be trained."""
         check_tokenizers(self.also or (), ctx)
         plan = plan_of(self, ctx)
-        if all(part.options.frozen is True for part in plan.distinct) and not any(plan.heads.values()):
+        trained = [plan.titles, *plan.heads.values()]
+        if all(part.options.frozen is True for part in plan.distinct) and not any(trained):
             fix = "give it a head (reranker.head), or train a part of an encoder"
             raise ConfigError("every encoder is frozen, and nothing else is trained", where="reranker.frozen", fix=fix)
 
@@ -114,9 +130,10 @@ class BiEncoderModel(Reranker):
         self.encoders = {part.root: part.built(ctx, self.adapter) for part in plan.distinct}
         self.models = {part.root: part.model for part in plan.distinct if part.section}
         self.parameters: dict[str, Parameters] = {name: encoder.parameters for name, encoder in self.encoders.items()}
-        for name, head in {self._head_name(side): plan.heads[side] for side in SIDES}.items():
-            if head:
-                self.parameters[name] = ctx.parameters([w.prefixed(name) for w in head.weights], root=name)
+        weights = {self._head_name(side): head.weights for side in SIDES if (head := plan.heads[side])}
+        weights |= {TITLES: titles_weights(plan.titles)} if plan.titles else {}
+        for name, each in weights.items():
+            self.parameters[name] = ctx.parameters([weight.prefixed(name) for weight in each], root=name)
         if ctx.complete and "head" in self.parameters:  # not a saved model: that of another tool
             self.parameters["head"].assign(dense_tensors(ctx.models["pretrained"]))
         query, doc = (self._tower(side) for side in SIDES)
@@ -149,7 +166,8 @@ class BiEncoderModel(Reranker):
             stored = self.parameters["encoder/query"].tensors()
             own = {name.removeprefix("query."): value for name, value in stored.items()}
             write_tensors(directory / "query.pretrained", own)
-        save_modules({} if self._options.also else self._chains(), self._options.similarity, directory)
+        unknown = self._options.also or reads_titles(self._extractor)  # to sentence-transformers
+        save_modules({} if unknown else self._chains(), self._options.similarity, directory)
 
     def _chains(self) -> dict[str, Chain]:
         """Return the modules of the sides; of documents alone where both are the same."""
@@ -179,4 +197,6 @@ class BiEncoderModel(Reranker):
         parts = self._plan.parts[side]
         pooled = (Pooled(self.encoders[p.root], p.options.pooling, p.options.frozen is True) for p in parts)
         head, cosine = self._plan.heads[side], self._options.similarity == "cosine"
-        return Tower(tuple(pooled), head, self.parameters[self._head_name(side)] if head else None, cosine)
+        parameters = self.parameters[self._head_name(side)] if head else None
+        titles = Titles(self._plan.titles, self.parameters[TITLES]) if side == "doc" and self._plan.titles else None
+        return Tower(tuple(pooled), head, parameters, cosine, titles)

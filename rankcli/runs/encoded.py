@@ -134,8 +134,7 @@ class RunTexts:
         return [Record(qid, self._inputs.queries[qid]) for qid in self.qids[first:end]]
 
     def _docs(self, first: int, end: int) -> list[Record]:
-        ordinals, store = self.docs[first:end].tolist(), self._inputs.store
-        return [Record(*each) for each in zip(store.ids_at(ordinals), store.texts_at(ordinals), strict=True)]
+        return self._inputs.store.records_at(self.docs[first:end].tolist())
 
 
 def _part(extractor: Extractor, field: str, first: int, records: Sequence[Record]) -> Part:

@@ -93,16 +93,15 @@ class _OfCollection:
         return self.of[QUERIES].vectors([Record("", text) for text in texts])
 
     def docs(self, docids: Sequence[str]) -> Floats:
-        return self.of[DOCS].vectors([Record(*each) for each in zip(docids, self.documents.texts(docids), strict=True)])
+        return self.of[DOCS].vectors(self.documents.records(docids))
 
     def blocks(self) -> Iterator[tuple[list[str], Floats]]:
         total = len(self.documents)
         with Progress(total, "vectors of", "documents") as bar:
             for first in range(0, total, AT_ONCE):
                 here = range(first, min(first + AT_ONCE, total))
-                docids, texts = self.documents.ids_at(here), self.documents.texts_at(here)
-                records = [Record(*each) for each in zip(docids, texts, strict=True)]
-                yield docids, self.of[DOCS].vectors(records, bar.advance)
+                records = self.documents.records_at(here)
+                yield [record.id for record in records], self.of[DOCS].vectors(records, bar.advance)
 
 
 @contextmanager

@@ -84,8 +84,7 @@ def _ids(each: RecordSet, queries: bool) -> list[str]:
 
 def _records(ids: list[str], texts: Texts) -> Iterator[list[Record]]:
     for start in range(0, len(ids), AT_ONCE):
-        here = ids[start : start + AT_ONCE]
-        yield [Record(*pair) for pair in zip(here, texts.texts(here), strict=True)]
+        yield texts.records(ids[start : start + AT_ONCE])
 
 
 def _keys(field: str, extractor: Extractor, records: list[Record], bar: Progress) -> Keys:

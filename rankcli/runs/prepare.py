@@ -21,7 +21,7 @@ from rankcli.data.hashes import input_sha256
 from rankcli.data.trec import CompactRun
 from rankcli.encoders.build import find_model_directory
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import Extractor, ExtractorContext, sequence_spec
+from rankcli.extractors.base import Extractor, ExtractorContext, reads_titles, sequence_spec
 from rankcli.runs.about import About, Measures, about
 from rankcli.runs.candidates import first_stages
 from rankcli.runs.mixed import check_signals
@@ -144,6 +144,7 @@ def build_extractors(
         if known is None:
             named = next(filter(None, path_options(options, "model").values()), None)
             known = options.build(replace(context, pretrained=resolve(named)) if named else context)
+            _check_titles(known, dataset)
             built.append((options, known))
         return known
 
@@ -152,6 +153,13 @@ def build_extractors(
         found[name] = build(task.extractor)
         _check_alike(found[""], found[name], f"trainer.tasks.{name}.extractor")
     return found
+
+
+def _check_titles(extractor: Extractor, dataset: Dataset) -> None:
+    """Raise ConfigError where titles are read and no document has one."""
+    if reads_titles(extractor) and not dataset.docs.titles:
+        fix = "give documents a `title` beside their `text`, or leave extractor.titles out"
+        raise ConfigError(f"no document of {dataset.docs.source} has a title", where="extractor.titles", fix=fix)
 
 
 def _check_alike(own: Extractor, other: Extractor, where: str) -> None:

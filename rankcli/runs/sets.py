@@ -21,7 +21,7 @@ from rankcli.data.hashes import input_sha256
 from rankcli.data.source import FeatureStore, NoDocuments
 from rankcli.data.trec import CompactRun, Qrels
 from rankcli.errors import ConfigError
-from rankcli.extractors.base import Extractor, of_training
+from rankcli.extractors.base import Extractor, of_training, reads_titles
 from rankcli.records.texts import FEATURES, InMemory, Texts
 from rankcli.samplers.base import SamplerContext
 from rankcli.samplers.candidates import Candidates
@@ -98,6 +98,7 @@ class RecordSet(ABC):
             "sampler": self.made_by,
             "extractor": {**extractor, "vocabulary": self.extractor.fingerprint},
             **({"columns": list(self.columns)} if self.columns else {}),
+            **({"titles": self.dataset.docs.titles} if reads_titles(self.extractor) else {}),
         }
 
     @cached_property

@@ -98,9 +98,10 @@ def content_of(inputs: Inputs) -> str:
     return digest_of_items(inputs.run)
 
 
-def texts_of(inputs: Inputs) -> dict[str, str]:
-    """Return hashes of the documents, with their features, and of the queries."""
-    return {"docs": inputs.content or inputs.store.fingerprint, "queries": digest(dict(inputs.queries))}
+def texts_of(inputs: Inputs, titles: bool) -> dict[str, str]:
+    """Return hashes of the documents, with their features, and of the queries; with `titles` one of these, too."""
+    found = {"docs": inputs.content or inputs.store.fingerprint, "queries": digest(dict(inputs.queries))}
+    return {**found, **({"titles": inputs.store.titles} if titles else {})}
 
 
 def survey(inputs: Inputs, depth: int | None) -> tuple[Inputs, Counts]:

@@ -73,11 +73,7 @@ def _read(docs: str | None, queries: str | None, topics: Sequence[str]) -> dict[
     found = {}
     if docs:
         store = open_store(docs, None, local_root())
-
-        def read(here: range) -> list[Record]:
-            return [Record(*each) for each in zip(store.ids_at(here), store.texts_at(here), strict=True)]
-
-        found["docs"] = _Texts(len(store), read)
+        found["docs"] = _Texts(len(store), store.records_at)
     if queries:
         records = [Record(*each) for each in read_topics(queries, None, topics).items()]
         found["queries"] = _Texts(len(records), lambda here: records[here.start : here.stop])

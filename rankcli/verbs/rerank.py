@@ -16,7 +16,8 @@ from rankcli.data.trec import write_query
 from rankcli.errors import ConfigError, DataError
 from rankcli.evaluation.interpolate import Scores, interpolate
 from rankcli.evaluation.runs import rerank as merge
-from rankcli.log import Progress
+from rankcli.extractors.base import reads_titles
+from rankcli.log import Progress, warn
 from rankcli.records.extract import examples_of
 from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import FEATURES, InMemory
@@ -165,7 +166,7 @@ class Reranking:
             inputs, counts = survey(inputs, depth)
             given = {"run": content_of(inputs), "depth": depth, "versions": result_versions()}
             check_same(self.hosts, given)
-            made_of = {**given, **self.identity, **texts_of(inputs)}
+            made_of = {**given, **self.identity, **texts_of(inputs, self._reads_titles(inputs))}
             with journal(work_root(), made_of, _named(output)) as kept:
                 made = kept.folder / RUN
                 with ending_soon(STOPPING), made.open("w", encoding="utf-8", newline="\n") as file:
@@ -182,6 +183,13 @@ class Reranking:
             if isinstance(value, (str, Path)):
                 yield value
             left += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+
+    def _reads_titles(self, inputs: Inputs) -> bool:
+        """True if the model reads titles; warn if these documents have none."""
+        found = reads_titles(self.extractor)
+        if found and not inputs.store.titles:
+            warn(f"{inputs.store.source}: no document has a title, and the model reads titles")
+        return found
 
     def _check_columns(self, inputs: Inputs) -> None:
         """ConfigError where the model reads columns that these documents do not have."""

@@ -13,6 +13,7 @@ from rankcli.config.schema import Data, Folds
 from rankcli.data import irds
 from rankcli.data.dataset import load_dataset
 from rankcli.errors import ConfigError, MissingError
+from rankcli.shapes import Record
 from rankcli.verbs.init import init
 
 
@@ -73,7 +74,7 @@ def test_without_the_package_its_installation_is_named(monkeypatch, tmp_path: Pa
 
 def test_a_data_set_brings_docs_queries_and_judgments(package, tmp_path: Path) -> None:
     dataset = load_dataset(Data(docs="ir_datasets:good", folds=Folds(k=3)), tmp_path)
-    assert dataset.docs.texts(["d1"]) == ["T text 1"]
+    assert dataset.docs.records(["d1"]) == [Record("d1", "T text 1", 1)]
     assert dataset.queries["q2"] == "query 2"
     assert dataset.qrels == {"q0": {"d0": 1}, "q1": {"d1": 2}, "q2": {"d2": 3}}
 

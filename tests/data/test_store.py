@@ -19,6 +19,7 @@ from rankcli.data import store as module
 from rankcli.data.documents import open_store
 from rankcli.data.store import DocStore, store_of
 from rankcli.errors import ConfigError, DataError, StorageError
+from rankcli.shapes import Record
 
 DOCS = [("d2", "Two", "second"), ("d1", "", "first"), ("long", "", "word " * 300 + "é\nend")]
 TEXTS = {"d2": "Two second", "d1": "first", "long": "word " * 300 + "é\nend"}
@@ -57,7 +58,7 @@ def test_an_ordinal_is_the_place_of_a_document_in_the_file(
     monkeypatch.setattr(module, "IDS_KEPT", kept)
     assert docs.ordinals(["d1", "nope", "d2", "d1", "long", "\udfff"]).tolist() == [1, -1, 0, 1, 2, -1]
     assert [docs.id_at(n) for n in range(3)] == docs.ids_at(range(3)) == list(TEXTS)
-    assert docs.texts_at(np.array([2, 0, 2])) == [TEXTS["long"], TEXTS["d2"], TEXTS["long"]]
+    assert [each.text for each in docs.records_at(np.array([2, 0, 2]))] == [TEXTS["long"], TEXTS["d2"], TEXTS["long"]]
     for beyond in (3, -1):
         with pytest.raises(IndexError, match=f"no document {beyond} of 3"):
             docs.id_at(beyond)
@@ -74,6 +75,19 @@ def test_the_order_of_the_documents_has_a_hash_of_its_own(tmp_path: Path) -> Non
         open_store(put(tmp_path, rows), None, tmp_path / str(n)) for n, rows in enumerate((DOCS, DOCS[::-1], DOCS))
     )
     assert one.fingerprint == other.fingerprint and one.order != other.order and one.order == same.order
+
+
+def test_titles_have_a_hash_of_their_own_and_the_texts_hash_does_not_know_them(tmp_path: Path) -> None:
+    moved = [("d2", "Two second", ""), *DOCS[1:]]
+    plain = [("d2", "", "Two second"), *DOCS[1:]]
+    cases = (DOCS, moved, plain, DOCS[::-1], [*DOCS, DOCS[0]])
+    one, other, none, turned, repeated = (
+        open_store(put(tmp_path, rows), None, tmp_path / str(n)) for n, rows in enumerate(cases)
+    )
+    assert one.fingerprint == other.fingerprint == none.fingerprint
+    assert one.titles == turned.titles == repeated.titles and none.titles == "" and one.titles != other.titles != ""
+    assert one.records(["d1", "d2"]) == [Record("d1", "first"), Record("d2", "Two second", 3)]
+    assert other.records_at([0]) == [Record("d2", "Two second", 10)]
 
 
 def test_reads_more_ids_than_one_statement_takes(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_table_is_read_as_jsonl_is(kind: str, tmp_path: Path) -> None:
     else:
         arrow_of(path, ROWS, {"file": ipc.new_file, "stream": ipc.new_stream}[kind])
     assert detect(path) == "parquet"
-    assert list(read_table(path)) == [Row(1, "7", "T one"), Row(2, "9", "two")]
+    assert list(read_table(path)) == [Row(1, "7", "T one", 1), Row(2, "9", "two")]
     assert read_queries(path) == {"7": "T one", "9": "two"}
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rankcli.data.archives import MAGIC
 from rankcli.data.formats import DOCUMENT_READERS, QUERY_READERS, detect, read_queries
+from rankcli.data.lines import Row, titled
 from rankcli.data.sgml import read_topics, read_trec_docs
 from rankcli.data.texts import read_jsonl, read_table, read_tsv
 from rankcli.errors import ConfigError, DataError
@@ -26,11 +27,20 @@ def test_jsonl_puts_the_title_before_the_text(tmp_path: Path) -> None:
         tmp_path,
         '{"_id": "a", "title": "T", "text": "x\\ny"}\n{"text": "z", "_id": "b"}\n{"_id": "c", "title": "", "text": ""}',
     )
-    assert list(read_jsonl(path)) == [(1, "a", "T x\ny"), (2, "b", "z"), (3, "c", "")]
+    assert list(read_jsonl(path)) == [Row(1, "a", "T x\ny", 1), Row(2, "b", "z"), Row(3, "c", "")]
+
+
+def test_a_title_is_the_beginning_of_a_text_without_the_spaces_around_it(tmp_path: Path) -> None:
+    made = [titled(1, "a", *each) for each in ((" T u ", " x "), ("", " x"), (" ", "x"), ("T", ""))]
+    assert [(row.text, row.title) for row in made] == [("T u   x", 3), ("x", 0), ("x", 0), ("T", 1)]
+    columns = "title\tid\theadline\ttext\nT\ta\tH\tx y\n\tb\t\tz\n"
+    assert list(read_tsv(put(tmp_path, columns))) == [Row(2, "a", "T H x y", 3), Row(3, "b", "z")]
+    marco = "D1\thttps://a.org\tT u\tx\n"
+    assert list(read_tsv(put(tmp_path, marco))) == [Row(1, "D1", "T u x", 3)]
 
 
 def test_tsv_is_id_and_text(tmp_path: Path) -> None:
-    assert list(read_tsv(put(tmp_path, "7\tsome words\r\n8\t\n"))) == [(1, "7", "some words"), (2, "8", "")]
+    assert list(read_tsv(put(tmp_path, "7\tsome words\r\n8\t\n"))) == [Row(1, "7", "some words"), Row(2, "8", "")]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +92,8 @@ Identify organizations &amp; more.
 
 def test_topics_with_and_without_end_tags(tmp_path: Path) -> None:
     assert list(read_topics(put(tmp_path, NIST))) == [
-        (1, "301", "International Organized Crime"),
-        (10, "x-2", "Law & order"),
+        Row(1, "301", "International Organized Crime"),
+        Row(10, "x-2", "Law & order"),
     ]
 
 
@@ -102,7 +112,8 @@ First <b>part</b> &lt;1&gt;
 
 def test_trec_documents(tmp_path: Path) -> None:
     found = list(read_trec_docs(put(tmp_path, TREC_DOCS)))
-    assert found == [(1, "FT-1", "Big news First part <1> second"), (10, "2", "no text tag"), (10, "3", "")]
+    titled = Row(1, "FT-1", "Big news First part <1> second", 8)
+    assert found == [titled, Row(10, "2", "no text tag"), Row(10, "3", "")]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tiny_tokenizers as tiny
 
 from rankcli.errors import ConfigError
 from rankcli.extractors.apart import Apart
-from rankcli.extractors.base import ExtractorContext
+from rankcli.extractors.base import ExtractorContext, reads_titles
+from rankcli.shapes import Example, Record
 
 
 def built(directory, **options):
@@ -54,6 +56,52 @@ def test_tokens_beyond_the_lengths_are_cut_even_if_they_were_stored(tmp_path):
     stored = tiny.example(built(tiny.bert(tmp_path)), "a b c", "d e f")
     made = built(tmp_path, maxqlen=4, maxdoclen=4).extract(stored)
     assert (made["query"][0].ids.tolist(), made["doc"][0].ids.tolist()) == ([2, 4, 5, 3], [2, 7, 8, 3])
+
+
+def titled(extractor, *docs):
+    tokens = extractor.encode("doc", [Record("", text, title) for text, title in docs]).tokens
+    labels = np.zeros(len(docs), np.float32)
+    group = Example("q", ("",) * len(docs), labels, {"query": tokens[0][:0]}, {"doc": tuple(tokens)})
+    return [(each.ids.tolist(), each.parts.tolist()) for each in extractor.extract(group)["doc"]]
+
+
+def test_titles_are_told_from_texts(tmp_path):
+    folder = tiny.bert(tmp_path)
+    _with_special_token(folder, "[SEP]")
+    extractor = built(folder, maxqlen=3, maxdoclen=7, titles=True)
+    assert titled(extractor, ("a b c d", 3), ("c d", 0), ("a b", 3), ("a [SEP] b c", 9)) == [
+        ([2, 4, 5, 3, 6, 7, 3], [0, 4, 4, 0, 2, 2, 0]),
+        ([2, 6, 7, 3], [0, 2, 2, 0]),
+        ([2, 4, 5, 3, 3], [0, 4, 4, 0, 0]),
+        ([2, 4, 5, 3, 6, 3], [0, 4, 4, 0, 2, 0]),  # the token that ends a title is not in it
+    ]
+    assert titled(extractor, ("a b c d e f g", 3), ("a b c d e f g", 11), ("c [SEP] d", 0)) == [
+        ([2, 4, 5, 3, 6, 7, 3], [0, 4, 4, 0, 2, 2, 0]),
+        ([2, 4, 5, 6, 7, 8, 3], [0, 4, 4, 4, 4, 4, 0]),
+        ([2, 6, 3, 7, 3], [0, 2, 2, 2, 0]),
+    ]
+    assert extractor.encode("doc", [Record("", "a b c d e f g", 3)]).lengths == [8]
+    plain = built(tmp_path, maxqlen=3, maxdoclen=7)
+    assert reads_titles(extractor) and not reads_titles(plain) and extractor.fingerprint == plain.fingerprint
+
+
+def _with_special_token(folder, token):
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_special_tokens([token])
+    backend.save(str(folder / "tokenizer.json"))
+
+
+def test_a_tokenizer_without_a_token_that_ends_a_text_tells_no_titles(tmp_path):
+    from tokenizers import Tokenizer, processors
+
+    backend = Tokenizer.from_file(str(tiny.bert(tmp_path) / "tokenizer.json"))
+    backend.post_processor = processors.TemplateProcessing("[CLS] $A", "[CLS] $A $B", [("[CLS]", 2)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    built(tmp_path)
+    with pytest.raises(ConfigError, match="no special token that ends a text"):
+        built(tmp_path, titles=True)
 
 
 def test_queries_may_have_a_tokenizer_of_their_own(tmp_path):

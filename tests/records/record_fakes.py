@@ -92,8 +92,8 @@ class WordExtractor:
 class Store:
     """Document n has n % 37 + 1 words; `d5` has none."""
 
-    def texts(self, docids: Sequence[str]) -> list[str]:
-        return [document(docid) for docid in docids]
+    def records(self, docids: Sequence[str]) -> list[Record]:
+        return [Record(docid, document(docid)) for docid in docids]
 
     def ordinals(self, docids: Sequence[str]) -> Any:
         return np.array([1000 - int(docid[1:]) for docid in docids], np.int64)
@@ -101,8 +101,8 @@ class Store:
     def ids_at(self, ordinals: Sequence[int]) -> list[str]:
         return [f"d{1000 - n}" for n in ordinals]
 
-    def texts_at(self, ordinals: Sequence[int]) -> list[str]:
-        return self.texts(self.ids_at(ordinals))
+    def records_at(self, ordinals: Sequence[int]) -> list[Record]:
+        return self.records(self.ids_at(ordinals))
 
 
 def document(docid: str) -> str:

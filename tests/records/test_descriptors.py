@@ -20,13 +20,13 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 from record_fakes import WordExtractor, job
 from rankcli.records import tokens
 from rankcli.records.convert import convert
-from rankcli.shapes import Sample
+from rankcli.shapes import Record, Sample
 
 class Many:
-    def texts(self, ids): return self.texts_at(self.ordinals(ids))
+    def records(self, ids): return self.records_at(self.ordinals(ids))
     def ordinals(self, ids): return np.array([int(name[1:]) for name in ids], np.int64)
     def ids_at(self, ordinals): return [f"d{n}" for n in ordinals]
-    def texts_at(self, ordinals): return [f"w{n} w{n % 7}" for n in ordinals]
+    def records_at(self, ordinals): return [Record(f"d{n}", f"w{n} w{n % 7}") for n in ordinals]
 
 documents, per_part = int(sys.argv[3]), int(sys.argv[4])
 tokens.TEXTS_PER_PART = per_part

@@ -13,6 +13,7 @@ from rankcli.runs import candidates
 from rankcli.runs.prepare import Prepared, prepare
 from rankcli.searchers.base import SearcherContext
 from rankcli.searchers.bm25 import BM25
+from rankcli.shapes import Record
 
 MAIN = ["train", "dev", "test"]
 
@@ -70,7 +71,7 @@ def test_queries_may_be_those_of_the_data_or_others_of_the_same_name(tiny: Any, 
     main, own, same = (prepared.sets[name].dataset for name in ("dev", "dev/a", "dev/b"))
     assert same.queries is main.queries and same.docs is main.docs and own.docs is main.docs
     assert own.queries == {"q0": "ant bee", "x1": "cat"} != main.queries["q0"]
-    assert prepared.sets.job("dev/a").queries.texts(["x1"]) == ["cat"]
+    assert prepared.sets.job("dev/a").queries.records(["x1"]) == [Record("x1", "cat")]
 
 
 def test_candidates_go_to_the_depth_of_dev(tiny: Any, more: Path) -> None:
