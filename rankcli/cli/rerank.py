@@ -40,7 +40,9 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
 @click.option("--docs", callback=source, metavar="PATH", help="Documents: JSONL, TSV or TREC.")
 @click.option("--queries", callback=source, metavar="PATH", help="Queries: JSONL, TSV or TREC topics.")
 @topics_option
-@click.option("--run", type=FILE, help="Candidates, as a TREC run.  [default: searched as in training]")
+@click.option(
+    "--run", type=FILE, help="Candidates, as a TREC run (with --features: scores).  [default: searched as in training]"
+)
 @click.option(
     "--features", callback=source, metavar="FILE", help="Features, for a model on them: its lists are reranked."
 )
@@ -75,7 +77,8 @@ def command(run: Path | str | None, as_json: bool, **options: Any) -> None:
     Without --docs, --queries and --run, a run directory reranks the candidates of its own --split. Without --run alone,
     queries are searched as those of the training were. They come in the order of the run; one of any length takes the
     same memory. With --mix auto, the mixture is that which `train` measures as mixed or, without signals, as
-    interpolated. A FILE of features is read as the run directory's own are.
+    interpolated. A FILE of features is read as the run directory's own are; if scores of a run are one of them, --run
+    gives those of the FILE's documents.
 
     \b
     Example:

@@ -128,9 +128,9 @@ class DatasetOptions:
         """Read the source."""
         raise NotImplementedError
 
-    def at(self, path: str, width: int | None) -> DatasetOptions:
-        """Return the options of the same source for another file of features, with `width` of them; ConfigError for a
-        source that has none in a file.
+    def at(self, path: str, width: int | None, scores: str | None = None) -> DatasetOptions:
+        """Return the options of the same source for another file of features, with `width` of them, the scores of a run
+        among them; ConfigError for a source that has none in a file.
         """
         raise ConfigError("the data of this model are no file of features", where=path, fix="leave --features out")
 

@@ -14,9 +14,10 @@ from rankcli.data.elwc import ExampleList, Features, read_lists, shown, widths
 from rankcli.data.features import FeatureRow, table_from
 from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import Row, checked_id
-from rankcli.data.source import DatasetOptions, Source, SourceContext
+from rankcli.data.source import Source, SourceContext
 from rankcli.data.store import store_from
 from rankcli.datasets._parts import PATH_HELP, check_parts, parts_of
+from rankcli.datasets._scores import ScoredOptions, checked_scores
 from rankcli.errors import ConfigError, DataError
 from rankcli.log import say
 
@@ -26,7 +27,7 @@ Columns = Mapping[str, range]
 
 @DATASETS.register("elwc")
 @dataclass(frozen=True, kw_only=True)
-class ELWC(DatasetOptions):
+class ELWC(ScoredOptions):
     """TFRecords of ExampleListWithContext, as TF-Ranking reads them, plain or gzip: a record is a query with its list
     of documents.
 
@@ -56,7 +57,15 @@ class ELWC(DatasetOptions):
     def build(self, ctx: SourceContext) -> Source:
         """Read the files, or what is cached of them."""
         reading, name = _Reading(self), ", ".join(parts_of(self.path).values())
-        table = table_from(reading.made_of, reading.rows, None, self.missing, name, ctx.scratch, lambda: reading.width)
+        table = table_from(
+            self.named(reading.made_of),
+            lambda: self.joined(reading.rows()),
+            None,
+            self.missing,
+            name,
+            ctx.scratch,
+            lambda: reading.width + bool(self.scores),
+        )
         if not table.width and not self.doc:
             raise DataError("no example has a feature with numbers", where=name, fix="name texts: `query` and `doc`")
         docs, queries, fingerprint = None, table.queries, table.fingerprint
@@ -83,13 +92,13 @@ class ELWC(DatasetOptions):
         context, documents = widths(read_lists(path), (label,))
         return cls(path=path, label=label, features=tuple(documents), context=tuple(context))
 
-    def at(self, path: str, width: int | None) -> ELWC:
+    def at(self, path: str, width: int | None, scores: str | None = None) -> ELWC:
         """Return the options for another file; ConfigError where the columns depend on what is in a file."""
         if width is not None and (self.features is None or self.context is None):
             what = "the model's features are those that its training files have, and this file may have others"
             fix = "train with data.source.features and data.source.context, which name them"
             raise ConfigError(what, where=path, fix=fix)
-        return replace(self, path=path)
+        return replace(self, path=path, scores=checked_scores(self, path, width, scores))
 
 
 class _Reading:

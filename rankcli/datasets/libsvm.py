@@ -13,9 +13,10 @@ from rankcli.data.features import FeatureRow, table_from
 from rankcli.data.files import exists
 from rankcli.data.hashes import input_sha256
 from rankcli.data.lines import checked_id, fail, read_rows
-from rankcli.data.source import DatasetOptions, Source, SourceContext
+from rankcli.data.source import Source, SourceContext
 from rankcli.data.trec import MAX_GRADE
 from rankcli.datasets._parts import PATH_HELP, check_parts, parts_of
+from rankcli.datasets._scores import ScoredOptions, checked_scores
 from rankcli.errors import ConfigError
 from rankcli.shapes import LARGEST
 
@@ -36,7 +37,7 @@ class _File:
 
 @DATASETS.register("libsvm")
 @dataclass(frozen=True, kw_only=True)
-class LibSVM(DatasetOptions):
+class LibSVM(ScoredOptions):
     """Lines `grade qid:QUERY 1:0.5 7:2 ... # comment`, as of SVMrank, LETOR and MSLR-WEB; features are counted from 1.
 
     Lines without `qid:` need LightGBM's file FILE.query beside FILE, with the number of rows of each query; the ids of
@@ -59,14 +60,22 @@ class LibSVM(DatasetOptions):
         name = ", ".join(file.path for file in files)
         read = [(file.part, [input_sha256(path) for path in (file.path, file.side) if path]) for file in files]
         rows = f"libsvm:{self.version}:{read}"
-        table = table_from(rows, lambda: self._rows(files), self.width, self.missing, name, ctx.scratch)
+        table = table_from(
+            self.named(rows),
+            lambda: self.joined(self._rows(files)),
+            self.width and self.width + bool(self.scores),
+            self.missing,
+            name,
+            ctx.scratch,
+        )
         return Source(
             name=name, queries=table.queries, qrels=table.qrels, features=table, fingerprint=table.fingerprint
         )
 
-    def at(self, path: str, width: int | None) -> LibSVM:
+    def at(self, path: str, width: int | None, scores: str | None = None) -> LibSVM:
         """Return the options for another file."""
-        return replace(self, path=path, width=self.width or width)
+        own = width and width - bool(self.scores)
+        return replace(self, path=path, width=self.width or own, scores=checked_scores(self, path, width, scores))
 
     def _rows(self, files: list[_File]) -> Iterator[FeatureRow]:
         seen: dict[str, str] = {}

@@ -31,11 +31,11 @@ def own_inputs(model: Model, split: str) -> Inputs:
     )
 
 
-def listed_inputs(model: Model, path: str, extractor: Extractor) -> Inputs:
-    """Return the lists of a file of features."""
+def listed_inputs(model: Model, path: str, extractor: Extractor, scores: str | None = None) -> Inputs:
+    """Return the lists of a file of features; `scores` is a run, of which the model reads the scores."""
     if model.home is None:
         raise ConfigError("--features needs a run directory, which says how the file is read", where=model.said)
-    source = features_in(path, model.home.config, getattr(extractor, "width", None))
+    source = features_in(path, model.home.config, getattr(extractor, "width", None), scores)
     lists = source.qrels[""].items()
     run = CompactRun.of((qid, dict.fromkeys(grades, 0.0)) for qid, grades in lists)
     docs = source.docs or NoDocuments(path)

@@ -18,13 +18,15 @@ from rankcli.storage.places import local_root
 _HEADER = struct.Struct("<QI")  # of a TFRecord: a length, and its masked CRC32C
 
 
-def features_in(path: str, config: RunConfig | None = None, width: int | None = None) -> Source:
+def features_in(
+    path: str, config: RunConfig | None = None, width: int | None = None, scores: str | None = None
+) -> Source:
     """Read a file of features as the data of `config` are read; without it, by its content alone.
 
-    With `width`, it must have the features of a model that reads so many.
+    With `width`, it must have the features of a model that reads so many, and `scores`, a run, if the model reads one.
     """
     options = config.data.reader if config else source_of(path)
-    source: Source = options.at(path, width).build(SourceContext(local_root()))
+    source: Source = options.at(path, width, scores).build(SourceContext(local_root()))
     return source
 
 

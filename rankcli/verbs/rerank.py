@@ -78,13 +78,13 @@ def rerank(
 
     Without `run`, queries are searched as those of the training were. Without `docs`, `queries` and `run`, the run
     directory's own data and candidates of `split` are reranked; with `features`, all lists of another file of features,
-    which is read as the run directory's own are. Where several hosts work together, each needs the model and the files;
-    the first host writes.
+    which is read as the run directory's own are, with the scores of `run` if they are a feature. Where several hosts
+    work together, each needs the model and the files; the first host writes.
     """
     given = [docs, queries, run]
-    if features is not None and any([*given, topics]):
+    if features is not None and any([docs, queries, topics]):
         raise ConfigError("--features has queries, documents and candidates: leave the other options out")
-    if any(given) and not (docs and queries):
+    if any(given) and not (docs and queries) and features is None:
         raise ConfigError("give both --docs and --queries, with --run or without, or none of the three")
     if topics and not any(given):
         raise ConfigError("--topics goes with --queries: the run directory's own topics are read as it was trained")
@@ -148,7 +148,7 @@ class Reranking:
         if docs and queries:
             inputs = given_inputs(self.model, docs, read_topics(queries, None, topics), run)
         elif features:
-            inputs = listed_inputs(self.model, features, self.extractor)
+            inputs = listed_inputs(self.model, features, self.extractor, run)
         else:
             inputs = own_inputs(self.model, split)
         counts = self.score(inputs, output, depth, lambda made: _copied(made, output))

@@ -50,6 +50,33 @@ def test_sparse_lines_become_dense_rows_and_grades_are_judgments(tmp_path: Path)
     assert len({data.fingerprint, filled.fingerprint, built(tmp_path, path=str(tmp_path / "f")).fingerprint}) == 2
 
 
+def test_scores_of_a_run_are_the_first_feature(tmp_path: Path) -> None:
+    path = put(tmp_path, "f", TRAIN)
+    run = put(tmp_path, "t.run", "a Q0 a.2 1 7.5 t\na Q0 a.1 2 -1 t\nb Q0 b.1 1 0.25 t\n")
+    plain, data = built(tmp_path, path=path), built(tmp_path, path=path, scores=run)
+    assert of(data, "a", "a.2", "a.1") == [[7.5, 0, 1, 0], [-1, 0.5, 0, -20]] and of(data, "b", "b.1") == [
+        [0.25, 0, 0, 0]
+    ]
+    assert data.qrels == plain.qrels and data.fingerprint != plain.fingerprint
+    assert of(built(tmp_path, path=path, scores=run, width=3), "b", "b.1") == [[0.25, 0, 0, 0]]
+    put(tmp_path, "t.run", "a Q0 a.2 1 7.5 t\na Q0 a.1 2 -2 t\nb Q0 b.1 1 0.25 t\n")
+    assert of(built(tmp_path, path=path, scores=run), "a", "a.1")[0][0] == -2  # what is kept goes by content
+    put(tmp_path, "t.run", "a Q0 a.2 1 7.5 t\na Q0 a.1 2 -1 t\n")
+    with pytest.raises(DataError, match="no score of document 'b.1' for query 'b'") as caught:
+        built(tmp_path, path=path, scores=run)
+    assert caught.value.where == run
+
+
+def test_another_file_needs_scores_where_the_first_had_some(tmp_path: Path) -> None:
+    plain, scored = LibSVM(path="f"), LibSVM(path="f", scores="t.run")
+    assert scored.at("new", 4, "new.run") == LibSVM(path="new", width=3, scores="new.run")
+    assert scored.at("new", None) == LibSVM(path="new")  # its grades alone
+    with pytest.raises(ConfigError, match="first feature is a score, in training that of t.run\n.*give --run"):
+        scored.at("new", 4)
+    with pytest.raises(ConfigError, match="have no scores of a run"):
+        plain.at("new", 4, "new.run")
+
+
 def test_the_files_of_the_parts_make_the_split_and_share_their_width(tmp_path: Path) -> None:
     paths = {"test": put(tmp_path, "t", "1 qid:c 5:1\n"), "train": put(tmp_path, "f", TRAIN)}
     data = load_dataset(

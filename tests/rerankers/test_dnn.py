@@ -108,11 +108,35 @@ def test_features_train_test_rerank_and_are_measured(tmp_path, monkeypatch, caps
     assert same.to_json()["queries"] == 4
 
 
+def test_a_hybrid_reads_scores_of_a_run_beside_features(tmp_path, monkeypatch):
+    """The run knows what the features do not; another file comes with a run of its own."""
+    monkeypatch.setenv("RANKCLI_CACHE", str(tmp_path / "cache"))
+    lines, scores = [], []
+    for query in range(12):
+        for n, grade in enumerate((3, 2, 1, 1, 0, 0, 0, 0), 1):
+            lines.append(f"{grade} qid:q{query} 1:{n % 3}")
+            scores.append(f"q{query} Q0 q{query}.{n} {n} {grade - 0.1 * (n % 2)} text")
+    (tmp_path / "f.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "t.run").write_text("\n".join(scores) + "\n")
+    (tmp_path / "c.yaml").write_text(CONFIG.format(path=tmp_path / "f.txt"))
+    config, *_ = load_config([tmp_path / "c.yaml"], [f"data.source.scores={tmp_path / 't.run'}"])
+    train(config, out=tmp_path / "run")
+    result = json.loads((tmp_path / "run/result.json").read_text())["splits"]["test"]
+    assert result["reranked"]["ndcg_exp_cut_10"] == 1 > result["first_stage"]["ndcg_exp_cut_10"]
+    own = read_run(tmp_path / "run/test.run")
+    (tmp_path / "new.txt").write_text("\n".join(line for line in lines if line.split()[1][4:] in own))
+    again = {"model": str(tmp_path / "run"), "features": str(tmp_path / "new.txt"), "output": tmp_path / "new.run"}
+    rerank(**again, run=str(tmp_path / "t.run"))
+    assert read_run(tmp_path / "new.run") == own
+    with pytest.raises(ConfigError, match="give --run"):
+        rerank(**again)
+
+
 def test_files_of_features_go_with_what_reads_them(tmp_path):
     write_features(tmp_path / "f.txt")
     path = str(tmp_path / "f.txt")
     with pytest.raises(ConfigError, match="leave the other options out"):
-        rerank(model="m", output="o", features=path, docs="d", queries="q", run="r")
+        rerank(model="m", output="o", features=path, docs="d", queries="q")
     for given in ({"qrels": "q", "run": "r"}, {}):
         with pytest.raises(ConfigError, match="give that, and no --qrels"):
             evaluate(features=path, **given)
