@@ -16,7 +16,7 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -132,22 +132,35 @@ def compiled_in_silence() -> None:
                         os.write(2, line)
 
 
-_AS_ON_TPU: ContextVar[bool] = ContextVar("as_on_tpu", default=False)
+_REPLICAS_AS_ON_TPU: ContextVar[int] = ContextVar("replicas_as_on_tpu", default=0)
 
 
 @contextlib.contextmanager
-def as_on_tpu() -> Iterator[None]:
-    """Trace functions in the block as on a TPU, on a machine without one."""
-    token = _AS_ON_TPU.set(True)
+def as_on_tpu(replicas: int = 1) -> Iterator[None]:
+    """Trace functions in the block as on a replica of a TPU with so many, on a machine without one."""
+    token = _REPLICAS_AS_ON_TPU.set(replicas)
     try:
         yield
     finally:
-        _AS_ON_TPU.reset(token)
+        _REPLICAS_AS_ON_TPU.reset(token)
 
 
 def on_tpu() -> bool:
     """True if functions are traced for a TPU, whose compiler fuses operations itself."""
-    return _AS_ON_TPU.get() or bool(tf.config.list_logical_devices("TPU"))
+    return bool(_REPLICAS_AS_ON_TPU.get() or tf.config.list_logical_devices("TPU"))
+
+
+def summed_over_replicas(context: Any, values: Sequence[Any]) -> list[Any]:
+    """Return the sums of tensors over all replicas; `context` is the replica's.
+
+    In a program for a TPU that is not here they are XLA's operation, which TPUStrategy makes of them there.
+    """
+    if (replicas := _REPLICAS_AS_ON_TPU.get()) < 2:
+        return list(context.all_reduce("SUM", list(values)))
+    from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_all_reduce
+
+    groups = [list(range(replicas))]
+    return [xla_all_reduce(value, groups, reduce_op="Add", mode="CrossReplica") for value in values]
 
 
 def on_cpu() -> bool:

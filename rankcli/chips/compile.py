@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rankcli.chips.figures import GIB, Chip
 from rankcli.chips.lowering import Program
-from rankcli.chips.traffic import moved
+from rankcli.chips.traffic import moved, summed
 from rankcli.errors import MissingError
 from rankcli.storage.places import work_root
 from rankcli.storage.scratch import scratch
@@ -36,8 +36,9 @@ class Compiled(NamedTuple):
     """The figures of a program on one device of a chip, from its compiler.
 
     A call handles `handled` steps, pairs or texts. `memory` are the bytes of HBM that it needs, its arguments and
-    results among them, and `moved` those that it reads from HBM and writes to it. A program that is too large has only
-    `memory`, that of its temporaries. `error` is the compiler's message for a program that it cannot compile.
+    results among them, `moved` those that it reads from HBM and writes to it, and `summed` those that are summed over
+    replicas. A program that is too large has only `memory`, that of its temporaries. `error` is the compiler's message
+    for a program that it cannot compile.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Compiled(NamedTuple):
     memory: int = 0
     flops: float = 0.0
     moved: float = 0.0
+    summed: float = 0.0
     error: str = ""
 
     @property
@@ -85,7 +87,8 @@ def compiled(programs: Sequence[Program], chips: Sequence[Chip]) -> Iterator[Com
         paths = {str(folder / f"{n}.mlir"): program for n, program in enumerate(programs)}
         for path, program in paths.items():
             Path(path).write_text(program.text, encoding="utf-8")
-        for found in _lines(list(by_topology), list(paths)):
+        asked = [f"{program.replicas} {path}" for path, program in paths.items()]
+        for found in _lines(list(by_topology), asked):
             program = paths[found["path"]]
             yield _figures(program, by_topology[found["topology"]], found)
 
@@ -113,13 +116,13 @@ def _python() -> str:
     return os.environ.get(PYTHON) or sys.executable
 
 
-def _lines(topologies: Sequence[str], paths: Sequence[str]) -> Iterator[Any]:
+def _lines(topologies: Sequence[str], asked: Sequence[str]) -> Iterator[Any]:
     command = [_python(), "-I", str(COMPILER), *topologies]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stdin and process.stdout
-            process.stdin.write("".join(f"{path}\n" for path in paths))
+            process.stdin.write("".join(f"{line}\n" for line in asked))
             process.stdin.close()
             yield from map(json.loads, process.stdout)
         finally:
@@ -132,7 +135,7 @@ def _figures(program: Program, chip: Chip, found: Any) -> Compiled:
         sizes = found["bytes"]
         memory = sum(sizes.values()) - 2 * sizes["alias"]
         text = Path(found["text"]).read_text(encoding="utf-8")
-        return about._replace(memory=memory, flops=found["flops"], moved=moved(text))
+        return about._replace(memory=memory, flops=found["flops"], moved=moved(text), summed=summed(text))
     if too_large := _TOO_LARGE.search(found["error"]):
         return about._replace(memory=int(float(too_large[1]) * _UNITS[too_large[2]]))
     return about._replace(error=found["error"].splitlines()[0])

@@ -1,10 +1,10 @@
-"""Compile StableHLO with a TPU's own compiler, on a machine without a TPU: `compiler.py TOPOLOGY... < PATHS`.
+"""Compile StableHLO with a TPU's own compiler, on a machine without a TPU: `compiler.py TOPOLOGY... < LINES`.
 
 A program of its own: it needs jax and libtpu alone, which may be in an environment of their own, and imports nothing
-of rankcli. For each path of stdin and each topology it prints one line of JSON: `bytes` by kind and `flops` as the
-compiler counts them, and the path of the compiled program's `text`, beside the given one; or `error`. The compiler
-writes the text itself: that of programs with parts for a v5p's or v6e's SparseCore cannot be had from the executable.
-What it uses of jax is not public: setup.cfg has the exact versions.
+of rankcli. A line of stdin is a number of replicas and a path. For each of them and each topology it prints one line of
+JSON: `bytes` by kind and `flops` as the compiler counts them, and the path of the compiled program's `text`, beside the
+given one; or `error`. The compiler writes the text itself: that of programs with parts for a v5p's or v6e's SparseCore
+cannot be had from the executable. What it uses of jax is not public: setup.cfg has the exact versions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ os.environ.update(
     TPU_WORKER_ID="0",
 )
 
+import numpy
 from jax._src import compiler
 from jax._src.interpreters import mlir
 from jax._src.lib import xla_client
@@ -33,14 +34,19 @@ from jax.experimental import topologies
 from jaxlib.mlir import ir
 
 
-def compiled(path: str, topology: str, folder: str) -> Any:
-    """Return the executable of a file for one device of a topology; the compiler's texts go to `folder`."""
-    first = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[0]
+def compiled(path: str, topology: str, replicas: int, folder: str) -> Any:
+    """Return the executable of a file for the first devices of a topology; the compiler's texts go to `folder`."""
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[:replicas]
     with mlir.make_ir_context(), open(path, encoding="utf-8") as file:
         module = ir.Module.parse(file.read())
         dump: Any = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
-        options = compiler.get_compile_options(num_replicas=1, num_partitions=1, env_options_overrides=dump)
-        return first.client.compile(module, xla_client.DeviceList((first,)), options)
+        options = compiler.get_compile_options(
+            num_replicas=replicas,
+            num_partitions=1,
+            device_assignment=numpy.arange(replicas)[:, None],
+            env_options_overrides=dump,
+        )
+        return devices[0].client.compile(module, xla_client.DeviceList(tuple(devices)), options)
 
 
 def figures(executable: Any) -> dict[str, Any]:
@@ -52,10 +58,10 @@ def figures(executable: Any) -> dict[str, Any]:
     return {"bytes": sizes, "flops": cost.get("flops", 0.0)}
 
 
-def figures_and_text(path: str, topology: str, text: Path) -> dict[str, Any]:
+def figures_and_text(path: str, topology: str, replicas: int, text: Path) -> dict[str, Any]:
     """Compile a file and move the text of its program to `text`; return its figures."""
     with tempfile.TemporaryDirectory(dir=text.parent) as folder:
-        found = figures(compiled(path, topology, folder))
+        found = figures(compiled(path, topology, replicas, folder))
         (written,) = Path(folder).glob("*.after_optimizations.txt")
         written.rename(text)
     return {**found, "text": str(text)}
@@ -64,14 +70,15 @@ def figures_and_text(path: str, topology: str, text: Path) -> dict[str, Any]:
 def main() -> None:
     """Compile every path of stdin for every topology of the arguments."""
     for line in sys.stdin:
+        replicas, _, path = line.strip().partition(" ")
         for number, topology in enumerate(sys.argv[1:]):
             start = time.perf_counter()
             try:
-                found = figures_and_text(line.strip(), topology, Path(f"{line.strip()}.{number}"))
+                found = figures_and_text(path, topology, int(replicas), Path(f"{path}.{number}"))
             except Exception as error:  # the compiler's message is the result
                 found = {"error": str(error)}
             found["seconds"] = round(time.perf_counter() - start, 1)
-            print(json.dumps({"path": line.strip(), "topology": topology, **found}), flush=True)
+            print(json.dumps({"path": path, "topology": topology, **found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from rankcli.errors import ConfigError
 class Chip:
     """A generation of chips: bfloat16 FLOP/s, bytes/s of HBM and bytes of HBM of one device, which is one replica.
 
-    The devices are those of the compiler's `topology`: a core of a v3 or v4, two cores of a v5p, the only core of a v5e
-    or v6e. `cores` are the cores of a device, which the names of slices count where chips have two.
+    The devices are those of the compiler's `topology`, which has `TOGETHER` of them: a core of a v3 or v4, two cores of
+    a v5p, the only core of a v5e or v6e. `cores` are the cores of a device, which the names of slices count where chips
+    have two.
     """
 
     name: str
@@ -29,14 +30,15 @@ class Chip:
 
 
 GIB = 1 << 30
+TOGETHER = 8
 CHIPS = {
     chip.name: chip
     for chip in (
         Chip("v3", 123e12 / 2, 900e9 / 2, int(15.48 * GIB), "v3:2x2"),
         Chip("v4", 275e12 / 2, 1228e9 / 2, int(15.25 * GIB), "v4:2x2x1"),
-        Chip("v5e", 197e12, 819e9, int(15.75 * GIB), "v5e:2x2x1"),
-        Chip("v5p", 459e12, 2765e9, int(95.73 * GIB), "v5p:2x2x1", cores=2),
-        Chip("v6e", 918e12, 1640e9, int(31.24 * GIB), "v6e:2x2x1"),
+        Chip("v5e", 197e12, 819e9, int(15.75 * GIB), "v5e:2x4"),
+        Chip("v5p", 459e12, 2765e9, int(95.73 * GIB), "v5p:2x2x2", cores=2),
+        Chip("v6e", 918e12, 1640e9, int(31.24 * GIB), "v6e:2x4"),
     )
 }
 _SLICE = re.compile(r"(v\d[a-z]*)-(\d{1,5})")

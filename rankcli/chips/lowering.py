@@ -26,18 +26,25 @@ _NAME = re.compile(r"%\w+")
 
 
 class Program(NamedTuple):
-    """A program of one replica: a module of StableHLO. A call handles so many steps, pairs or texts."""
+    """A program of one of `replicas`: a module of StableHLO. A call handles so many steps, pairs or texts."""
 
     name: str
     text: str
     handled: int
+    replicas: int = 1
 
 
-def training_program(learner: Learner, batches: Sequence[Batches], executions: int, name: str) -> Program:
-    """Return the program of `executions` optimizer steps on one replica's micro-batches of all of them."""
+def training_program(
+    learner: Learner, batches: Sequence[Batches], executions: int, name: str, replicas: int = 1
+) -> Program:
+    """Return the program of `executions` optimizer steps on one replica's micro-batches of all of them.
+
+    Gradients are summed over the replicas. Negatives that a loss takes from the batches of others are not there.
+    """
     step: TrainingStep = learner.step
     traced = step.one if executions == 1 else step.loop
-    return Program(name, stablehlo(traced.function, *learner.arguments(batches, 0, 1)), executions)
+    text = stablehlo(traced.function, *learner.arguments(batches, 0, 1), replicas=replicas)
+    return Program(name, text, executions, replicas)
 
 
 def prediction_programs(strategy: Any, reranker: Reranker, extractor: Extractor, batch: Batch) -> list[Program]:
@@ -56,7 +63,7 @@ def prediction_programs(strategy: Any, reranker: Reranker, extractor: Extractor,
     ]
 
 
-def stablehlo(function: Callable[..., Any], *args: Any) -> str:
+def stablehlo(function: Callable[..., Any], *args: Any, replicas: int = 1) -> str:
     """Return the module of a function of nested tensors; its first arguments are these tensors, flattened.
 
     Variables that are read are further arguments, those that are assigned are also results.
@@ -67,7 +74,7 @@ def stablehlo(function: Callable[..., Any], *args: Any) -> str:
         return function(*tf.nest.pack_sequence_as(args, given))
 
     compiled = tf.function(of_leaves, jit_compile=True, autograph=False)
-    with as_on_tpu():
+    with as_on_tpu(replicas):
         return without_copies(compiled.experimental_get_compiler_ir(*leaves)(stage="stablehlo"))
 
 

@@ -57,6 +57,12 @@ def moved(text: str) -> float:
     return _all_of(program, entry)
 
 
+def summed(text: str) -> float:
+    """Return the bytes that an optimised module sums over replicas, loops once."""
+    found = (each for each in map(_INSTRUCTION.match, text.splitlines()) if each)
+    return sum(_size(each[3]) for each in found if each[4] == "all-reduce")
+
+
 def _all_of(program: _Program, name: str) -> float:
     return sum(_of(program, program[name], each) for each in program[name].values())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rankcli.backend import tf
 from rankcli.chips.compile import Compiled, compiled
-from rankcli.chips.figures import Slice
+from rankcli.chips.figures import TOGETHER, Slice
 from rankcli.chips.lowering import Program, prediction_programs, training_program
 from rankcli.log import Progress
 from rankcli.records.extract import examples_of
@@ -96,7 +96,8 @@ class _Replica:
         parts = {task: count // (self._on.replicas * trainer.accumulate) for task, count in trainer.batches.items()}
         one = {task: batch(task, groups) for task, groups in parts.items()}
         executions = trainer.steps_per_execution
-        return training_program(self._learner, [one] * (trainer.accumulate * executions), executions, name)
+        batches = [one] * (trainer.accumulate * executions)
+        return training_program(self._learner, batches, executions, name, min(self._on.replicas, TOGETHER))
 
     def _full(self, task: str, groups: int) -> Batch:
         each = self._run.sets.of(TRAIN)[task]
@@ -149,13 +150,20 @@ def _told(run: Prepared, on: Slice, found: list[Compiled], batch: int | None) ->
     lines = [f"on a {on.name}, as its own compiler says of one of {on.replicas} replicas"]
     lines += [f"  {_line(each)}" for each in found]
     if hours is not None:
-        lines.append(f"  at least {_time(hours)} in all: sums over replicas and the host's work come on top")
+        lines.append(f"  at least {_time(hours)} in all, and on top {_sums(on, found)}the host's work")
     if batch is not None:
         facts["largest_batch"] = batch
         lines.append(f"  the largest trainer.batch that fits: {batch}" if batch else "  no batch fits")
     if not fits:
         lines.append("  does not fit: -> use a smaller trainer.batch, trainer.accumulate, or shorter texts")
     return Foretold(facts, "\n".join(lines))
+
+
+def _sums(on: Slice, found: list[Compiled]) -> str:
+    if on.replicas == 1:
+        return ""
+    largest = max(each.summed for each in found)
+    return f"sums of {largest / 1e6:.1f} MB a step over {on.replicas} replicas and "
 
 
 def _facts(each: Compiled) -> dict[str, Any]:
@@ -166,6 +174,7 @@ def _facts(each: Compiled) -> dict[str, Any]:
         "bytes": each.memory,
         "flops": each.flops,
         "bytes_moved": each.moved,
+        "bytes_summed": each.summed,
         "compile_seconds": each.seconds,
         "milliseconds_at_least": 1000 * each.least,
     }

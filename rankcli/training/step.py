@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rankcli.backend import tf
+from rankcli.backend import summed_over_replicas, tf
 from rankcli.encoders.dropout import Dropout
 from rankcli.errors import TrainingError
 from rankcli.hooks.base import Gradients, Hook, has
@@ -167,7 +167,7 @@ class TrainingStep:
     def _summed(self, context: Any, sums: Sums) -> Sums:
         """Sum over all replicas."""
         measured = [sums.measured] if self._objective.measures else []
-        values, *others = context.all_reduce("SUM", [sums.values, *sums.gradients, *measured])
+        values, *others = summed_over_replicas(context, [sums.values, *sums.gradients, *measured])
         return Sums(values, others[: len(sums.gradients)], others[-1] if measured else sums.measured)
 
     def _backward(

@@ -42,9 +42,14 @@ def _run(**trainer: Any) -> Any:
 
 def test_the_time_is_that_of_all_steps_by_the_slower_of_compute_and_memory() -> None:
     step = Compiled(FIRST, V5E, 1, 3.0, memory=int(1.5e9), flops=197e12 * 0.01, moved=819e9 * 0.36)
+    step = step._replace(summed=91e6)
     told = _told(_run(), Slice.of("v5e-8"), [step._replace(name=LARGEST), step, step._replace(name="predict")], None)
     assert told.facts["hours_at_least"] == pytest.approx(100 * 0.36 / 3600) and told.facts["fits"] is True
-    assert "at least 36.0 seconds in all" in told.text and "1.50 GB, 9% of the memory" in told.text
+    assert (
+        "at least 36.0 seconds in all, and on top sums of 91.0 MB a step over 8 replicas and the host's work"
+        in told.text
+        and "1.50 GB, 9% of the memory" in told.text
+    )
     assert "at least 360.00 ms by memory (compute 10.00, memory 360.00)" in told.text
 
 

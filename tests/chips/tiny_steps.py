@@ -41,7 +41,7 @@ def learner_of(reranker: str, family: str | None = None, **trainer: Any) -> tupl
     return Learner(settings, context, tf.distribute.OneDeviceStrategy("/cpu:0")), settings
 
 
-def step_program(name: str, reranker: str, family: str | None = None, **trainer: Any) -> Program:
+def step_program(name: str, reranker: str, family: str | None = None, replicas: int = 1, **trainer: Any) -> Program:
     """The program of a training step."""
     learner, settings = learner_of(reranker, family, **trainer)
     losses = settings.losses()
@@ -49,7 +49,7 @@ def step_program(name: str, reranker: str, family: str | None = None, **trainer:
     shape = Shape(GROUPS, DOCS, static=True, keyed=compares_groups(losses, settings.hooks))
     batch = largest_batch(extractor_of(reranker)[1], columns, shape)
     count = settings.accumulate * settings.steps_per_execution
-    return training_program(learner, [{TRAIN: batch}] * count, settings.steps_per_execution, name)
+    return training_program(learner, [{TRAIN: batch}] * count, settings.steps_per_execution, name, replicas)
 
 
 def predictions(reranker: str, family: str | None = None) -> list[Program]:
