@@ -89,6 +89,12 @@ def _load_eager() -> types.ModuleType:
     return importlib.import_module("tensorflow.python.eager.context")
 
 
+def _load_xla() -> types.ModuleType:
+    """Import operations of XLA that TensorFlow does not list among its own."""
+    _load_tensorflow()
+    return importlib.import_module("tensorflow.compiler.tf2xla.ops.gen_xla_ops")
+
+
 @contextlib.contextmanager
 def graphs_let_go() -> Iterator[None]:
     """Free, at the end of the block, the graphs that were traced in it and that nobody uses any more.
@@ -157,10 +163,8 @@ def summed_over_replicas(context: Any, values: Sequence[Any]) -> list[Any]:
     """
     if (replicas := _REPLICAS_AS_ON_TPU.get()) < 2:
         return list(context.all_reduce("SUM", list(values)))
-    from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_all_reduce
-
     groups = [list(range(replicas))]
-    return [xla_all_reduce(value, groups, reduce_op="Add", mode="CrossReplica") for value in values]
+    return [xla.xla_all_reduce(value, groups, reduce_op="Add", mode="CrossReplica") for value in values]
 
 
 def on_cpu() -> bool:
@@ -171,4 +175,5 @@ def on_cpu() -> bool:
 tf: Any = _Lazy(_load_tensorflow)
 tfr: Any = _Lazy(_load_ranking)
 elwc: Any = _Lazy(_load_lists)
+xla: Any = _Lazy(_load_xla)
 eager: Any = _Lazy(_load_eager)
