@@ -13,10 +13,17 @@ from rankcli.cli import run
 from rankcli.config.load import load_config
 from rankcli.data.trec import read_run
 from rankcli.errors import ConfigError
-from rankcli.training.bases import BaseEncoder
+from rankcli.records.distinct import sequence_of, tokens_of
+from rankcli.records.vector_cache import VectorCache
+from rankcli.rerankers.base import RerankerContext
+from rankcli.runs.prepare import prepare
+from rankcli.shapes import Record
+from rankcli.storage.local import LocalStorage
+from rankcli.training.bases import BaseEncoder, identity_of
+from rankcli.training.strategy import make_strategy
 from rankcli.verbs.rerank import rerank
 from rankcli.verbs.train import train
-from tests.conftest import EXTRACTORS, write_collection
+from tests.conftest import EXTRACTORS, WORDS, write_collection
 
 SIZE = "{layers: 1, hidden: 16, heads: 2, intermediate: 32, dropout: 0.1}"
 FROZEN = f"{{name: biencoder, frozen: true, head: skip, encoder: {SIZE}}}"
@@ -80,6 +87,43 @@ def test_cached_trains_as_uncached_does_and_a_second_run_encodes_nothing(fit: An
     assert losses_of(tmp_path / "disk") == losses_of(tmp_path / "cached")
     rerank(model=str(tmp_path / "cached"), output=tmp_path / "out.run", depth=10)
     assert (tmp_path / "out.run").read_bytes() == (tmp_path / "cached/test.run").read_bytes()
+
+
+def test_the_same_texts_have_the_same_bits_in_any_order_and_from_memory_or_files(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are encoded in the same batches, which is all that bits depend on."""
+    config = tiny("biencoder", "reranker.head=skip", "trainer.evalbatch=5")
+    start = prepare(config).start
+    model, extractor = config.reranker.build(RerankerContext(start.extractor)), start.extractor
+    tokens = tokens_of(extractor, "doc", [Record("", " ".join(WORDS[n : n + 1 + n % 9])) for n in range(19)])
+    sequences = [sequence_of(extractor, "doc", each) for each in tokens]
+    encoder = BaseEncoder(make_strategy("cpu"), model, extractor, 5)
+    computed, laid_out = encoder._compute, list[list[bytes]]()
+
+    def noted(batch: Any) -> Any:
+        laid_out[-1].append(batch.layouts[0].ids.tobytes())
+        return computed(batch)
+
+    monkeypatch.setattr(encoder, "_compute", noted)
+    found = []
+    for order, portion, store in ((range(19), 19, "memory"), (range(18, -1, -1), 4, "disk"), (range(19), 6, "auto")):
+        cache = VectorCache(LocalStorage(tmp_path / store), identity_of(model, extractor, "doc", "float32"), store)
+        laid_out.append([])
+        mixed = [sequences[n] for n in order]
+        cache.fill([mixed[n : n + portion] for n in range(0, 19, portion)], encoder.of("doc"))
+        assert cache.encoded == 19 and cache.in_memory == (store != "disk")
+        found.append(cache.get(sequences))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert laid_out[0] == laid_out[1] == laid_out[2] and len(laid_out[0]) == 4
+    np.testing.assert_allclose(found[0], np.stack([alone(encoder, each) for each in sequences]), rtol=0, atol=1e-5)
+
+
+def alone(encoder: BaseEncoder, sequence: Any) -> Any:
+    """The vector of a text that is encoded by itself, which may differ by rounding."""
+    ((_, (vector,)),) = encoder.of("doc")([sequence])
+    return vector
 
 
 def test_one_field_alone_and_float16(fit: Any, tmp_path: Path) -> None:
