@@ -195,3 +195,17 @@ def test_passages_that_convolutions_cannot_halve_are_one_error():
     for count in (1, 3):
         with pytest.raises(ConfigError, match=f"cnn cannot halve {count} passages\n  -> choose 2, 4, 8"):
             PARADE(aggregation="cnn").check(RerankerContext(extractor=passages_of(count)))
+
+
+def test_a_long_document_costs_as_many_passages_as_it_has():
+    """A document of 10,000 words: tokens, and places of pairs in attention, are so many per passage and no more."""
+    costs = []
+    for count in (10, 20, 40):
+        extractor = passages_of(count)
+        laid_out = tiny.batch(extractor, [tiny.example(extractor, "cat mat", (" ".join(tiny.TEXTS * 300),))])
+        layout = laid_out.fields["pair"].layout
+        pairs = sum(int(rows) * int(places) ** 2 for rows, places in layout.chunks.shapes)
+        costs.append((int((layout.sequence >= 0).numpy().sum()), pairs))
+        assert int((laid_out.fields["pair"].owner >= 0).numpy().sum()) == count and pairs == count * 16**2
+    first, *others = costs
+    assert others == [(2 * first[0], 2 * first[1]), (4 * first[0], 4 * first[1])]
