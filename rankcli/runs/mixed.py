@@ -82,9 +82,8 @@ def check_signals(options: MixtureOptions | None, dataset: Dataset) -> None:
         where = f"mixture.signals.{n}"
         if signal.reads_texts and not len(dataset.docs):
             raise ConfigError(f"{signal} reads texts, and this source has none", where=where, fix="leave it out")
-        models.update(
-            path_options(signal, "model").values(), path_options(getattr(signal, "run", signal), "model").values()
-        )
+        parts = [signal, getattr(signal, "run", None) or signal]
+        models.update(said for part in parts for said in path_options(part, "model").values())
     for said in sorted(models):
         TextEncoder(said)
 

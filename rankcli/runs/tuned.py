@@ -15,7 +15,7 @@ from rankcli.config.registry import SEARCHERS
 from rankcli.config.schema import RunConfig
 from rankcli.data.dataset import Dataset, canonical_hash
 from rankcli.data.kept import Kept
-from rankcli.data.trec import Run
+from rankcli.data.trec import Qrels, Run
 from rankcli.errors import DataError
 from rankcli.evaluation.trec import evaluate, means
 from rankcli.log import say
@@ -39,16 +39,17 @@ class FirstStage:
 def tuned_stage(config: RunConfig, dataset: Dataset, scratch: Path) -> FirstStage:
     """Return `data.run` with everything chosen that is to be tuned on the training queries of the split.
 
-    The judgments of dev and test queries are not read. What was chosen is kept in `scratch`.
+    The judgments of test queries are not read, and those of dev queries only if nothing is trained, since dev then
+    chooses no weights. What was chosen is kept in `scratch`.
     """
-    return _Tuning(dataset, scratch, config.metrics.optimize).of(config.data.run)
+    return _Tuning.of_run(config, dataset, scratch).of(config.data.run)
 
 
 def with_tuned(config: RunConfig, dataset: Dataset, scratch: Path) -> tuple[RunConfig, str]:
     """Return a config whose first stages, those of dev sets included, and signals are tuned, and words on that of
     `data.run`.
     """
-    tuning, data = _Tuning(dataset, scratch, config.metrics.optimize), config.data
+    tuning, data = _Tuning.of_run(config, dataset, scratch), config.data
     main = tuning.of(data.run)
     others = {name: replace(each, run=tuning.of(each.run).option) for name, each in (data.devsets or {}).items()}
     made = replace(config, data=replace(data, run=main.option, devsets=others or data.devsets))
@@ -68,6 +69,23 @@ class _Tuning:
     dataset: Dataset
     scratch: Path
     metric: str
+    splits: tuple[str, ...]  # of the queries that choose
+
+    @classmethod
+    def of_run(cls, config: RunConfig, dataset: Dataset, scratch: Path) -> _Tuning:
+        return cls(dataset, scratch, config.metrics.optimize, ("train",) if config.trainer.niters else ("train", "dev"))
+
+    @property
+    def judged(self) -> Qrels:
+        return {qid: grades for split in self.splits for qid, grades in self.dataset.judgments(split).items()}
+
+    @property
+    def topics(self) -> dict[str, str]:
+        return self.dataset.topics(*self.splits)
+
+    @property
+    def who(self) -> str:
+        return "training queries" if len(self.splits) == 1 else "training and dev queries"
 
     def of(self, option: Any) -> FirstStage:
         if option is None or isinstance(option, str):
@@ -90,11 +108,12 @@ class _Tuning:
             kept.seal()
         found = read_object(kept.path)
         chosen = replace(option, tune=False, **found["chosen"])
-        say(f"{chosen}: tuned on {len(self.dataset.split['train'])} training queries, {_told(found, self.metric)}")
-        return FirstStage(chosen, f"{chosen}, tuned on the training queries")
+        count = sum(len(self.dataset.split[split]) for split in self.splits)
+        say(f"{chosen}: tuned on {count} {self.who}, {_told(found, self.metric)}")
+        return FirstStage(chosen, f"{chosen}, tuned on the {self.who}")
 
     def _found(self, option: Any) -> Mapping[str, Any]:
-        judged, texts = self.dataset.judgments("train"), self.dataset.topics("train")
+        judged, texts = self.judged, self.topics
         if not texts:
             fix = "give its settings instead of `tune`"
             raise DataError("there are no training queries to tune the first stage on", where="data.run", fix=fix)
@@ -108,8 +127,8 @@ class _Tuning:
     def _kept(self, option: Any) -> Kept:
         made_of = {
             "collection": self.dataset.docs.fingerprint,
-            "topics": canonical_hash(self.dataset.topics("train")),
-            "qrels": canonical_hash(self.dataset.judgments("train")),
+            "topics": canonical_hash(self.topics),
+            "qrels": canonical_hash(self.judged),
             "level": self.dataset.relevance_level,
             "metric": self.metric,
             "searcher": component_identity(SEARCHERS, option),

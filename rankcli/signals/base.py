@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from rankcli.config.registry import SIGNALS, option
+from rankcli.config.registry import SEARCHERS, SIGNALS, option
 from rankcli.searchers.base import Asked, SearcherContext, Values
 
 
@@ -60,3 +60,9 @@ def asked(block: Sequence[Candidates]) -> list[Asked]:
 def scored_by(searcher: Any) -> Signal:
     """Return the signal that is a searcher's score."""
     return lambda block: searcher.scores(asked(block))
+
+
+def check_scores_any(run: Any) -> None:
+    """ValueError for a file or a fusion, which have scores for some documents only."""
+    if isinstance(run, str) or (run is not None and SEARCHERS.name_of(run) == "fuse"):
+        raise ValueError("run: a file or a fusion has scores for some documents only; use `bm25` or `dense`")

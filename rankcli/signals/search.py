@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rankcli.config.registry import SEARCHERS, SIGNALS, component
 from rankcli.searchers.base import SearcherContext
-from rankcli.signals.base import Signal, SignalOptions, scored_by
+from rankcli.signals.base import Signal, SignalOptions, check_scores_any, scored_by
 
 
 @SIGNALS.register("search")
@@ -20,8 +20,7 @@ class Search(SignalOptions):
     run: Any = component(SEARCHERS, "bm25", "a searcher that can score any document: `bm25` or `dense`")
 
     def __post_init__(self) -> None:
-        if isinstance(self.run, str) or SEARCHERS.name_of(self.run) == "fuse":
-            raise ValueError("run: a file or a fusion has scores for some documents only; use `bm25` or `dense`")
+        check_scores_any(self.run)
 
     def __str__(self) -> str:
         return str(self.run)

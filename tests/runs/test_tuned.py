@@ -42,6 +42,9 @@ def test_only_training_queries_choose(tiny: Any, tmp_path: Path, monkeypatch: py
     other = {**dataset.qrels, dataset.split["train"][0]: {"d3": 1}}
     chosen(config, tmp_path, qrels=other)
     assert len(seen) == 2, "other training judgments are another tuning"
+    chosen(tiny("TFKNRM", TUNE, "trainer.niters=0"), tmp_path)
+    both = [*dataset.split["train"], *dataset.split["dev"]]
+    assert list(seen[2][0]) == sorted(both), "dev chooses no weights where nothing is trained"
 
 
 def test_a_split_without_training_queries_cannot_tune(tiny: Any, tmp_path: Path) -> None:

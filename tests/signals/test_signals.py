@@ -92,6 +92,13 @@ def test_rocchio_moves_the_query_towards_the_first_documents(ctx: SearcherContex
     assert values(ctx, section, asked("1 0")) == [[]]
 
 
+def test_rocchio_takes_first_documents_by_another_searcher(ctx: SearcherContext) -> None:
+    other = {"name": "dense", "pretrained": "m"}
+    section = {"name": "rocchio", "pretrained": "m", "docs": 1, "beta": 0.5, "run": other}
+    (found,) = values(ctx, section, asked("0.1 0", *"abcd", first=[0, 0, 9, 0]))
+    assert found == pytest.approx([1.0, 0.6, 0.0, -1.0]), "moved towards a; the first stage alone would have c"
+
+
 def test_standard_scores_by_hand() -> None:
     assert standard(np.array([1.0, 2.0, 3.0])).tolist() == pytest.approx([-(1.5**0.5), 0, 1.5**0.5])
     assert standard(np.array([0.1, 0.1, 0.1])).tolist() == [0, 0, 0], "whose mean is not exactly 0.1"
@@ -110,6 +117,7 @@ def test_weights_to_start_from() -> None:
         ("cosin", "did you mean 'cosine'"),
         ({"name": "search", "run": {"name": "fuse", "runs": ["bm25", "bm25"]}}, "use `bm25` or `dense`"),
         ({"name": "rocchio", "pretrained": "m", "beta": 2}, "beta"),
+        ({"name": "rocchio", "pretrained": "m", "run": "first.run"}, "use `bm25` or `dense`"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(section: Any, message: str) -> None:
