@@ -65,6 +65,7 @@ def mixture(ctx: click.Context, param: click.Parameter, value: str) -> str | flo
     metavar="auto|none|ALPHA",
     help="Mix in the first stage: ALPHA is the weight of the reranker; auto takes mixture or weight of the training.",
 )
+@click.option("--probability", is_flag=True, help="Write probabilities of relevance, of the scored documents alone.")
 @evalbatch_option
 @amp_option
 @strategy_option

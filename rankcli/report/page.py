@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rankcli.report import curves, rankings, sections
+from rankcli.report import curves, probabilities, rankings, sections
 from rankcli.report.facts import Facts
 from rankcli.report.html import Html, element, joined
 from rankcli.report.style import STYLE
@@ -27,6 +27,7 @@ def page(facts: Facts) -> str:
     parts = (
         sections.head,
         sections.effectiveness,
+        probabilities.probabilities,
         curves.training,
         sections.queries,
         rankings.rankings,

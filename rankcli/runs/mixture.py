@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankcli.config.metrics import canonical
-from rankcli.errors import ConfigError, StorageError
+from rankcli.errors import ConfigError, MissingError, StorageError
+from rankcli.evaluation.calibration import Sigmoid
 from rankcli.log import warn
 from rankcli.runs.mixed import Mixture, read_mixture, reads_reranker
 from rankcli.runs.model import Model
@@ -43,6 +44,28 @@ def alpha_of(model: Model, weights: str, mix: str | float) -> float | None:
         )
     _warn_of_others(model, weights, "alpha was chosen")
     return _checked(read_result(path.parent, files=()).get("alpha"), path)
+
+
+def probability_of(model: Model, weights: str, mix: str | float) -> Sigmoid:
+    """Return the function from the scores that `--mix` gives to probabilities, which the training has fitted on dev."""
+    folder = Path(model.path)
+    if not model.is_run_directory or not (folder / RESULT).is_file():
+        raise ConfigError(
+            "probabilities are not known: this is not the directory of a finished run",
+            where=model.said,
+            fix="train it to the end, or leave --probability out",
+        )
+    if mix not in ("auto", "none"):
+        what = "probabilities are known for the mixture that the training chose, not for this alpha"
+        raise ConfigError(what, where=f"--mix {mix:g}", fix="use --mix auto or --mix none")
+    result = read_result(folder, files=())
+    stage = "reranked" if mix == "none" else "mixed" if result.get("mixture") else "interpolated"
+    found = (result.get("probability") or {}).get(stage)
+    if not found:
+        what = "no probabilities: the training had no relevant candidate of dev, or was of an older version"
+        raise MissingError(what, where=str(folder / RESULT), fix="train it again")
+    _warn_of_others(model, weights, "probabilities were fitted")
+    return Sigmoid(found["slope"], found["offset"])
 
 
 def _warn_of_others(model: Model, weights: str, what: str) -> None:

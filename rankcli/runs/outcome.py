@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rankcli.data.trec import write_qrels, write_run
+from rankcli.evaluation.calibration import calibration
 from rankcli.evaluation.interpolate import Scores, best_alpha, interpolate
 from rankcli.evaluation.report import split_json
 from rankcli.evaluation.runs import rerank, top
@@ -68,3 +69,14 @@ def summary(judged: Judgments, runs: Mapping[str, Run]) -> dict[str, Any]:
     return split_json(
         {stage: evaluate(judged.qrels, run, judged.metrics, judged.relevance_level) for stage, run in runs.items()}
     )
+
+
+def probabilities(
+    dev: Mapping[str, Scores], test: Mapping[str, Scores], on_dev: Judgments, on_test: Judgments
+) -> dict[str, Any]:
+    """Return the calibration of every stage: fitted on the scores of dev queries, measured on those of the test."""
+    found = {
+        stage: calibration((dev[stage], on_dev.qrels), (test[stage], on_test.qrels), on_dev.relevance_level)
+        for stage in test
+    }
+    return {stage: each for stage, each in found.items() if each is not None}

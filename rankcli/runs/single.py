@@ -12,7 +12,7 @@ from rankcli.config.registry import SEARCHERS
 from rankcli.config.render import section
 from rankcli.data.trec import CompactRun, read_run
 from rankcli.errors import DamageError, DataError
-from rankcli.evaluation.interpolate import Scores
+from rankcli.evaluation.interpolate import Scores, interpolate
 from rankcli.evaluation.runs import rerank, top
 from rankcli.evaluation.trec import Run
 from rankcli.listeners.base import Validation
@@ -33,13 +33,14 @@ from rankcli.runs.mixed import (
     top_candidates,
     write_mixture,
 )
-from rankcli.runs.outcome import choose_alpha, judgments, run_files, stages, summary, write_test
+from rankcli.runs.outcome import choose_alpha, judgments, probabilities, run_files, stages, summary, write_test
 from rankcli.runs.prepare import Prepared
 from rankcli.runs.report import Subject, history_of, report
 from rankcli.runs.sets import DEV, TEST, TRAIN, DrawnSet
 from rankcli.runs.vectors import Keep
 from rankcli.runs.written import MIXTURE, RESULT, write_result
 from rankcli.runs.written import read_run as read_run_json
+from rankcli.signals.base import Candidates
 from rankcli.storage.noted import Noted, check_noted
 from rankcli.training.base import TrainerContext, TrainingSet
 from rankcli.training.hooks import compares_groups
@@ -152,7 +153,10 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     judged = {split: judgments(run.dataset.judgments(split), run.measures) for split in depths}
     alpha = choose_alpha(judged[DEV], first[DEV], scores[DEV], depths[DEV])
     runs = {split: stages(first[split], scores[split], alpha, depths[split]) for split in depths}
-    mixture = _mixed(run, scores, runs[TEST], out) if run.mixture else None
+    given = {split: {"reranked": scores[split]} for split in depths}
+    for split, depth in depths.items():
+        given[split]["interpolated"] = interpolate(top(first[split], depth), scores[split], alpha)
+    mixture = _mixed(run, scores, runs[TEST], given, out) if run.mixture else None
     write_test(out, runs[TEST], judged[TEST])
     result = {
         "schema_version": 1,
@@ -162,6 +166,7 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
         "searcher": section(SEARCHERS, run.searcher) if run.searches else None,
         "alpha": alpha,
         **({"mixture": mixture.told} if mixture else {}),
+        "probability": probabilities(given[DEV], given[TEST], judged[DEV], judged[TEST]),
         **loop.outcome(state),
         "train_seconds": state.seconds,
         "pairs_per_second": run.sets.pairs * state.step / max(run.trainer.steps, 1) / max(state.seconds, 1e-9),
@@ -169,8 +174,10 @@ def measure(run: Prepared, loop: Any, state: Any, test: Records, out: Path) -> t
     return result, runs[TEST]
 
 
-def _mixed(run: Prepared, scores: Mapping[str, Scores], test: dict[str, Run], out: Path) -> Mixture:
-    """Learn the mixture, write it, and add its test run.
+def _mixed(
+    run: Prepared, scores: Mapping[str, Scores], test: dict[str, Run], given: dict[str, dict[str, Scores]], out: Path
+) -> Mixture:
+    """Learn the mixture, write it, and add its test run, and its scores of both splits to `given`.
 
     A reranker that was trained has seen the training queries: with its score, only dev queries teach.
     """
@@ -180,9 +187,14 @@ def _mixed(run: Prepared, scores: Mapping[str, Scores], test: dict[str, Run], ou
     depths, queries = (run.trainer.threshold, run.trainer.test_depth), run.dataset.queries
     taught = top_candidates(queries, run.candidates.part(qids), depths[0], scores[DEV] if own else None)
     lesson = Lesson(run.mixture, run.dataset, taught, run.measures.metrics.optimize, depths[1], run.caches.storage)
-    first = run.sets[TEST].candidates
-    mixture, found = learnt(lesson, top_candidates(queries, first, depths[1], scores[TEST] if own else None))
-    test["mixed"] = rerank(first, found)
+    first = {split: run.sets[split].candidates for split in (DEV, TEST)}
+    wanted: dict[str, Candidates] = {}
+    for split, depth in zip(first, depths, strict=True):
+        wanted |= top_candidates(queries, first[split], depth, scores[split] if own else None)
+    mixture, found = learnt(lesson, wanted)
+    for split, each in first.items():
+        given[split]["mixed"] = {qid: found[qid] for qid in each if qid in found}
+    test["mixed"] = rerank(first[TEST], given[TEST]["mixed"])
     write_mixture(out, mixture)
     return mixture
 

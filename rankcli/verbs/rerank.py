@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
+
+import numpy as np
 
 from rankcli.config.columns import PREDICTION
 from rankcli.data.files import check_apart, is_stdout, replacing
@@ -27,7 +29,7 @@ from rankcli.runs.given import given_inputs, listed_inputs, own_inputs
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixed import Features, Mixture, candidates_of, features_of
-from rankcli.runs.mixture import mixing_of
+from rankcli.runs.mixture import mixing_of, probability_of
 from rankcli.runs.model import find_model, warn_unfinished, weights_identity
 from rankcli.runs.opened import open_model
 from rankcli.runs.stream import Counts, Inputs, RankedQuery, blocks, content_of, survey, texts_of
@@ -67,6 +69,7 @@ def rerank(
     depth: int | None = None,
     split: str = "test",
     mix: str | float = "none",
+    probability: bool = False,
     evalbatch: int = 0,
     amp: str = "none",
     strategy: str = "auto",
@@ -74,7 +77,8 @@ def rerank(
     """Score the first `depth` documents of each query and write the reordered run to `output`.
 
     With `mix`, the scores of the first stage are mixed in, with a number as the weight of the reranker, or `auto` for
-    the mixture that the training learnt, else the weight that it chose.
+    the mixture that the training learnt, else the weight that it chose. With `probability`, the documents that were
+    scored are written with the probability that they are relevant, and no others.
 
     Without `run`, queries are searched as those of the training were. Without `docs`, `queries` and `run`, the run
     directory's own data and candidates of `split` are reranked; with `features`, all lists of another file of features,
@@ -88,7 +92,8 @@ def rerank(
         raise ConfigError("give both --docs and --queries, with --run or without, or none of the three")
     if topics and not any(given):
         raise ConfigError("--topics goes with --queries: the run directory's own topics are read as it was trained")
-    opened = Reranking(model, weights, evalbatch, amp, strategy, own=not any(given) and not features, mix=mix)
+    own = not any(given) and not features
+    opened = Reranking(model, weights, evalbatch, amp, strategy, own=own, mix=mix, probability=probability)
     return opened(
         output=output, docs=docs, queries=queries, run=run, topics=topics, features=features, depth=depth, split=split
     )
@@ -106,11 +111,13 @@ class Reranking:
         strategy: str = "auto",
         own: bool = False,
         mix: str | float = "none",
+        probability: bool = False,
     ) -> None:
         self.model = find_model(model, weights)
         if own and not self.model.is_run_directory:
             raise ConfigError("--docs, --queries and --run are needed: this model is not a run directory", where=model)
         self.mix = mixing_of(self.model, weights, mix)
+        self.probability = probability_of(self.model, weights, mix) if probability else None
         warn_unfinished(self.model)
         make_runtime_deterministic(0)
         devices = make_strategy(strategy)
@@ -152,6 +159,8 @@ class Reranking:
         else:
             inputs = own_inputs(self.model, split)
         counts = self.score(inputs, output, depth, lambda made: _copied(made, output))
+        if self.probability:
+            counts = replace(counts, lines=counts.pairs)
         return _outcome(counts, self.mix, output)
 
     def score(self, inputs: Inputs, output: str | Path, depth: int | None, finish: Callable[[Path], object]) -> Counts:
@@ -207,11 +216,17 @@ class Reranking:
         tag = TAG if self.mix is None else MIXTURE_TAG if isinstance(self.mix, Mixture) else MIXED
         with self._mixing(inputs) as mixed, closing(self._scored(inputs, depth, counts, kept)) as scored:
             for block, scores in scored:
-                for qid, found in merge({query.qid: query.scores for query in block}, mixed(block, scores)).items():
-                    write_query(file, qid, found, tag)
+                made = mixed(block, scores)
+                for qid, found in merge({query.qid: query.scores for query in block}, made).items():
                     left -= len(found)
+                    write_query(file, qid, self._probable(made.get(qid, {})) if self.probability else found, tag)
         if left:
             raise DataError("the run has changed while it was read", where=inputs.source, fix="run again")
+
+    def _probable(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Return the probabilities of the documents that were scored."""
+        assert self.probability is not None
+        return dict(zip(scores, self.probability(np.array(list(scores.values()))).tolist(), strict=True))
 
     @contextmanager
     def _mixing(self, inputs: Inputs) -> Iterator[Mix]:

@@ -69,6 +69,9 @@ def _text(result: Mapping[str, Any], out: str) -> str:
         parts.append(f"stopped early, after iteration {result['stopped']['iter']}: {result['stopped']['why']}")
     mixtures = result.get("mixture") or []
     parts += [f"mixture: {each['said']}" for each in (mixtures if isinstance(mixtures, list) else [mixtures])]
+    if errors := {stage: each["error"] for stage, each in result.get("probability", {}).items()}:
+        listed = ", ".join(f"{stage} {error:.4f}" for stage, error in errors.items())
+        parts.append(f"expected calibration error of probabilities: {listed}")
     parts.append(
         f"alpha (weight of the reranker, chosen on dev): {result['alpha']}\n{_trained(result)}; run directory: {out}"
     )

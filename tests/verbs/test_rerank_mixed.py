@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,35 @@ def test_without_a_run_the_searcher_must_be_known(
     assert "--run is needed: which searcher this model was trained with is not known" in capsys.readouterr().err
     assert run(["rerank", f"--model={made / 'run'}", folders(tmp_path)[0], "-o", str(tmp_path / "o.run")]) == 2
     assert "give both --docs and --queries" in capsys.readouterr().err
+
+
+def test_probabilities_are_those_that_the_training_fitted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = json.loads((trained / "result.json").read_text())["probability"]
+    assert list(result) == ["reranked", "interpolated", "mixed"]
+    assert "expected calibration error" in (trained / "report.html").read_text()
+    for mix, stage in (("auto", "mixed"), ("none", "reranked")):
+        files = {name: tmp_path / f"{stage}.{name}" for name in ("plain", "probable")}
+        rerank(model=str(trained), output=files["plain"], mix=mix, depth=5)
+        rerank(model=str(trained), output=files["probable"], mix=mix, depth=5, probability=True)
+        plain, found = read_run(files["plain"]), read_run(files["probable"])
+        own = result[stage]
+        for qid, scores in found.items():
+            assert len(scores) == 5 < len(plain[qid]) and list(scores) == list(plain[qid])[:5]
+            logits = [own["slope"] * plain[qid][docid] + own["offset"] for docid in scores]
+            assert list(scores.values()) == pytest.approx([1 / (1 + math.exp(-each)) for each in logits], rel=1e-5)
+    args = ["rerank", f"--model={trained}", f"--output={tmp_path / 'out.run'}", "--probability"]
+    assert run([*args, "--mix=0.5"]) == 2
+    assert "not for this alpha" in capsys.readouterr().err
+    assert run(args) == 0
+    assert " 0 lines" not in capsys.readouterr().out
+
+
+def test_probabilities_need_a_finished_training(
+    made: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny()
+    args = ["rerank", f"--model={made / 'run'}", *folders(tmp_path), f"--run={made / 'in.run'}", "--probability"]
+    assert run([*args, "-o", str(tmp_path / "o.run")]) == 2
+    assert "probabilities are not known: this is not the directory of a finished run" in capsys.readouterr().err
