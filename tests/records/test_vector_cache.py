@@ -111,7 +111,7 @@ def test_what_is_complete_is_read_without_a_lock_or_a_write(local: LocalStorage)
 
 
 @pytest.mark.parametrize("changed", [{"weights": "b" * 64}, {"length": 9}, {"tokenizer": "u"}, {"dtype": "float16"}])
-def test_defect_7_changed_weights_length_tokenizer_or_type_miss_with_the_reason(
+def test_quaterion_07_changed_weights_length_tokenizer_or_type_miss_with_the_reason(
     changed: dict[str, Any], local: LocalStorage
 ) -> None:
     """Quaterion takes a file that is named after the encoder for its vectors, whatever made them."""
@@ -127,7 +127,7 @@ def test_defect_7_changed_weights_length_tokenizer_or_type_miss_with_the_reason(
     assert len(encoder.seen) == 3 and why_missed(local, IDENTITY)
 
 
-def test_defect_7_a_changed_text_misses(local: LocalStorage) -> None:
+def test_quaterion_07_a_changed_text_misses(local: LocalStorage) -> None:
     with opened(local, IDENTITY) as cache:
         cache.fill([[sequence(1, 2, 3)]], Encoder())
         known = cache.known(keys_of([sequence(1, 2, 3), sequence(1, 2, 4), sequence(1, 2), sequence(3, 2, 1)]))
@@ -136,7 +136,7 @@ def test_defect_7_a_changed_text_misses(local: LocalStorage) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=12), max_size=6))
-def test_defect_6_repeated_keys_in_any_order_never_give_another_texts_vector(windows: list[list[int]]) -> None:
+def test_quaterion_06_repeated_keys_in_any_order_never_give_another_texts_vector(windows: list[list[int]]) -> None:
     """In Quaterion a key that two workers see moves the vectors of all later ones."""
     storage = _Memory()
     cache = VectorCache(storage, IDENTITY)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_defect_6_repeated_keys_in_any_order_never_give_another_texts_vector(win
     assert len(encoder.seen) == len(set(encoder.seen)) == len({n for window in windows for n in window})
 
 
-def test_defect_8_equal_numbers_of_other_texts_are_not_confused() -> None:
+def test_quaterion_08_equal_numbers_of_other_texts_are_not_confused() -> None:
     """Quaterion hashes `str(index) + str(salt)`: 1 and "23" are 12 and "3". Here lengths are part of what is hashed."""
     keys = keys_of([sequence(1, 23), sequence(12, 3), sequence(1), sequence(23), sequence(1, 23)])
     assert len(set(keys.tolist())) == 4 and keys[0] == keys[4]
