@@ -184,6 +184,10 @@ class MixtureOptions:
         "auto", "how strongly weights are held at those to start from; `auto`: chosen by cross-validation"
     )
 
+    careful: bool = option(
+        False, "keep a signal only if its cross-validated gain over those kept before exceeds its standard error"
+    )
+
     def __post_init__(self) -> None:
         if not self.signals:
             raise ValueError("give `signals`, for example [first_stage, reranker]")

@@ -7,7 +7,7 @@ It is convex, so that its minimum does not depend on where the search for it beg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,15 +68,26 @@ def chosen_l2(
     `value` measures the scores of all queries, each made by weights that were learnt without it. Of equals the
     highest is chosen, which moves the weights least.
     """
-    qids = [sorted(features)[n] for n in np.random.RandomState(SEED).permutation(len(features))]
-    table: dict[float, float] = {}
-    for l2 in GRID:
-        scores: dict[str, Array] = {}
-        for part in range(PARTS):
-            held = qids[part::PARTS]
-            rest = sorted(set(qids).difference(held))
-            weights = fitted(Lists.of([features[q] for q in rest], [grades[q] for q in rest]), l2, prior)
-            scores |= {qid: features[qid] @ weights for qid in held}
-        table[l2] = value(scores)
+    table = {l2: value(cross_validated(features, grades, prior, l2)) for l2 in GRID}
     highest = max(table.values())
     return max(l2 for l2, found in table.items() if found >= highest - _SAME), table
+
+
+def cross_validated(
+    features: Mapping[str, Array], grades: Mapping[str, Array], prior: Array, l2: float
+) -> dict[str, Array]:
+    """Return the scores of all queries, each by weights that were learnt without it."""
+    scores: dict[str, Array] = {}
+    for held, rest in parts_of(features):
+        weights = fitted(Lists.of([features[q] for q in rest], [grades[q] for q in rest]), l2, prior)
+        scores |= {qid: features[qid] @ weights for qid in held}
+    return scores
+
+
+def parts_of(queries: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield parts of some queries, each with all queries that are not in it."""
+    known = sorted(queries)
+    qids = [known[n] for n in np.random.RandomState(SEED).permutation(len(known))]
+    for part in range(PARTS):
+        held = qids[part::PARTS]
+        yield held, sorted(set(qids).difference(held))

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rankcli.evaluation.ablation import ablation_table
 from rankcli.evaluation.significance import PairedTest, compare
 from rankcli.evaluation.trec import Coverage, PerQuery, means
 
@@ -97,6 +98,12 @@ def split_table(split: Mapping[str, Any]) -> str:
         rows.append(row)
     adjusted = ", adjusted by Holm" if p == "p_holm" else ""
     return f"{_aligned(header, rows)}\n{split['queries']} queries; {p}: paired t-test against the first stage{adjusted}"
+
+
+def stages_text(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the stages of a mixture as an aligned table."""
+    header, *rows = ablation_table(stages)
+    return _aligned(header, rows)
 
 
 def _row(found: PairedTest) -> list[str]:

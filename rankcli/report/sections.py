@@ -13,7 +13,7 @@ from rankcli.report.gains import Gains
 from rankcli.report.html import Html, element, joined
 from rankcli.report.numbers import change, count, duration, measure, share
 from rankcli.report.parts import mapping, missing_note, note, section
-from rankcli.report.tables import changes_table, facts_list, split_table
+from rankcli.report.tables import changes_table, facts_list, row, split_table
 from rankcli.report.timing import missing, slowest
 from rankcli.report.verdict import compared, sentence
 
@@ -91,7 +91,25 @@ def effectiveness(facts: Facts) -> Html:
         "metrics. Significant: the adjusted p is below 0.05. Weights and alpha were chosen on dev, which therefore "
         "flatters them; test had no part in it."
     )
-    return section("Effectiveness", element("div", *tables, class_="pair"), *map(missing_note, lacking), note(remark))
+    shown = (*map(missing_note, lacking), note(remark), *_mixture_stages(facts))
+    return section("Effectiveness", element("div", *tables, class_="pair"), *shown)
+
+
+def _mixture_stages(facts: Facts) -> list[Html]:
+    """Return the table of the stages of a mixture; nothing where none was tried or there are several folds."""
+    stages = mapping(facts.result, "mixture").get("stages")
+    if not stages:
+        return []
+    remark = note("By cross-validation over the queries that teach: a signal stays if its gain exceeds its error.")
+    head = element("thead", row("th", ["stage", "mean", "gain", "standard error", "kept"]))
+    body = element("tbody", *(row("td", _stage(each)) for each in stages))
+    return [element("h3", "Stages of the mixture"), element("table", head, body), remark]
+
+
+def _stage(each: Mapping[str, Any]) -> list[str]:
+    first = each["gain"] is None
+    gain, error = ("", "") if first else (change(each["gain"]), measure(each["error"]))
+    return [each["name"], measure(each["value"]), gain, error, "yes" if each["kept"] else "no"]
 
 
 def queries(facts: Facts) -> Html:

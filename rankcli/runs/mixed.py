@@ -21,8 +21,9 @@ from rankcli.data.scales import standard
 from rankcli.data.source import Documents
 from rankcli.data.trec import CompactRun, ranking
 from rankcli.errors import ConfigError, DamageError, DataError
+from rankcli.evaluation.ablation import Stage
 from rankcli.evaluation.interpolate import Scores
-from rankcli.evaluation.listwise import Array, Lists, chosen_l2, fitted
+from rankcli.evaluation.listwise import Array, Lists, chosen_l2, cross_validated, fitted
 from rankcli.evaluation.trec import evaluate, means
 from rankcli.log import say
 from rankcli.runs.encoder import TextEncoder, text_vectors
@@ -52,8 +53,7 @@ class Mixture:
         weights = dict(zip(map(str, self.signals), self.weights, strict=True))
         listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
         said = f"{listed} (l2 {self.l2:g}, learnt on {self.learnt['queries']} queries)"
-        identity = identity_of(self.signals, self.learnt["asked_l2"])
-        return {"said": said, "weights": weights, "l2": self.l2, "identity": identity, **self.learnt}
+        return {"said": said, "weights": weights, "l2": self.l2, **self.learnt}
 
     def scored(self, features: Callable[[Sequence[Candidates]], Features], found: Mapping[str, Candidates]) -> Scores:
         """Return the scores of the documents of some queries, by query id."""
@@ -126,40 +126,97 @@ def learnt(lesson: Lesson, test: Mapping[str, Candidates]) -> tuple[Mixture, Sco
     options, known = lesson.options, list(lesson.candidates)
     with features_of(options.signals, lesson.dataset.docs, lesson.storage) as features:
         mixture = _fitted(lesson, dict(zip(known, features(list(lesson.candidates.values())), strict=True)))
-        return mixture, mixture.scored(features, test)
+        places = [options.signals.index(signal) for signal in mixture.signals]
+        return mixture, mixture.scored(lambda block: [own[:, places] for own in features(block)], test)
 
 
 def _fitted(lesson: Lesson, features: Mapping[str, Array]) -> Mixture:
     options, dataset = lesson.options, lesson.dataset
     grades = {qid: _grades(dataset.qrels[qid], lesson.candidates[qid].docids) for qid in features}
-    lists = Lists.of(list(features.values()), list(grades.values()))
-    if not len(lists.used):
+    if not any(each.any() for each in grades.values()):
         fix = "rerank deeper (trainer.threshold), or leave `mixture` out"
         raise DataError("no candidate of these queries is relevant, so no mixture can be learnt", fix=fix)
-    prior = np.array([signal.start for signal in options.signals])
-    judged = {qid: dataset.qrels[qid] for qid in features}
-
-    def value(scores: Mapping[str, Array]) -> float:
-        run = {qid: dict(zip(lesson.candidates[qid].docids, scores[qid].tolist(), strict=True)) for qid in scores}
-        return means(evaluate(judged, run, [lesson.metric], dataset.relevance_level))[lesson.metric]
-
-    l2, table = (options.l2, {}) if options.l2 != "auto" else chosen_l2(features, grades, prior, value)
-    weights = tuple(fitted(lists, l2, prior).tolist())
-    tried = {f"{each:g}": found for each, found in table.items()}
-    facts = {"queries": len(lists.used), "metric": lesson.metric, "tried": tried, "asked_l2": options.l2}
-    mixture = Mixture(options.signals, weights, l2, lesson.depth, facts)
+    places, stages = list(range(len(options.signals))), list[Stage]()
+    if options.careful:
+        places, stages = _paying(lesson, features, grades)
+    learnt = _Weighing(lesson, features, grades, places)
+    l2, table = learnt.chosen()
+    signals = tuple(options.signals[n] for n in places)
+    facts = {
+        "queries": sum(bool(each.any()) for each in grades.values()),
+        "metric": lesson.metric,
+        "tried": {f"{each:g}": found for each, found in table.items()},
+        "identity": identity_of(options),
+        **({"stages": [each._asdict() for each in stages]} if stages else {}),
+    }
+    mixture = Mixture(signals, learnt.weights(l2), l2, lesson.depth, facts)
     say(f"mixture: {mixture.told['said']}")
     return mixture
+
+
+def _paying(
+    lesson: Lesson, features: Mapping[str, Array], grades: Mapping[str, Array]
+) -> tuple[list[int], list[Stage]]:
+    """Return the places of the signals to keep, tried in turn, and the stages of all."""
+    signals, kept = lesson.options.signals, [0]
+    before = _Weighing(lesson, features, grades, kept).values_held_out()
+    stages = [Stage.first(str(signals[0]), before)]
+    for place in range(1, len(signals)):
+        found = _Weighing(lesson, features, grades, [*kept, place]).values_held_out()
+        stages.append(Stage.after(f"+ {signals[place]}", found, before))
+        if stages[-1].kept:
+            kept, before = [*kept, place], found
+    return kept, stages
+
+
+@dataclass(frozen=True)
+class _Weighing:
+    """The learning of weights of some signals, those at `places`."""
+
+    lesson: Lesson
+    all_features: Mapping[str, Array]
+    grades: Mapping[str, Array]
+    places: Sequence[int]
+
+    @property
+    def features(self) -> dict[str, Array]:
+        return {qid: each[:, list(self.places)] for qid, each in self.all_features.items()}
+
+    @property
+    def prior(self) -> Array:
+        return np.array([self.lesson.options.signals[n].start for n in self.places])
+
+    def chosen(self) -> tuple[float, dict[float, float]]:
+        """Return l2, and the value of every one that was tried."""
+        l2 = self.lesson.options.l2
+        return (l2, {}) if l2 != "auto" else chosen_l2(self.features, self.grades, self.prior, self._mean)
+
+    def weights(self, l2: float) -> tuple[float, ...]:
+        lists = Lists.of(list(self.features.values()), [self.grades[qid] for qid in self.features])
+        return tuple(fitted(lists, l2, self.prior).tolist())
+
+    def values_held_out(self) -> dict[str, float]:
+        """Return the value of every query by weights that were learnt without it."""
+        return self._values(cross_validated(self.features, self.grades, self.prior, self.chosen()[0]))
+
+    def _values(self, scores: Mapping[str, Array]) -> dict[str, float]:
+        candidates, metric, dataset = self.lesson.candidates, self.lesson.metric, self.lesson.dataset
+        run = {qid: dict(zip(candidates[qid].docids, scores[qid].tolist(), strict=True)) for qid in scores}
+        judged = {qid: dataset.qrels[qid] for qid in self.all_features}
+        return evaluate(judged, run, [metric], dataset.relevance_level)[metric]
+
+    def _mean(self, scores: Mapping[str, Array]) -> float:
+        return means({self.lesson.metric: self._values(scores)})[self.lesson.metric]
 
 
 def _grades(grades: Mapping[str, int], docids: Sequence[str]) -> Array:
     return np.array([max(grades.get(docid, 0), 0) for docid in docids], np.float64)
 
 
-def identity_of(signals: Sequence[Any], l2: float | str) -> str:
+def identity_of(options: MixtureOptions) -> str:
     """Return a hash of the options of a mixture, tuned settings included."""
-    made_of = [component_identity(SIGNALS, each, input_sha256) for each in signals]
-    return digest({"signals": made_of, "l2": l2})
+    made_of = [component_identity(SIGNALS, each, input_sha256) for each in options.signals]
+    return digest({"signals": made_of, "l2": options.l2, **({"careful": True} if options.careful else {})})
 
 
 def write_mixture(out: Path, mixture: Mixture) -> None:

@@ -104,7 +104,7 @@ def _finished(run: Prepared, directory: RunDirectory, hosts: Hosts) -> dict[str,
 
 def _mixed_alike(run: Prepared, finished: Mapping[str, Any]) -> bool:
     """True if the mixture of a result is the one that is wanted now, or if there is none in both."""
-    wanted = run.mixture and identity_of(run.mixture.signals, run.mixture.l2)
+    wanted = run.mixture and identity_of(run.mixture)
     return bool((finished.get("mixture") or {}).get("identity") == wanted)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rankcli.chips.compile import check_compiler
 from rankcli.chips.figures import Slice
 from rankcli.config.schema import RunConfig
-from rankcli.evaluation.report import split_table
+from rankcli.evaluation.report import split_table, stages_text
 from rankcli.listeners.base import DEV
 from rankcli.listeners.team import chosen
 from rankcli.log import collecting_warnings
@@ -68,7 +68,10 @@ def _text(result: Mapping[str, Any], out: str) -> str:
     if result.get("stopped"):
         parts.append(f"stopped early, after iteration {result['stopped']['iter']}: {result['stopped']['why']}")
     mixtures = result.get("mixture") or []
-    parts += [f"mixture: {each['said']}" for each in (mixtures if isinstance(mixtures, list) else [mixtures])]
+    for each in mixtures if isinstance(mixtures, list) else [mixtures]:
+        parts.append(f"mixture: {each['said']}")
+        if each.get("stages"):
+            parts.append(f"{each['metric']} by cross-validation over its queries\n{stages_text(each['stages'])}")
     if errors := {stage: each["error"] for stage, each in result.get("probability", {}).items()}:
         listed = ", ".join(f"{stage} {error:.4f}" for stage, error in errors.items())
         parts.append(f"expected calibration error of probabilities: {listed}")

@@ -20,7 +20,16 @@ from rankcli.data.trec import ranking, read_run
 from rankcli.errors import ConfigError, DamageError, DataError
 from rankcli.evaluation import listwise
 from rankcli.runs import single
-from rankcli.runs.mixed import Lesson, check_signals, features_of, learnt, read_mixture, top_candidates, write_mixture
+from rankcli.runs.mixed import (
+    Lesson,
+    check_signals,
+    features_of,
+    identity_of,
+    learnt,
+    read_mixture,
+    top_candidates,
+    write_mixture,
+)
 from rankcli.runs.prepare import checked, prepare
 from tests.checked import forge
 from tests.verbs.test_encode import made
@@ -63,6 +72,25 @@ def test_scores_are_the_sum_of_weights_and_standardised_signals(tiny: Any) -> No
     grades = [[given.dataset.qrels[q].get(d, 0) for d in c.docids] for q, c in given.candidates.items()]
     lists = listwise.Lists.of(features, [np.array(each, float) for each in grades])
     assert mixture.weights == pytest.approx(listwise.fitted(lists, 0.1, np.array([1.0, 0.0])))
+
+
+def test_a_signal_that_does_not_pay_is_left_out(tiny: Any, tmp_path: Path) -> None:
+    given = lesson(
+        tiny("TFKNRM", "data.folds={k: 6, fold: 0}"), {"name": "length", "prior": 1}, "first_stage", "overlap"
+    )
+    careful = dataclasses.replace(given, options=dataclasses.replace(given.options, careful=True))
+    mixture, mixed = learnt(careful, given.candidates)
+    stages = mixture.learnt["stages"]
+    assert [each["name"] for each in stages] == ["length", "+ first_stage", "+ overlap"]
+    assert [each["kept"] for each in stages] == [True, True, False], "all lengths are equal; then all is found"
+    assert list(map(str, mixture.signals)) == ["length", "first_stage"] and len(mixture.weights) == 2
+    assert stages[1]["value"] == pytest.approx(stages[0]["value"] + stages[1]["gain"])
+    assert stages[1]["gain"] > stages[1]["error"] and stages[2]["gain"] <= stages[2]["error"]
+    assert identity_of(careful.options) == mixture.told["identity"] != identity_of(given.options)
+    alone = lesson(tiny("TFKNRM", "data.folds={k: 6, fold: 0}"), {"name": "length", "prior": 1}, "first_stage")
+    assert learnt(alone, alone.candidates)[0].weights == mixture.weights, "as if the others had not been there"
+    write_mixture(tmp_path, mixture)
+    assert read_mixture(tmp_path) == mixture
 
 
 def test_what_is_written_is_read_back_and_damage_is_seen(tiny: Any, tmp_path: Path) -> None:
@@ -109,6 +137,7 @@ def test_result_report_and_evaluate_have_the_mixed_run(
     folds = ["trainer.niters=1", "data.folds={k: 3, fold: all}"]
     assert run(["train", str(tmp_path / "TFKNRM.yaml"), *folds, SIGNALS_OF_TEXTS, "-o", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
+    assert "by cross-validation over its queries" not in told
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     value = result["splits"]["test"]["mixed"]["ndcg_cut_10"]
     assert f"{value:.4f}" in told and "mixture: first_stage " in told and max(map(len, told.split("\n")[1:5])) <= 80

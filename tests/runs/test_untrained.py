@@ -29,14 +29,19 @@ def test_a_mixture_is_learnt_over_frozen_vectors_alone(
     args = ["train", str(tmp_path / "TFKNRM.yaml"), "trainer.niters=0", FOLDS, cosine, reranker, extractor]
     assert run([*args, "--dry-run"]) == 0
     assert "no iteration: the model is tested as it is" in capsys.readouterr().out
-    assert run([*args, "-o", str(tmp_path / "out")]) == 0
-    assert "nothing was trained; run directory" in capsys.readouterr().out
+    assert run([*args, "mixture.careful=true", "-o", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "nothing was trained; run directory" in told
+    assert "ndcg_cut_10 by cross-validation over its queries\nstage " in told and "  error  kept\n" in told
     fold = tmp_path / "out" / "fold-0"
     result = json.loads((fold / "result.json").read_text())
     assert result["best"]["ndcg_cut_10"]["iter"] == 0 and result["train_seconds"] == 0
     assert result["mixture"]["queries"] == 8, "training and dev queries: no judgment was used before"
     page = (fold / "report.html").read_text()
-    assert "none: the model is tested as it is" in page
+    assert "none: the model is tested as it is" in page and "Stages of the mixture" in page
+    assert result["mixture"]["stages"][0] | {"value": 0} == {
+        **{"name": "first_stage", "value": 0, "gain": None, "error": None, "kept": True}
+    }
 
     given = [f"--{kind}={tmp_path / kind}.jsonl" for kind in ("docs", "queries")]
     for model, output in ((made / "run", "given.run"), (fold, "own.run")):
