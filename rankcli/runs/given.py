@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from rankcli.data.dataset import load_dataset
 from rankcli.data.documents import open_store
@@ -51,3 +54,13 @@ def given_inputs(model: Model, docs: str, queries: Mapping[str, str], run: str |
         warn_unanswered(found, queries)
         return Inputs(store, queries, found.items(), str(searcher), trained_queries(model))
     return Inputs(store, queries, run_in(run), run, trained_queries(model))
+
+
+def own_files(model: Model) -> Iterator[str | Path]:
+    """Yield the paths among the options of the model's own data, and other texts."""
+    left: list[Any] = [asdict(model.config.data)]
+    while left:
+        value = left.pop()
+        if isinstance(value, (str, Path)):
+            yield value
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()

@@ -25,7 +25,7 @@ from rankcli.records.prefetch import prefetch
 from rankcli.records.texts import FEATURES, InMemory
 from rankcli.runs.directory import result_versions
 from rankcli.runs.encoded import ScoredBlocks, scored_by_vectors
-from rankcli.runs.given import given_inputs, listed_inputs, own_inputs
+from rankcli.runs.given import given_inputs, listed_inputs, own_files, own_inputs
 from rankcli.runs.hosts import check_same
 from rankcli.runs.journal import RUN, Journal, count, journal
 from rankcli.runs.mixed import Features, Mixture, candidates_of, features_of
@@ -150,7 +150,7 @@ class Reranking:
         split: str = "test",
     ) -> dict[str, Any]:
         """Rerank a run, or one of the model's own run directory. Return `text` for people and `result` for programs."""
-        own = self._own_files() if not docs and not features else ()
+        own = own_files(self.model) if not docs and not features else ()
         check_apart(output, docs, queries, run, features, self.model.path, *own)
         if docs and queries:
             inputs = given_inputs(self.model, docs, read_topics(queries, None, topics), run)
@@ -183,15 +183,6 @@ class Reranking:
                 if self.hosts.chief:
                     finish(made)
         return counts
-
-    def _own_files(self) -> Iterator[str | Path]:
-        """Yield the paths among the options of the data, and other texts."""
-        left: list[Any] = [asdict(self.model.config.data)]
-        while left:
-            value = left.pop()
-            if isinstance(value, (str, Path)):
-                yield value
-            left += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
     def _reads_titles(self, inputs: Inputs) -> bool:
         """True if the model reads titles; warn if these documents have none."""
