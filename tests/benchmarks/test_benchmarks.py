@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,9 +16,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 
-from benchmarks import _memory, _report, _synthetic, convert_memory
+from benchmarks import _memory, _report, _synthetic, convert_memory, models
+from benchmarks._budget_side import Budget
 from benchmarks._padded import Padded
 from rankcli.backend import tf
+from rankcli.config.load import load_config
+from rankcli.config.registry import RERANKERS
+from rankcli.data.stdlib_docs import StdlibDocs
+from rankcli.listeners.base import Moment, Vote
 from rankcli.shapes import Sample
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "fish", "sea", "old", "man"]
@@ -105,3 +112,38 @@ def test_time_is_linear_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document["ratio"] == 4 and document["checks"]["linear_fit_r2"]["value"] == 1
     assert document["checks"]["peak_mb"] == {"value": 900, "wanted": "< 1000"}
+
+
+@pytest.mark.parametrize("name", [*models.ENCODERS, *models.ON_WORDS])
+def test_the_configuration_of_each_model_is_valid(name: str, tmp_path: Path) -> None:
+    data = models._collection(tmp_path, {"train": None, "dev": 2, "test": 3}, SMALL)
+    options = SimpleNamespace(pretrained="org/model", precision="bf16", depth=20)
+    (tmp_path / "c.json").write_text(json.dumps(models._config(name, data, tmp_path, options)))
+    config, *_ = load_config([tmp_path / "c.json"])
+    assert RERANKERS.name_of(config.reranker) == name and config.trainer.threshold == (6 if name == "duobert" else 20)
+    assert (tmp_path / "test.txt").read_text().split() == ["?d5", "?d8", "?d11"]
+    assert (tmp_path / "qrels.txt").read_text().splitlines()[0] == "?d0 0 d0 1"
+
+
+def test_every_model_on_texts_is_measured() -> None:
+    on_texts = {name for name in RERANKERS.builtins() if RERANKERS.get(name).default_extractor != "features"}
+    assert on_texts == {*models.ENCODERS, *models.ON_WORDS}
+
+
+def test_a_budget_is_spent_in_iterations_and_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 4.0, 50.0, 57.0])
+    monkeypatch.setattr(time, "process_time", lambda: next(times))
+    spender, now = Budget(seconds=10).build(cast(Any, None)), Moment(1, 1)
+    for vote in (Vote.NO_DECISION, Vote.STOP):
+        spender.start_iteration(now)
+        spender.end_iteration(now, {})
+        assert spender.vote() is vote
+    assert spender.reason() == "11 s of the processor" and spender.state() == {"spent": 11.0}
+
+
+SMALL = StdlibDocs(
+    docs={f"d{n}": f"text {n}" for n in range(14)},
+    queries={f"?d{n}": f"query {n}" for n in range(14)},
+    qrels={f"?d{n}": {f"d{n}": 1} for n in range(14)},
+    split={f"?d{n}": "train" if n < 3 else "dev" if n < 5 else "test" for n in range(14)},
+)
