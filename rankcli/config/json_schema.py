@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, get_type_hints
 
 from rankcli.config.hints import arms, dataclass_in, schema_of
+from rankcli.config.recipes import NAMES
 from rankcli.config.registry import KINDS, Registry
 from rankcli.config.schema import RunConfig
 from rankcli.config.validate import NAME, Option
@@ -17,8 +18,11 @@ def json_schema() -> dict[str, Any]:
     top = _object_schema(RunConfig)
     paths = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     top["properties"]["extends"] = {**paths, "description": "files that this one is laid over, relative to it"}
+    said = "values of several sections for few judged queries (`small`) or more, which the others are laid over"
+    top["properties"]["recipe"] = {"enum": list(NAMES), "description": said}
     top["properties"]["extractor"].pop("default", None)
-    top["required"] = ["data", "reranker"]
+    top["required"] = ["data"]
+    top["anyOf"] = [{"required": ["reranker"]}, {"required": ["recipe"]}]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rankcli configuration"}
     return {**head, **top, "$defs": definitions}
 

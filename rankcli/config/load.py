@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rankcli.config.paths import REMOTE, joined
 from rankcli.config.problems import Keys, Place, Problem, fail_on
+from rankcli.config.recipes import recipe_of
 from rankcli.config.schema import RunConfig
 from rankcli.config.strict_yaml import Node, plain, planted, read_file, read_text
 from rankcli.config.switch import kept_options
@@ -65,7 +66,8 @@ def read_layers(
         tree = lay_over(tree, reader.read(reader.opened(str(file)), str(file)))
     for text in overrides:
         tree = lay_over(tree, _override(text, reader.problems), kept_options)
-    return tree, reader.problems
+    made, tree, problems = recipe_of(tree)
+    return tree if made is None else lay_over(made, tree), [*reader.problems, *problems]
 
 
 def _nothing(keys: Keys, below: Mapping[str, Node], old: str | None, new: object) -> dict[str, Node]:

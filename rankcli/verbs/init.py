@@ -24,6 +24,7 @@ from rankcli.verbs.init_features import FIVE_FOLDS_FROM, Lists, configuration_of
 COVERED = 0.9  # of the judged queries: the least for which a run in the folder is taken as the first stage
 MIN_FOLDS = 3  # one to train, one to choose weights, one to test
 TOKENS_PER_WORD = 1.4  # of English text with a vocabulary of 30,000 subwords
+FEW = 500  # judged queries: with fewer, a mixture of signals is proposed
 READ = 128  # tokens of a document that are read by default, with two special ones
 
 Place = str | Path  # a local path, or a gs:// URI as text
@@ -193,10 +194,19 @@ def configuration(found: Findings, paths: Mapping[str, Any]) -> str:
         f"{_folds(found)}\n"
         f"# A directory, or a hub id that is downloaded once. `rankcli modules rerankers` lists the others.\n"
         f"reranker: {{name: biencoder, pretrained: sentence-transformers/all-MiniLM-L6-v2}}\n"
-        f"# reranker: TFKNRM        # word embeddings: nothing to download\n\n"
+        f"# reranker: TFKNRM        # word embeddings: nothing to download\n"
+        f"{_recipe(found)}\n"
         f"{_extractor(found)}\n"
         f"# Every other option has a default: rankcli modules trainers tensorflow. To train for longer:\n"
         f"# trainer: {{niters: 10}}\n"
+    )
+
+
+def _recipe(found: Findings) -> str:
+    if found.judged >= FEW:
+        return ""
+    return (
+        f"# recipe: small          # {found.judged} judged queries are few: a mixture of signals, nothing is trained\n"
     )
 
 

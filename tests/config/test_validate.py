@@ -231,7 +231,9 @@ def test_defect_16_a_training_that_would_keep_nothing_is_refused(options: list[s
 
 def test_the_json_schema_describes_every_component() -> None:
     schema = json_schema()
-    assert schema["required"] == ["data", "reranker"] and schema["additionalProperties"] is False
+    assert schema["required"] == ["data"] and schema["additionalProperties"] is False
+    assert schema["anyOf"] == [{"required": ["reranker"]}, {"required": ["recipe"]}], "a recipe has a reranker"
+    assert schema["properties"]["recipe"]["enum"] == ["small", "standard"]
     assert schema["properties"]["sampler"]["$ref"] == "#/$defs/samplers"
     trainer = next(
         s
