@@ -24,7 +24,9 @@ class InfoNCE(LossOptions):
     The j are all documents of the batch, on all devices, but those known as relevant to the query: judged so, or
     relevant in a group of this query (van den Oord, Li and Vinyals, 2018; Karpukhin et al., EMNLP 2020). Documents are
     told apart by their ids. q.d is the dot product of the vectors as the reranker gives them: the cosine, if they have
-    length 1. The `weight` of a relevant document scales its term.
+    length 1. The `weight` of a relevant document scales its term. sentence-transformers'
+    `MultipleNegativesRankingLoss` with scale 1 / T also has other relevant documents of the query, and the same
+    document in another group, as negatives.
     """
 
     version: ClassVar[int] = 2

@@ -24,6 +24,8 @@ class LambdaRank(GroupLoss):
     The gains 2^label - 1 are divided by the best DCG; d_i = 1 / log2(1 + rank of i by score), constant in the gradient:
     a pair weighs what swapping it does to nDCG (Burges, Ragno and Le, NIPS 2006; here as in Wang et al., CIKM 2018, eq.
     17). Equal scores are ranked by place. A pair's term is multiplied by the `weight` of its more relevant document.
+    sentence-transformers' `LambdaLoss` divides this sum, and those of `ndcgloss2` and `ndcgloss2pp`, by the number of
+    pairs in the batch; its default is `ndcgloss2pp`.
     """
 
     min_docs: ClassVar[int] = 2

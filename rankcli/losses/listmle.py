@@ -21,7 +21,8 @@ class ListMLE(GroupLoss):
 
     The negative log-likelihood of the order by label under the Plackett-Luce model (Xia et al., ICML 2008). Equal
     labels are treated as in Breslow's partial likelihood (1974), without random numbers; TensorFlow Ranking and allRank
-    shuffle them. A group whose labels are all equal costs 0. The `weight` of a document scales its term.
+    shuffle them, sentence-transformers leaves them as they come and by default does not read labels at all. A group
+    whose labels are all equal costs 0. The `weight` of a document scales its term.
     """
 
     min_docs: ClassVar[int] = 2

@@ -20,7 +20,8 @@ class RankNet(GroupLoss):
     Mean, or sum, over the pairs with label_i > label_j of log(1 + exp(-(s_i - s_j))).
 
     Source: Burges et al. (ICML 2005). A pair's term is multiplied by the `weight` of its more relevant document; the
-    mean divides by the number of pairs.
+    mean divides by the number of pairs. sentence-transformers' `RankNetLoss` divides it by ln 2 and by the pairs of the
+    whole batch, so that queries with many pairs count more.
     """
 
     min_docs: ClassVar[int] = 2
