@@ -1,4 +1,4 @@
-"""Memory of `rankcli rerank` for runs of differing length.
+"""Memory of `rankcli rerank`, `teach` or `mine` (`--command`) with a model, for runs of differing length.
 
 The collections are made up (`benchmarks/_synthetic.py`): 100 candidates for each query, and every document once. The
 model is a small part of MiniLM, of one layer and 32 values per token, so that a million pairs take minutes. The command
@@ -34,9 +34,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         os.environ["RANKCLI_CACHE"] = f"{scratch}/cache"
         model = _small(cross_encoder(Path(scratch)))
-        rounds = [_rerank(Path(scratch), pairs, model) for pairs in options.pairs]
+        rounds = [_measured(Path(scratch), pairs, model, options.command) for pairs in options.pairs]
     growth = rounds[-1]["anonymous_mb"] / rounds[0]["anonymous_mb"]
-    conditions = {"pairs": options.pairs, "candidates_per_query": 100}
+    conditions = {"command": options.command, "pairs": options.pairs, "candidates_per_query": 100}
     print_report(growth, rounds, {"growth": check(growth, "<= 1.1")}, conditions)
 
 
@@ -54,13 +54,15 @@ def _small(model: Path) -> Path:
     return model
 
 
-def _rerank(scratch: Path, pairs: int, model: Path) -> dict[str, Any]:
+def _measured(scratch: Path, pairs: int, model: Path, name: str) -> dict[str, Any]:
     """Twice, on a new collection; what the second one took."""
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(dir=scratch) as made:
+        folder = Path(made)
         write_collection(folder, pairs)
         files = {"docs": "docs.jsonl", "queries": "queries.jsonl", "run": "first.run", "output": "out.run"}
-        command = [sys.executable, "-m", "rankcli", "rerank", "--model", str(model)]
+        if name == "mine":
+            files["qrels"] = "train.qrels"
+        command = [sys.executable, "-m", "rankcli", name, "--model", str(model), "--force"]
         command += [f"--{option}={folder / file}" for option, file in files.items()]
         for _ in range(2):
             say(f"{pairs:,} pairs")
@@ -71,6 +73,7 @@ def _rerank(scratch: Path, pairs: int, model: Path) -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench rerank-memory", description=__doc__.split("\n")[0])
+    parser.add_argument("--command", choices=["rerank", "teach", "mine"], default="rerank", help="[%(default)s]")
     sizes = [50_000, 250_000, 1_000_000]
     parser.add_argument("--pairs", type=int, nargs="+", default=sizes, help="lengths of runs [%(default)s]")
     parser.add_argument("--data", metavar="DIR", help="not used: the collections are made up")
