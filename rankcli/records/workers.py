@@ -79,7 +79,8 @@ def _end(processes: Iterable[BaseProcess]) -> None:
         process.join(max(0.0, end - time.monotonic()))
         if process.is_alive():
             process.kill()
-            process.join()
+            while process.is_alive():  # the executor's thread may wait for it too, and hears of its end first
+                process.join(0.01)
 
 
 def _executor(state: Any, processes: int) -> ProcessPoolExecutor:

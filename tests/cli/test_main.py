@@ -220,7 +220,7 @@ sys.exit(code)
 def test_defect_17_asking_and_validating_import_no_tensorflow_and_open_no_device(
     args: list[str], code: int, tmp_path: Path
 ) -> None:
-    (tmp_path / "bad.yaml").write_text("data: {builtin: stdlib-docs}\nreranker: crossencoder\ntrainer: {niters: 0}\n")
+    (tmp_path / "bad.yaml").write_text("data: {builtin: stdlib-docs}\nreranker: crossencoder\ntrainer: {niters: -1}\n")
     env = {**os.environ, "RANKCLI_CACHE": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = python("-c", WATCHED, *args, cwd=tmp_path, env=env)
     assert done.returncode == code, done.stderr

@@ -146,6 +146,7 @@ def test_rerank_gets_its_options(folder: Path, called: list[dict[str, Any]]) -> 
         "features": None,
         "topics": (),
         "mix": "none",
+        "probability": False,
         "evalbatch": 0,
         "amp": "none",
         "strategy": "auto",

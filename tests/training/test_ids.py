@@ -94,7 +94,7 @@ def test_ids_of_earlier_releases_stay_what_they_were(tiny, tmp_path, overrides, 
     lines = (f"q{n} Q0 d{doc} {rank + 1} {10 - rank} x\n" for n, rank, doc in ranks)
     (tmp_path / "given.run").write_text("".join(lines))
     prepared = prepare(tiny("TFKNRM", f"data.run={tmp_path}/given.run", *overrides))
-    vocabulary = SimpleNamespace(fingerprint="fixed")
+    vocabulary = SimpleNamespace(fingerprint="fixed", streams={})
     sets = {name: dataclasses.replace(each, extractor=vocabulary) for name, each in prepared.sets.items()}
     fixed = dataclasses.replace(prepared, sets=dataclasses.replace(prepared.sets, sets=sets))
     assert [*fixed.sets.cache_ids.values()] == caches and fixed.identity.run_id == run_id

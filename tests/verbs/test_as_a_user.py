@@ -22,7 +22,8 @@ SAID = re.compile(
     r"reranking( \w+)?: \d+/|tokenising|writing|searching)"
 )
 TABLE = re.compile(
-    r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p_holm: |alpha \(|trained \d+ s at .* run directory: "
+    r"(dev|test)?$|(metric|ndcg_cut_10|map|RR@10)  |\d+ queries; p_holm: |alpha \(|"
+    r"expected calibration error |trained \d+ s at .* run directory: "
 )
 
 
