@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
-from rankcli.config.types import Rate
-from rankcli.encoders.config import TINY, EncoderSize
+from rankcli.config.registry import RERANKERS, option
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext, RerankerOptions
-from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.classifier import ClassifierOptions, SequenceClassifier
 from rankcli.rerankers.ops import Aggregation, per_document, top_per_document
 from rankcli.shapes import Batch, Outputs
 
 
 @RERANKERS.register("TFBERTMaxP")
 @dataclass(frozen=True, kw_only=True)
-class BERTMaxP(RerankerOptions):
+class BERTMaxP(ClassifierOptions):
     """The logits of a classifier over each passage, aggregated to one score per document (Dai and Callan, 2019).
 
     `max` is the paper's MaxP, `first` its FirstP, `sum` its SumP; `avg` divides the sum by the number of the document's
@@ -29,11 +26,6 @@ class BERTMaxP(RerankerOptions):
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "pooledpassage"
-    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
-    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
-    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
     aggregation: Aggregation | Literal["topk"] = option("max", "how the passages' logits become the document's score")
     weights: tuple[float, ...] = option((), "with `topk`: of the greatest logit, the second, ..., as [1, 0.5, 0.25]")
 

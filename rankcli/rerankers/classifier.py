@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from rankcli.config.registry import ADAPTERS, component, option
+from rankcli.config.types import Rate
 from rankcli.encoders.build import Pretrained, encoder_config
-from rankcli.encoders.config import EncoderConfig, EncoderSize
+from rankcli.encoders.config import TINY, EncoderConfig, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.encoders.heads import Head
@@ -16,12 +20,23 @@ from rankcli.encoders.weights import values_from
 from rankcli.errors import MissingError
 from rankcli.extractors.base import sequence_spec, vocab_size
 from rankcli.log import say
-from rankcli.rerankers.base import Reranker, RerankerContext
+from rankcli.rerankers.base import Reranker, RerankerContext, RerankerOptions
 from rankcli.rerankers.foreign import write_json
 from rankcli.rerankers.modular import chained_head, save_chain, with_modules
 from rankcli.rerankers.ops import Tensor
 from rankcli.shapes import Layout
 from rankcli.text.weights import Tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions(RerankerOptions):
+    """The options of every reranker with a sequence classifier."""
+
+    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
+    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
+    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
+    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
+    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
 
 
 class SequenceClassifier(Reranker):
@@ -33,7 +48,7 @@ class SequenceClassifier(Reranker):
     """
 
     def __init__(self, options: Any, ctx: RerankerContext) -> None:
-        """Build it with the options `pretrained`, `encoder`, `dropout` and `adapter`."""
+        """Build it with the options of `ClassifierOptions`."""
         size: EncoderSize = options.encoder
         given = ctx.models.get("pretrained")
         config = encoder_config(given, size, vocab_size(ctx.extractor, "pair"))

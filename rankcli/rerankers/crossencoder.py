@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rankcli.config.registry import ADAPTERS, EXTRACTORS, RERANKERS, component, option
-from rankcli.config.types import Rate
-from rankcli.encoders.config import TINY, EncoderSize
+from rankcli.config.registry import EXTRACTORS, RERANKERS
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import Opened, RerankerContext, RerankerOptions
-from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.base import Opened, RerankerContext
+from rankcli.rerankers.classifier import ClassifierOptions, SequenceClassifier
 from rankcli.rerankers.foreign import ForeignDirectory
 from rankcli.rerankers.modular import chained_head
 from rankcli.rerankers.ops import per_document
@@ -21,7 +18,7 @@ from rankcli.shapes import Batch, Outputs
 
 @RERANKERS.register("crossencoder", aliases=("TFVanillaBERT",))
 @dataclass(frozen=True, kw_only=True)
-class CrossEncoder(RerankerOptions):
+class CrossEncoder(ClassifierOptions):
     """The logit of a classifier over `[CLS] query [SEP] document [SEP]` (Nogueira and Cho, 2019, with one label).
 
     The computation is that of Hugging Face's `...ForSequenceClassification`. With a pretrained head of two labels, the
@@ -31,11 +28,6 @@ class CrossEncoder(RerankerOptions):
     version: ClassVar[int] = 2
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "passage"
-    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
-    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
-    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
 
     @classmethod
     def opens(cls, directory: Path) -> Opened | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from rankcli.backend import tf
-from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
-from rankcli.config.types import Rate
-from rankcli.encoders.config import TINY, EncoderSize
+from rankcli.config.registry import RERANKERS, option
 from rankcli.encoders.dropout import Dropout
-from rankcli.rerankers.base import RerankerContext, RerankerOptions
-from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.classifier import ClassifierOptions, SequenceClassifier
 from rankcli.rerankers.ops import Tensor, per_document, places_of
 from rankcli.shapes import Batch, Outputs
 
@@ -21,7 +18,7 @@ How = Literal["sum", "binary", "min", "max", "sym_sum"]
 
 @RERANKERS.register("duobert")
 @dataclass(frozen=True, kw_only=True)
-class DuoBERT(RerankerOptions):
+class DuoBERT(ClassifierOptions):
     """The probabilities p_ij that document i is more relevant than j, over all j of the list (Nogueira et al., 2019).
 
     `sum` adds up p_ij, `binary` counts those above a half, `min` and `max` take the least and the greatest; `sym_sum`
@@ -33,11 +30,6 @@ class DuoBERT(RerankerOptions):
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "duo"
     listwise: ClassVar[bool] = True
-    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
-    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
-    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
     aggregation: How = option("sum", "how probabilities become the document's score")
 
     def build(self, ctx: RerankerContext) -> DuoBERTModel:

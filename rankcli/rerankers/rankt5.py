@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
+from rankcli.config.registry import RERANKERS, option
 from rankcli.config.types import Rate
 from rankcli.encoders.build import Pretrained
-from rankcli.encoders.config import TINY, EncoderConfig, EncoderSize
+from rankcli.encoders.config import EncoderConfig
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.encoders.heads import Head, HeadLayer
-from rankcli.rerankers.base import RerankerContext, RerankerOptions
-from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.classifier import ClassifierOptions, SequenceClassifier
 from rankcli.rerankers.foreign import write_json
 from rankcli.rerankers.ops import per_document
 from rankcli.shapes import Batch, Outputs
@@ -23,7 +22,7 @@ from rankcli.shapes import Batch, Outputs
 
 @RERANKERS.register("rankt5")
 @dataclass(frozen=True, kw_only=True)
-class RankT5(RerankerOptions):
+class RankT5(ClassifierOptions):
     """A linear layer over the encoder's states of `Query: query Document: document` (RankT5-Enc, Zhuang et al., SIGIR
     2023): over that of the first token (`cls`), or over their `mean`.
 
@@ -33,11 +32,7 @@ class RankT5(RerankerOptions):
     version: ClassVar[int] = 1
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "prompted"
-    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
     dropout: Rate = option(0.1, "dropout rate before the linear layer")
-    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
     pooling: Literal["cls", "mean"] = option("cls", "the state of the first token, or the mean of all")
 
     def build(self, ctx: RerankerContext) -> RankT5Model:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rankcli.backend import tf
-from rankcli.config.registry import ADAPTERS, RERANKERS, component, option
-from rankcli.config.types import Rate
+from rankcli.config.registry import RERANKERS
 from rankcli.encoders.build import encoder_config
-from rankcli.encoders.config import TINY, EncoderSize
 from rankcli.encoders.dropout import Dropout
 from rankcli.encoders.family import family_of
 from rankcli.errors import ConfigError
 from rankcli.extractors.base import vocab_size
 from rankcli.extractors.setpassage import SetPassageExtractor
-from rankcli.rerankers.base import RerankerContext, RerankerOptions
-from rankcli.rerankers.classifier import SequenceClassifier
+from rankcli.rerankers.base import RerankerContext
+from rankcli.rerankers.classifier import ClassifierOptions, SequenceClassifier
 from rankcli.rerankers.ops import Tensor, per_document, places_of
 from rankcli.shapes import Batch, Field, Layout, Outputs, Shared
 
 
 @RERANKERS.register("setencoder")
 @dataclass(frozen=True, kw_only=True)
-class SetEncoder(RerankerOptions):
+class SetEncoder(ClassifierOptions):
     """A cross-encoder over `[CLS] [INT] query [SEP] document [SEP]`, in which the tokens of a document attend to the
     [INT]s of all other documents of the list, too, in every layer (Schlatt et al., ECIR 2025).
 
@@ -35,11 +32,6 @@ class SetEncoder(RerankerOptions):
     fields: ClassVar[tuple[str, ...]] = ("pair",)
     default_extractor: ClassVar[str] = "setpassage"
     listwise: ClassVar[bool] = True
-    tiny: ClassVar[Mapping[str, Any]] = {"encoder": TINY}
-    pretrained: str | None = option(None, "hub id or directory of an encoder; default: random weights", path="model")
-    encoder: EncoderSize = option(EncoderSize(), "the size of the encoder where nothing is pretrained")
-    dropout: Rate = option(0.1, "dropout rate before the linear layers of the classifier")
-    adapter: Any = component(ADAPTERS, None, "trained in place of the encoder's weights: `lora`; default: no adapter")
 
     def check(self, ctx: RerankerContext) -> None:
         """Raise ConfigError for an extractor without [INT], and for an encoder in which attention goes by distance."""
